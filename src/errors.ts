@@ -1,0 +1,87 @@
+/**
+ * The one error that Writ raises on purpose, and the closed table of its codes (contract section 3).
+ * Public text and internal detail are separate fields from birth: only `publicMessage` and `details` may leave
+ * the process. Any other exception is a bug of ours and is answered as 500 `INTERNAL` with a fixed sentence.
+ */
+
+/** Status and kind of every code. A code that is not here does not compile. */
+export const ERROR_CODES = {
+  VALIDATION_ERROR: { status: 400, kind: 'invalid' },
+  INVALID_JSON: { status: 400, kind: 'invalid' },
+  INVALID_PLAN: { status: 400, kind: 'invalid' },
+  PLAN_NOT_CANONICALIZABLE: { status: 400, kind: 'invalid' },
+  INVALID_POLICY: { status: 400, kind: 'invalid' },
+  INVALID_SCOPE: { status: 400, kind: 'invalid' },
+  INVALID_PATH: { status: 400, kind: 'invalid' },
+  INVALID_TTL: { status: 400, kind: 'invalid' },
+  TTL_OUT_OF_RANGE: { status: 400, kind: 'invalid' },
+  UNAUTHORIZED: { status: 401, kind: 'unauthenticated' },
+  AUTH_INVALID_KEY: { status: 401, kind: 'unauthenticated' },
+  AUTH_EXPIRED_KEY: { status: 401, kind: 'unauthenticated' },
+  POLICY_DENIED: { status: 403, kind: 'denied' },
+  FORBIDDEN: { status: 403, kind: 'denied' },
+  NOT_FOUND: { status: 404, kind: 'absent' },
+  ALREADY_EXISTS: { status: 409, kind: 'conflict' },
+  PAYLOAD_TOO_LARGE: { status: 413, kind: 'invalid' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, kind: 'invalid' },
+  RATE_LIMITED: { status: 429, kind: 'limited' },
+  INTERNAL: { status: 500, kind: 'fault' },
+  INTEGRITY_ERROR: { status: 500, kind: 'fault' },
+  UNAVAILABLE: { status: 503, kind: 'unavailable' },
+  BUSY: { status: 503, kind: 'unavailable' },
+  AUDIT_UNAVAILABLE: { status: 503, kind: 'unavailable' },
+  OUTCOME_UNKNOWN: { status: 503, kind: 'unavailable' },
+} as const satisfies Record<string, { status: number; kind: ErrorKind }>;
+
+export type ErrorKind =
+  | 'invalid'
+  | 'unauthenticated'
+  | 'denied'
+  | 'absent'
+  | 'conflict'
+  | 'limited'
+  | 'fault'
+  | 'unavailable';
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface WritErrorOptions {
+  /** Machine-readable facts for the caller, for example `{ pointer: '/plan/steps/0/action' }`. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** Members that stand beside the envelope's own, for example `policy_validation`. */
+  readonly members?: Readonly<Record<string, unknown>>;
+  /** Whole seconds after which a retry may succeed; sent as `Retry-After` with 429 and 503. */
+  readonly retryAfterSeconds?: number;
+  /** For the log only, never for the caller. */
+  readonly detail?: string;
+  readonly cause?: unknown;
+}
+
+/** An expected refusal or a known fault. `message` equals `publicMessage`: it is safe to send. */
+export class WritError extends Error {
+  override readonly name = 'WritError';
+  readonly code: ErrorCode;
+  readonly publicMessage: string;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+  readonly members: Readonly<Record<string, unknown>> | undefined;
+  readonly retryAfterSeconds: number | undefined;
+  readonly detail: string | undefined;
+
+  constructor(code: ErrorCode, publicMessage: string, options: WritErrorOptions = {}) {
+    super(publicMessage, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.publicMessage = publicMessage;
+    this.details = options.details;
+    this.members = options.members;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+    this.detail = options.detail;
+  }
+
+  get status(): number {
+    return ERROR_CODES[this.code].status;
+  }
+
+  get kind(): ErrorKind {
+    return ERROR_CODES[this.code].kind;
+  }
+}
