@@ -1,0 +1,183 @@
+/** The composition root: from configuration and an open database to a server that is ready to listen. */
+
+import type { FastifyInstance } from 'fastify';
+import { uuidv7 } from 'uuidv7';
+import { createDatabaseClock } from './clock.ts';
+import type { Config } from './config.ts';
+import { ed25519Jwk } from './domain/jwk.ts';
+import { WritError } from './errors.ts';
+import { addAgentRoutes } from './http/agents.ts';
+import { createCredentialCheck } from './http/credentials.ts';
+import { addHealthRoutes } from './http/health.ts';
+import { addIntentTokenRoutes } from './http/intent-tokens.ts';
+import { addMeRoute } from './http/me.ts';
+import { addRateLimits } from './http/rate-limits.ts';
+import { createRoutes } from './http/route.ts';
+import { createServer } from './http/server.ts';
+import { addSigningKeyRoutes } from './http/signing-keys.ts';
+import { startJobs } from './jobs/jobs.ts';
+import { compareApiKey, decoyHash, generateApiKey, hashApiKey } from './keys/api-key-hash.ts';
+import { createBoundedWork } from './keys/bounded-work.ts';
+import { createCredentialMemory } from './keys/credential-memory.ts';
+import { type KeyRing, openKeyRing } from './keys/key-ring.ts';
+import { nodeSha256 } from './keys/node-sha256.ts';
+import type { Log } from './log.ts';
+import type { Provisioned } from './provision.ts';
+import { createReadiness } from './readiness.ts';
+import { createAgentStore } from './storage/agents.ts';
+import { createAuditTrail } from './storage/audit-events.ts';
+import { createCredentialStore } from './storage/credentials.ts';
+import type { Database } from './storage/database.ts';
+import { readDatabaseTime } from './storage/health.ts';
+import { createIntentTokenStore } from './storage/intent-tokens.ts';
+import { readSigningKeys } from './storage/provisioning.ts';
+import { createAuthenticator, type RememberedKey } from './use-cases/authenticate.ts';
+import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
+import { createAgentManager } from './use-cases/manage-agents.ts';
+import { createRefusalRecorder } from './use-cases/record-refusal.ts';
+import { VERSION } from './version.ts';
+
+const REMEMBERED_KEYS = 10_000;
+const REMEMBER_MS = 60_000;
+const CLOCK_SAMPLE_MS = 10_000;
+const KEY_REFRESH_MS = 15_000;
+const REFUSAL_FLUSH_MS = 5_000;
+
+export interface AppDeps {
+  readonly config: Config;
+  readonly database: Database;
+  readonly provisioned: Provisioned;
+  readonly log: Log;
+}
+
+/** Builds everything and starts the jobs; does not listen. `app.close()` stops the jobs, not the database. */
+export async function buildApp({ config, database, provisioned, log }: AppDeps): Promise<FastifyInstance> {
+  const monotonicMs = (): number => performance.now();
+  const clock = createDatabaseClock({ readDatabaseTime: () => readDatabaseTime(database) });
+  await clock.sample();
+  const keyRing = await openKeyRing({ kek: provisioned.kek, load: () => readSigningKeys(database) });
+  const refusals = createRefusalRecorder({ trail: createAuditTrail(database), newId: uuidv7, monotonicMs });
+  const authenticator = createAuthenticator({
+    store: createCredentialStore(database),
+    memory: createCredentialMemory<RememberedKey>({
+      maxEntries: REMEMBERED_KEYS,
+      maxAgeMs: REMEMBER_MS,
+      monotonicMs,
+    }),
+    compare: boundedCompare(),
+    decoyHash: await decoyHash(config.bcryptCost),
+    refusals,
+  });
+  const agents = createAgentManager({
+    store: createAgentStore(database),
+    newId: uuidv7,
+    now: () => clock.now(),
+    makeKey: () => makeApiKey(config.bcryptCost),
+  });
+  const issue = createIssueIntentToken({
+    store: createIntentTokenStore(database),
+    signer: () => keyRing.active(),
+    sha256: nodeSha256,
+    clock,
+    newId: uuidv7,
+    issuer: provisioned.issuer,
+    audience: provisioned.audience,
+    confirm: authenticator.confirm,
+    refusals,
+  });
+
+  const app = createServer({
+    requestTimeoutMs: config.requestTimeoutMs,
+    trustedProxies: config.trustProxy,
+    newRequestId: uuidv7,
+    logRequest: (line) => logRequest(log, line),
+  });
+  const limits = await addRateLimits(app, {
+    max: config.rateLimitMax,
+    authFailureMax: config.authFailureMax,
+    windowSeconds: config.rateLimitWindowSeconds,
+  });
+  const routes = createRoutes(app, {
+    credentials: createCredentialCheck(authenticator, limits),
+    authenticator,
+    refusals,
+  });
+  addHealthRoutes(routes, {
+    version: VERSION,
+    whyNotReady: createReadiness({ database, clock, keyRing, monotonicMs }),
+  });
+  addSigningKeyRoutes(routes, publication(keyRing));
+  addIntentTokenRoutes(routes, { issue });
+  addAgentRoutes(routes, agents);
+  addMeRoute(routes, {
+    countAgents: () => agents.countAgents(),
+    emailOf: async (id) => (await agents.get(id)).email,
+  });
+
+  const stopJobs = startJobs(
+    [
+      { name: 'clock', everyMs: CLOCK_SAMPLE_MS, run: () => clock.sample() },
+      { name: 'signing keys', everyMs: KEY_REFRESH_MS, run: () => keyRing.refresh() },
+      { name: 'refusals', everyMs: REFUSAL_FLUSH_MS, run: () => refusals.flush() },
+    ],
+    (job, err) => log.warn({ job, err }, 'a job failed; it runs again'),
+  );
+  app.addHook('onClose', async () => {
+    await stopJobs();
+    await refusals.flush(true).catch((err: unknown) => log.warn({ err }, 'counted refusals were lost'));
+  });
+  return app;
+}
+
+/** At most 2 compares at once, 32 waiting, 4 of them per address (contract section 2). */
+function boundedCompare() {
+  const gate = createBoundedWork({ atOnce: 2, waiting: 32, waitingPerOrigin: 4 });
+  return ({
+    keyText,
+    hash,
+    ...task
+  }: {
+    keyText: string;
+    hash: string;
+    origin: string;
+    preferred: boolean;
+  }) => gate.run({ ...task, work: () => compareApiKey(keyText, hash) });
+}
+
+export async function makeApiKey(cost: number) {
+  const { text, keyId } = generateApiKey();
+  return { text, keyId, prefix: text.slice(0, 24), hash: await hashApiKey(text, cost) };
+}
+
+function publication(keyRing: KeyRing) {
+  return {
+    publishedKeys: () => keyRing.published().map((key) => ed25519Jwk(key.publicKey, key.kid)),
+    entityTag: () =>
+      `"${nodeSha256
+        .hex(
+          keyRing
+            .published()
+            .map((key) => key.kid)
+            .join(),
+        )
+        .slice(0, 32)}"`,
+  };
+}
+
+function logRequest(
+  log: Log,
+  { failure, ...line }: Parameters<Parameters<typeof createServer>[0]['logRequest']>[0],
+): void {
+  const fields = {
+    request_id: line.requestId,
+    method: line.method,
+    route: line.route,
+    status: line.status,
+    ms: line.ms,
+    ip: line.ip,
+    principal: line.principal,
+    ...(failure instanceof WritError ? { code: failure.code } : {}),
+  };
+  if (line.status >= 500) log.error({ ...fields, err: failure }, 'request');
+  else log.info(fields, 'request');
+}

@@ -1,0 +1,72 @@
+/**
+ * The form of an API key (contract section 2): 72 ASCII bytes whose last 8 are the CRC-32 (IEEE 802.3) of the rest, so
+ * that a mistyped key is refused before anything costly. A right checksum says nothing about who holds the key.
+ */
+
+const API_KEY = /^ak_(?:live|test)_[0-9a-f]{64}$/;
+const SCOPED_TOKEN = /^ast_tok_[A-Za-z0-9_-]{43}$/;
+const KEY_ID = /^[0-9a-f]{16}$/;
+const SECRET = /^[0-9a-f]{40}$/;
+const CHECKSUM_START = 64;
+const PREFIX_LENGTH = 24;
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let remainder = byte;
+  for (let bit = 0; bit < 8; bit++) {
+    remainder = remainder & 1 ? (remainder >>> 1) ^ 0xedb88320 : remainder >>> 1;
+  }
+  return remainder;
+});
+
+export interface ApiKey {
+  /** The whole key: a credential. */
+  readonly text: string;
+  /** 16 lower-case hex digits, public. */
+  readonly keyId: string;
+  /** `ak_live_` or `ak_test_` and the key id, public: what views show as `api_key_prefix`. */
+  readonly prefix24: string;
+}
+
+export type ParsedApiKey = { readonly ok: true; readonly key: ApiKey } | { readonly ok: false };
+
+/** Checks shape and checksum. */
+export function parseApiKey(text: string): ParsedApiKey {
+  if (typeof text !== 'string' || !API_KEY.test(text)) return { ok: false };
+  if (crc32Hex(text.slice(0, CHECKSUM_START)) !== text.slice(CHECKSUM_START)) return { ok: false };
+  const prefix24 = text.slice(0, PREFIX_LENGTH);
+  return { ok: true, key: { text, keyId: prefix24.slice('ak_live_'.length), prefix24 } };
+}
+
+export interface ApiKeyParts {
+  readonly environment: 'live' | 'test';
+  /** 16 lower-case hex digits. */
+  readonly keyIdHex: string;
+  /** 40 lower-case hex digits, from a secure random source. */
+  readonly secretHex: string;
+}
+
+/** @throws TypeError when a part has another form. */
+export function formatApiKey({ environment, keyIdHex, secretHex }: ApiKeyParts): string {
+  if (environment !== 'live' && environment !== 'test')
+    throw new TypeError('environment must be live or test');
+  if (typeof keyIdHex !== 'string' || !KEY_ID.test(keyIdHex))
+    throw new TypeError('keyIdHex must be 16 hex digits');
+  // The message names the form only: a rejected secret must not travel in an error.
+  if (typeof secretHex !== 'string' || !SECRET.test(secretHex))
+    throw new TypeError('secretHex must be 40 hex digits');
+  const body = `ak_${environment}_${keyIdHex}${secretHex}`;
+  return body + crc32Hex(body);
+}
+
+/** Whether the text has the form of a scoped token; where an API key is required that is 401 without a look-up. */
+export function looksLikeScopedToken(text: string): boolean {
+  return typeof text === 'string' && SCOPED_TOKEN.test(text);
+}
+
+function crc32Hex(ascii: string): string {
+  let crc = 0xffffffff;
+  for (let index = 0; index < ascii.length; index++) {
+    crc = (CRC_TABLE[(crc ^ ascii.charCodeAt(index)) & 0xff] ?? 0) ^ (crc >>> 8);
+  }
+  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0');
+}

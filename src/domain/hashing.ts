@@ -1,0 +1,43 @@
+/**
+ * SHA-256 (FIPS 180-4) as the rest of the domain asks for it, so that a server can pass a native implementation and a
+ * browser the portable one; both must give the same bytes.
+ */
+
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js';
+
+export { bytesToHex, hexToBytes };
+
+const encoder = new TextEncoder();
+
+/** The UTF-8 bytes of `text`. */
+export function textToBytes(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** Length of a SHA-256 digest. */
+export const DIGEST_BYTES = 32;
+
+/** A SHA-256 digest as Writ writes it: lower-case hex. */
+export const DIGEST_HEX = /^[0-9a-f]{64}$/;
+
+export interface Sha256 {
+  /** Lower-case hex digest of the UTF-8 bytes of `text`. */
+  hex(text: string): string;
+  /** 32-byte digest of `data`. */
+  bytes(data: Uint8Array): Uint8Array;
+}
+
+/** Runs wherever JavaScript runs. @throws TypeError for anything but text or bytes. */
+export const portableSha256: Sha256 = {
+  hex: (text) => bytesToHex(sha256(textToBytes(text))),
+  bytes: (data) => sha256(data),
+};
+
+/** Compares without telling by its duration where two byte strings of one length differ. */
+export function equalInConstantTime(left: Uint8Array, right: Uint8Array): boolean {
+  if (left.length !== right.length) return false;
+  let difference = 0;
+  for (const [index, byte] of left.entries()) difference |= byte ^ (right[index] ?? 0);
+  return difference === 0;
+}

@@ -1,0 +1,107 @@
+/**
+ * What policies decide about the steps of a plan (contract section 4.4): deny wins, and leaving out `mcp` evades
+ * nothing. One denied step refuses the whole plan.
+ */
+
+import type { Policy, TimeRestrictions } from './policy.ts';
+import { matchesActionOfAnyMcp, matchesSubject, type PolicyPattern, subjectOf } from './policy-pattern.ts';
+
+const SECONDS_PER_HOUR = 3600;
+const SECONDS_PER_DAY = 86_400;
+/** 1 January 1970 was a Thursday; Sunday is 0. */
+const WEEKDAY_OF_EPOCH = 4;
+
+export interface PolicySubject {
+  readonly mcp?: string | undefined;
+  readonly action: string;
+}
+
+export type StepDecision = { readonly allowed: true } | { readonly allowed: false; readonly reason: string };
+
+export interface NamedPolicy {
+  readonly source: 'request' | 'agent';
+  readonly policy: Policy;
+}
+
+/** As on the wire. */
+export interface PolicyValidation {
+  /** Actions that no step was denied for, in the order of the plan. */
+  readonly allowed_tools: string[];
+  /** Actions that some step was denied for. */
+  readonly denied_tools: string[];
+  /** One for each denied pair of mcp and action. */
+  readonly denied_reasons: string[];
+  readonly default_enforcement_action: 'block';
+}
+
+export interface PlanDecision {
+  readonly allowed: boolean;
+  readonly policy_validation: PolicyValidation;
+}
+
+/** The reason names the rule and not the step. */
+export function decideStep(policy: Policy, { mcp, action }: PolicySubject): StepDecision {
+  const subject = subjectOf(mcp === undefined ? action : `${mcp}/${action}`);
+  const denies = mcp === undefined ? matchesActionOfAnyMcp : matchesSubject;
+  const denying = policy.deny.find((pattern) => denies(pattern, subject));
+  if (denying !== undefined) return deny(`matches the deny pattern "${denying.text}"`);
+  // Without mcp a pattern such as `mail/*` could be anyone's, so only `*` vouches for the step.
+  const allows = (pattern: PolicyPattern): boolean =>
+    mcp === undefined ? pattern.everything : matchesSubject(pattern, subject);
+  if (!policy.allow.some(allows)) return deny('matches no allow pattern');
+  if (policy.allowedTools?.has(action) === false) return deny('is not among allowed_tools');
+  return { allowed: true };
+}
+
+/** Every step must pass every policy. */
+export function decidePlan(policies: readonly NamedPolicy[], steps: readonly PolicySubject[]): PlanDecision {
+  const decided = new Set<string>();
+  const actions = new Set<string>();
+  const denied = new Set<string>();
+  const reasons: string[] = [];
+  for (const step of steps) {
+    // No name has a blank or is empty, so no two pairs share a key.
+    const pair = step.mcp === undefined ? ` ${step.action}` : `${step.mcp} ${step.action}`;
+    if (decided.has(pair)) continue;
+    decided.add(pair);
+    actions.add(step.action);
+    const reason = firstRefusal(policies, step);
+    if (reason === undefined) continue;
+    denied.add(step.action);
+    reasons.push(reason);
+  }
+  return {
+    allowed: denied.size === 0,
+    policy_validation: {
+      allowed_tools: [...actions].filter((action) => !denied.has(action)),
+      denied_tools: [...denied],
+      denied_reasons: reasons,
+      default_enforcement_action: 'block',
+    },
+  };
+}
+
+/** Whether a time, in seconds since the epoch, lies within the hours and on the days allowed, in UTC. */
+export function isWithinAllowedTimes(
+  restrictions: TimeRestrictions | undefined,
+  unixSeconds: number,
+): boolean {
+  const hour = Math.floor((unixSeconds % SECONDS_PER_DAY) / SECONDS_PER_HOUR);
+  const day = (Math.floor(unixSeconds / SECONDS_PER_DAY) + WEEKDAY_OF_EPOCH) % 7;
+  const { allowedHours, allowedDays } = restrictions ?? {};
+  return (allowedHours?.has(hour) ?? true) && (allowedDays?.has(day) ?? true);
+}
+
+function firstRefusal(policies: readonly NamedPolicy[], step: PolicySubject): string | undefined {
+  for (const { source, policy } of policies) {
+    const decision = decideStep(policy, step);
+    if (decision.allowed) continue;
+    const subject = step.mcp === undefined ? `${step.action} (no mcp)` : `${step.mcp}/${step.action}`;
+    return `${subject}: ${decision.reason} (policy of the ${source})`;
+  }
+  return undefined;
+}
+
+function deny(reason: string): StepDecision {
+  return { allowed: false, reason };
+}

@@ -1,0 +1,31 @@
+/**
+ * An optional member that is null counts as absent (contract section 3), unless its schema admits null, as the
+ * clearing members of an update do. Free objects (plans, policies, metadata) are left alone: there null is a value.
+ */
+
+import type { FastifyRequest } from 'fastify';
+import type { TSchema } from 'typebox';
+
+interface ObjectSchema {
+  readonly type?: unknown;
+  readonly properties?: Readonly<Record<string, ObjectSchema>>;
+  readonly additionalProperties?: unknown;
+}
+
+export function dropNulls(request: FastifyRequest, schema: TSchema | undefined): void {
+  dropFrom(request.body, schema as ObjectSchema | undefined);
+}
+
+function dropFrom(value: unknown, schema: ObjectSchema | undefined): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
+  if (schema?.properties === undefined || schema.additionalProperties !== false) return;
+  const members = value as Record<string, unknown>;
+  for (const [name, memberSchema] of Object.entries(schema.properties)) {
+    if (members[name] === null && !admitsNull(memberSchema)) delete members[name];
+    else dropFrom(members[name], memberSchema);
+  }
+}
+
+function admitsNull(schema: ObjectSchema): boolean {
+  return Array.isArray(schema.type) && schema.type.includes('null');
+}

@@ -1,0 +1,48 @@
+/**
+ * The one reader of request bodies (contract section 3). Media type and encoding are judged before a byte is read;
+ * an empty body is an absent one, whatever its type says.
+ */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { readStrictJson } from '../domain/strict-json.ts';
+import { WritError } from '../errors.ts';
+
+export const MAX_BODY_BYTES = 1024 * 1024;
+
+export function acceptJsonBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addHook('preParsing', async (request) => {
+    if (carriesBody(request)) requireJson(request);
+  });
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
+    if (body.length === 0) return done(null, undefined);
+    const read = readStrictJson(body as Buffer);
+    if (!read.ok) {
+      return done(
+        new WritError('INVALID_JSON', `The body is not acceptable JSON: ${read.reason}.`, {
+          details: { reason: read.reason },
+        }),
+      );
+    }
+    request.facts.underflowed = read.underflowed;
+    return done(null, read.value);
+  });
+}
+
+/** RFC 9112 section 6.3: a request has a body if and only if one of these headers is present. */
+function carriesBody(request: FastifyRequest): boolean {
+  const { 'content-length': length, 'transfer-encoding': transfer } = request.headers;
+  return transfer !== undefined || (length !== undefined && length !== '0');
+}
+
+const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
+
+function requireJson(request: FastifyRequest): void {
+  const { 'content-type': type, 'content-encoding': encoding } = request.headers;
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
+  }
+  if (type === undefined || !JSON_TYPE.test(type)) {
+    throw new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
+  }
+}

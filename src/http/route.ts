@@ -1,0 +1,194 @@
+/**
+ * How a route is declared: who may call it, what it takes, what it answers, how it may refuse. A route file reads
+ * as its specification; everything here is what all routes share. Order: credential, role, media type, JSON,
+ * schema, then the handler.
+ */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Static, TSchema } from 'typebox';
+import { type ErrorCode, WritError } from '../errors.ts';
+import type { Authenticator } from '../use-cases/authenticate.ts';
+import type { Caller, RequestContext, Role } from '../use-cases/ports.ts';
+import type { RefusalRecorder } from '../use-cases/record-refusal.ts';
+import { dropNulls } from './absent-members.ts';
+import type { CredentialCheck } from './credentials.ts';
+
+declare module 'fastify' {
+  interface FastifySchema {
+    tags?: string[];
+    summary?: string;
+    description?: string;
+  }
+  interface FastifyContextConfig {
+    refusals?: readonly ErrorCode[];
+    credential?: 'none' | 'api-key-if-sent' | 'api-key';
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface RouteInput<Body, Query, Params> {
+  readonly body: Body;
+  readonly query: Query;
+  readonly params: Params;
+  readonly context: RequestContext;
+  readonly request: FastifyRequest;
+}
+
+interface Shape<Body extends TSchema, Query extends TSchema, Params extends TSchema> {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly url: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: Params;
+  readonly query?: Query;
+  readonly body?: Body;
+  /** Status to schema; null means an answer without a body. */
+  readonly answers: Readonly<Record<number, TSchema | null>>;
+  /** Beside the codes that every route shares. */
+  readonly refusals?: readonly ErrorCode[];
+}
+
+export interface PublicRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  /** `api-key-if-sent`: none is fine, a wrong one is 401. */
+  readonly credential: 'none' | 'api-key-if-sent';
+  handle(input: RouteInput<Static<Body>, Static<Query>, Static<Params>>): Promise<Answer>;
+}
+
+export interface KeyedRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  readonly roles: readonly Role[];
+  /** `read`: the key's row is read first. `guarded`: the write at the end judges it in its own statement. */
+  readonly liveness: 'read' | 'guarded';
+  handle(
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { caller: Caller },
+  ): Promise<Answer>;
+}
+
+export interface RouteDeps {
+  readonly credentials: CredentialCheck;
+  readonly authenticator: Authenticator;
+  readonly refusals: RefusalRecorder;
+}
+
+export interface Routes {
+  /** For anyone. */
+  open<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: PublicRoute<Body, Query, Params>,
+  ): void;
+  /** For whoever has an API key of one of the route's roles. */
+  keyed<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: KeyedRoute<Body, Query, Params>,
+  ): void;
+}
+
+type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
+
+export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
+  const add = (route: Shape<TSchema, TSchema, TSchema>, admission: Admission, handle: Handle): void => {
+    app.route({
+      method: route.method,
+      url: route.url,
+      schema: {
+        tags: [route.tag],
+        summary: route.summary,
+        ...(route.description === undefined ? {} : { description: route.description }),
+        ...(route.params === undefined ? {} : { params: route.params }),
+        // No query schema means no query: an unknown parameter is refused everywhere.
+        querystring: route.query ?? NO_QUERY,
+        ...(route.body === undefined ? {} : { body: route.body }),
+        response: bodySchemas(route.answers),
+      },
+      config: { refusals: route.refusals ?? [], credential: admission.credential },
+      onRequest: (request) => admit(admission, request, deps),
+      ...(route.body === undefined
+        ? {}
+        : { preValidation: async (request) => dropNulls(request, route.body) }),
+      handler: async (request, reply) => {
+        const { body, query, params, facts } = request;
+        const input = { body, query, params, context: facts.context, request } as RouteInput<
+          never,
+          never,
+          never
+        >;
+        return send(reply, await handle(input));
+      },
+    });
+  };
+  return {
+    open: (route) => add(route, route, route.handle as Handle),
+    keyed: (route) =>
+      add(route, { ...route, credential: 'api-key' }, (input) =>
+        (route.handle as KeyedHandle)({ ...input, caller: callerOf(input.request) }),
+      ),
+  };
+}
+
+type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
+
+const NO_QUERY = { type: 'object', additionalProperties: false } as const;
+
+function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<string, TSchema> {
+  const withBody = Object.entries(answers).filter((entry): entry is [string, TSchema] => entry[1] !== null);
+  return Object.fromEntries(withBody);
+}
+
+/** What admission needs to know of a route. */
+type Admission =
+  | { readonly method: string; readonly url: string; readonly credential: 'none' | 'api-key-if-sent' }
+  | {
+      readonly method: string;
+      readonly url: string;
+      readonly credential: 'api-key';
+      readonly roles: readonly Role[];
+      readonly liveness: 'read' | 'guarded';
+    };
+
+async function admit(route: Admission, request: FastifyRequest, deps: RouteDeps): Promise<void> {
+  if (route.credential === 'none') return deps.credentials.admitAnonymous(request);
+  if (route.credential === 'api-key-if-sent') await deps.credentials.checkApiKeyIfSent(request);
+  else await deps.credentials.requireApiKey(request);
+  const { facts } = request;
+  if (facts.caller === undefined) return;
+  if (route.credential !== 'api-key' || route.liveness === 'read') {
+    facts.caller = await deps.authenticator.confirm(facts.caller);
+  }
+  if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
+    await forbid(route, facts.caller, facts.context, deps.refusals);
+  }
+}
+
+async function forbid(
+  route: Admission,
+  caller: Caller,
+  context: RequestContext,
+  refusals: RefusalRecorder,
+): Promise<never> {
+  await refusals.record({
+    eventType: 'auth.denied',
+    code: 'FORBIDDEN',
+    actor: { id: caller.principal.id, type: caller.principal.role },
+    credentialId: caller.keyId,
+    resource: { type: 'endpoint', id: `${route.method} ${route.url}` },
+    context,
+  });
+  throw new WritError('FORBIDDEN', `A key of role ${caller.principal.role} may not do this.`);
+}
+
+function callerOf(request: FastifyRequest): Caller {
+  const { caller } = request.facts;
+  if (caller === undefined) throw new Error('a keyed route ran without a caller');
+  return caller;
+}
+
+function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  reply.code(answer.status);
+  if (answer.headers !== undefined) reply.headers(answer.headers);
+  return reply.send(answer.body);
+}

@@ -1,0 +1,135 @@
+/**
+ * The Fastify instance and what holds for every request: its id, its headers, its one log line, its errors. Limits
+ * and time-outs are here; rules are not.
+ */
+
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import type { AddressBlock } from '../domain/address.ts';
+import { WritError } from '../errors.ts';
+import { errorAnswer, isInsideV1 } from './envelopes.ts';
+import { acceptJsonBodies, MAX_BODY_BYTES } from './json-body.ts';
+import { factsOf } from './request-facts.ts';
+import { AJV_OPTIONS, validationError } from './validation.ts';
+
+export interface ServerOptions {
+  readonly requestTimeoutMs: number;
+  readonly trustedProxies: readonly AddressBlock[];
+  readonly newRequestId: () => string;
+  readonly logRequest: (line: RequestLine) => void;
+}
+
+/** One per request. `route` is the pattern: a target as sent could hold anything. */
+export interface RequestLine {
+  readonly requestId: string;
+  readonly method: string;
+  readonly route: string;
+  readonly status: number;
+  readonly ms: number;
+  readonly ip: string | null;
+  readonly principal: string | undefined;
+  /** Set where the answer is an error. */
+  readonly failure: unknown;
+}
+
+/** For an API that serves no documents to browsers. */
+const SECURITY_HEADERS = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const;
+
+const MAX_TARGET_PARAMETER = 2048;
+
+export function createServer(options: ServerOptions): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: options.requestTimeoutMs,
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: false,
+    requestIdHeader: false,
+    genReqId: options.newRequestId,
+    routerOptions: { maxParamLength: MAX_TARGET_PARAMETER },
+    rewriteUrl: (request) => originForm(request.url ?? '/'),
+    ajv: { customOptions: AJV_OPTIONS },
+    schemaErrorFormatter: validationError,
+    frameworkErrors: (error, request, reply) => {
+      beginRequest(request, reply, options);
+      return answerError(error, request, reply);
+    },
+  });
+  app.decorateRequest('facts');
+  app.addHook('onRequest', async (request, reply) => beginRequest(request, reply, options));
+  app.addHook('onResponse', async (request, reply) => options.logRequest(lineOf(request, reply)));
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request, reply) =>
+    answerError(new WritError('NOT_FOUND', 'There is no such endpoint.'), request, reply),
+  );
+  // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  acceptJsonBodies(app);
+  return app;
+}
+
+/** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
+function originForm(target: string): string {
+  const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(target);
+  if (match === null) return target;
+  const rest = match[1] ?? '';
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
+  request.facts = factsOf(request, options.trustedProxies);
+  reply.headers(SECURITY_HEADERS);
+  reply.header('x-request-id', request.id);
+  reply.header('cache-control', 'no-store');
+}
+
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = fromFramework(error, request.facts.path);
+  request.facts.failure = known;
+  const answer = errorAnswer(known, { path: request.facts.path, requestId: request.id });
+  return reply.code(answer.status).headers(answer.headers).send(answer.body);
+}
+
+/** Fastify's own refusals, put into our codes; anything else stays what it is. */
+function fromFramework(error: unknown, path: string): unknown {
+  if (error instanceof WritError) return error;
+  switch ((error as Partial<FastifyError> | undefined)?.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new WritError('PAYLOAD_TOO_LARGE', `A body may have at most ${MAX_BODY_BYTES} bytes.`);
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new WritError('VALIDATION_ERROR', 'The body is not as long as Content-Length says.');
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
+    case 'FST_ERR_BAD_URL':
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new WritError('NOT_FOUND', 'There is no such endpoint.', {
+        detail: isInsideV1(path) ? 'v1' : 'other',
+      });
+    default:
+      return error;
+  }
+}
+
+function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
+  return {
+    requestId: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? '-',
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime * 10) / 10,
+    ip: request.facts.context.ipAddress,
+    principal: request.facts.caller?.principal.id,
+    failure: request.facts.failure,
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * API keys at rest: bcrypt over the whole key, which is exactly the 72 bytes that bcrypt reads. Hashing runs in
+ * the thread pool, never on the event loop.
+ */
+
+import { randomBytes } from 'node:crypto';
+import bcrypt from 'bcrypt';
+import { formatApiKey } from '../domain/api-key.ts';
+
+export interface GeneratedApiKey {
+  /** The key itself: shown once, never stored. */
+  readonly text: string;
+  readonly keyId: string;
+}
+
+/** 64 random bits of public id, 160 of secret. */
+export function generateApiKey(environment: 'live' | 'test' = 'live'): GeneratedApiKey {
+  const keyIdHex = randomBytes(8).toString('hex');
+  const secretHex = randomBytes(20).toString('hex');
+  return { text: formatApiKey({ environment, keyIdHex, secretHex }), keyId: keyIdHex };
+}
+
+/** A `$2b$` hash. */
+export function hashApiKey(text: string, cost: number): Promise<string> {
+  return bcrypt.hash(text, cost);
+}
+
+export function compareApiKey(text: string, hash: string): Promise<boolean> {
+  return bcrypt.compare(text, hash);
+}
+
+/** A hash that no key has, so that an unknown key id costs the same work as a wrong secret. */
+export function decoyHash(cost: number): Promise<string> {
+  return bcrypt.hash(randomBytes(36).toString('hex'), cost);
+}

@@ -1,0 +1,76 @@
+/**
+ * Ed25519 signing keys (RFC 8032, RFC 8037) by node:crypto, which signs about sixteen times faster than pure
+ * JavaScript. A private half leaves this room only wrapped.
+ */
+
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { jwkThumbprint } from '../domain/jwk.ts';
+import type { TokenSigner } from '../use-cases/ports.ts';
+import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
+import { nodeSha256 } from './node-sha256.ts';
+
+/** A signing key as the database keeps it. */
+export interface StoredSigningKey {
+  readonly kid: string;
+  readonly publicKey: Uint8Array;
+  readonly wrappedPrivateKey: Uint8Array;
+  readonly kekId: string;
+}
+
+export interface SigningKey extends TokenSigner {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+}
+
+export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const publicKey = rawPublicKey(privateKey);
+  const kid = thumbprint(publicKey);
+  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
+  return { kid, publicKey, wrappedPrivateKey: kek.wrap(seed, purposeOf(kid)), kekId: kek.kekId };
+}
+
+/**
+ * Unwraps a stored key and proves that it is what its row says: the private half must yield the public one, and
+ * that the kid. A row written by someone without the master key is refused with `UnwrapError`.
+ */
+export function openSigningKey(stored: StoredSigningKey, kek: KeyEncryption): SigningKey {
+  const seed = kek.unwrap(stored.wrappedPrivateKey, purposeOf(stored.kid));
+  const privateKey = privateKeyFromSeed(seed);
+  const publicKey = rawPublicKey(privateKey);
+  if (thumbprint(publicKey) !== stored.kid || !Buffer.from(publicKey).equals(stored.publicKey)) {
+    throw new UnwrapError(`signing key ${stored.kid} is not what its row says`);
+  }
+  const header = Buffer.from(JSON.stringify({ alg: 'EdDSA', kid: stored.kid, typ: 'JWT' })).toString(
+    'base64url',
+  );
+  return {
+    kid: stored.kid,
+    publicKey,
+    publicKeyHex: Buffer.from(publicKey).toString('hex'),
+    signJwt: (claimsText) => {
+      const signingInput = `${header}.${Buffer.from(claimsText).toString('base64url')}`;
+      const signature = sign(null, Buffer.from(signingInput, 'latin1'), privateKey);
+      return {
+        jwt: `${signingInput}.${signature.toString('base64url')}`,
+        signatureHex: signature.toString('hex'),
+      };
+    },
+    signText: (text) => sign(null, Buffer.from(text), privateKey).toString('hex'),
+  };
+}
+
+const purposeOf = (kid: string): string => `signing-key:${kid}`;
+
+const thumbprint = (publicKey: Uint8Array): string =>
+  jwkThumbprint(Buffer.from(publicKey).toString('base64url'), nodeSha256);
+
+/** RFC 8410 section 7: the 32-byte seed inside a fixed PKCS#8 frame. */
+function privateKeyFromSeed(seed: Uint8Array): KeyObject {
+  const frame = Buffer.from('302e020100300506032b657004220420', 'hex');
+  return createPrivateKey({ key: Buffer.concat([frame, seed]), format: 'der', type: 'pkcs8' });
+}
+
+function rawPublicKey(privateKey: KeyObject): Uint8Array {
+  return Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x ?? '', 'base64url');
+}

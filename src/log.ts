@@ -1,0 +1,54 @@
+/**
+ * The log: JSON lines by pino, made of named fields only. No header, body, query or error message of a driver is
+ * ever passed to it; of an error it keeps class, code and where in our code it arose.
+ */
+
+import { pino } from 'pino';
+import type { LogLevel } from './config.ts';
+import { WritError } from './errors.ts';
+
+export type Log = pino.Logger;
+
+export function createLog(level: LogLevel): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
+    },
+    // A person at a terminal reads along; elsewhere lines are written in batches, at most a second late.
+    process.stdout.isTTY
+      ? pino.destination({ sync: true })
+      : pino.destination({ sync: false, minLength: 4096, periodicFlush: 1000 }),
+  );
+}
+
+export interface LoggedError {
+  readonly type: string;
+  readonly code?: string;
+  readonly detail?: string;
+  /** Stack frames without the message above them, which may quote what a caller sent. */
+  readonly at: readonly string[];
+  readonly cause?: LoggedError;
+}
+
+/** Allow-list: never the message of an error that is not ours. */
+export function describeError(error: unknown, depth = 0): LoggedError {
+  if (!(error instanceof Error)) return { type: typeof error, at: [] };
+  const code = (error as { code?: unknown }).code;
+  const detail = error instanceof WritError ? (error.detail ?? error.publicMessage) : undefined;
+  return {
+    type: error.constructor.name,
+    ...(typeof code === 'string' && /^[\w-]{1,64}$/.test(code) ? { code } : {}),
+    ...(detail === undefined ? {} : { detail }),
+    at: framesOf(error),
+    ...(error.cause !== undefined && depth < 3 ? { cause: describeError(error.cause, depth + 1) } : {}),
+  };
+}
+
+function framesOf(error: Error): string[] {
+  const lines = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line));
+  return lines.slice(0, 8).map((line) => line.slice(7));
+}

@@ -1,0 +1,167 @@
+/**
+ * What every process does before it works with a database: migrate, prove the master key, settle issuer and
+ * audience, and on the first start make a signing key and an administrator. All of it while no other process does.
+ */
+
+import type { Config } from './config.ts';
+import { parseApiKey } from './domain/api-key.ts';
+import { generateApiKey, hashApiKey } from './keys/api-key-hash.ts';
+import { createKeyEncryption, type KeyEncryption } from './keys/key-encryption.ts';
+import { generateSigningKey } from './keys/signing-key.ts';
+import { resolveMasterKey } from './master-key.ts';
+import { StartError } from './start-error.ts';
+import { createAgentStore } from './storage/agents.ts';
+import type { Database } from './storage/database.ts';
+import { readMigrationState } from './storage/migrations.ts';
+import {
+  addFirstSigningKey,
+  addSetting,
+  hasEverHadAdmin,
+  readKekCheck,
+  readServerFacts,
+  readSettings,
+  readSigningKeys,
+  writeKekCheck,
+} from './storage/provisioning.ts';
+import { readFault } from './storage/storage-errors.ts';
+
+const OLDEST_POSTGRES = 150_000;
+
+export interface Provisioned {
+  readonly kek: KeyEncryption;
+  readonly issuer: string;
+  readonly audience: string;
+  /** The first administrator's key, if this start made one. Shown once. */
+  readonly newAdminKey: string | undefined;
+}
+
+/** Rejects with `StartError` for what a person has to mend. */
+export async function provision(options: {
+  database: Database;
+  config: Config;
+  newId: () => string;
+}): Promise<Provisioned> {
+  const { database, config } = options;
+  await requireServer(database, config);
+  return database.exclusively(async (migrate) => {
+    await migrateIfPending(database, migrate);
+    const kek = await settleMasterKey(database, config);
+    const { issuer, audience } = await settleSettings(database, config);
+    if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
+      await addFirstSigningKey(database, generateSigningKey(kek));
+    }
+    const newAdminKey = await addFirstAdmin(options);
+    return { kek, issuer, audience, newAdminKey };
+  });
+}
+
+async function requireServer(database: Database, config: Config): Promise<void> {
+  if (database.kind === 'embedded') return;
+  const { versionNumber, unsafeSettings } = await readServerFacts(database);
+  if (versionNumber < OLDEST_POSTGRES) throw new StartError(['The database must be PostgreSQL 15 or newer.']);
+  if (unsafeSettings.length > 0 && !config.acceptUnsafeDurability) {
+    throw new StartError([
+      `The database has ${unsafeSettings.join(', ')} off: it can lose what it has acknowledged. Turn it on, or set ACCEPT_UNSAFE_DURABILITY=1.`,
+    ]);
+  }
+}
+
+export async function migrateIfPending(database: Database, migrate: () => Promise<void>): Promise<number> {
+  const { pending, unknown } = await readMigrationState(database);
+  if (unknown > 0) throw new StartError(['The database was migrated by a newer Writ. Start that version.']);
+  if (pending === 0) return 0;
+  await migrate().catch((error: unknown) => {
+    if (readFault(error).sqlState !== '42501') throw error;
+    throw new StartError(
+      [
+        'Migrations are pending and this database role may not run them. Run `writ migrate` as the owner first.',
+      ],
+      { cause: error },
+    );
+  });
+  return pending;
+}
+
+async function settleMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
+  const check = await readKekCheck(database);
+  const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
+  if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
+  else if (check.kekId !== kek.kekId || !kek.opensCheckValue(check.checkValue)) {
+    throw new StartError([
+      'The master key is not the one that this database was made with. Give the right one.',
+    ]);
+  }
+  return kek;
+}
+
+/** Stored at the first start; a later start that names another value is refused, so that replicas cannot disagree. */
+async function settleSettings(
+  database: Database,
+  config: Config,
+): Promise<{ issuer: string; audience: string }> {
+  const stored = await readSettings(database);
+  const settle = async (name: string, configured: string | undefined, fallback: string): Promise<string> => {
+    const known = stored.get(name);
+    if (known === undefined) await addSetting(database, name, configured ?? fallback);
+    else if (configured !== undefined && configured !== known) {
+      throw new StartError([
+        `${name.toUpperCase()} is ${configured}, but this database was started with ${known}. Change it for all replicas with: writ settings set ${name} ${configured}`,
+      ]);
+    }
+    return known ?? configured ?? fallback;
+  };
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  return {
+    issuer: await settle('issuer_url', config.issuerUrl, `http://${host}:${config.port}`),
+    audience: await settle('token_audience', config.tokenAudience, 'writ'),
+  };
+}
+
+async function addFirstAdmin(options: {
+  database: Database;
+  config: Config;
+  newId: () => string;
+}): Promise<string | undefined> {
+  const { database, config, newId } = options;
+  if (await hasEverHadAdmin(database)) return undefined;
+  const text = config.bootstrapAdminKey ?? generateApiKey().text;
+  const parsed = parseApiKey(text);
+  if (!parsed.ok) throw new StartError(['BOOTSTRAP_ADMIN_KEY is not an API key.']);
+  const id = newId();
+  const outcome = await createAgentStore(database).create(
+    {
+      id,
+      name: 'admin',
+      role: 'admin',
+      email: null,
+      description: 'made by the first start',
+      allowedScopes: null,
+      allowedNamespaces: null,
+      policyText: null,
+      key: {
+        keyId: parsed.key.keyId,
+        name: 'bootstrap',
+        prefix: parsed.key.prefix24,
+        hash: await hashApiKey(text, config.bcryptCost),
+        expiresAt: null,
+      },
+    },
+    {
+      actorKeyId: null,
+      event: {
+        id: newId(),
+        eventType: 'agent.created',
+        actorId: 'system',
+        actorType: 'system',
+        resourceType: 'agent',
+        resourceId: id,
+        metadata: { name: 'admin', role: 'admin', key_id: parsed.key.keyId },
+        ipAddress: null,
+        requestId: null,
+      },
+    },
+  );
+  if (outcome !== 'created')
+    throw new StartError(['An active agent is named "admin", so no administrator was made.']);
+  return text;
+}

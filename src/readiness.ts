@@ -1,0 +1,43 @@
+/** What `/ready` answers: one real write, at most once a second however often it is asked. */
+
+import type { DatabaseClock } from './clock.ts';
+import type { KeyRing } from './keys/key-ring.ts';
+import type { Database } from './storage/database.ts';
+import { proveWritable } from './storage/health.ts';
+import { readMigrationState } from './storage/migrations.ts';
+
+const FRESH_MS = 1000;
+const MAX_DRIFT_MS = 30_000;
+
+/** The returned function resolves to undefined when the work can be done, else to the reason. */
+export function createReadiness(deps: {
+  database: Database;
+  clock: DatabaseClock;
+  keyRing: KeyRing;
+  monotonicMs: () => number;
+}): () => Promise<string | undefined> {
+  let last: { at: number; answer: Promise<string | undefined> } | undefined;
+  return () => {
+    if (last === undefined || deps.monotonicMs() - last.at >= FRESH_MS) {
+      last = { at: deps.monotonicMs(), answer: judge(deps) };
+    }
+    return last.answer;
+  };
+}
+
+async function judge({
+  database,
+  clock,
+  keyRing,
+}: Parameters<typeof createReadiness>[0]): Promise<string | undefined> {
+  try {
+    await proveWritable(database);
+    if ((await readMigrationState(database)).pending > 0) return 'migrations are pending';
+    keyRing.active();
+  } catch {
+    return 'the database does not take writes, or keys are not usable';
+  }
+  return Math.abs(clock.driftMs()) > MAX_DRIFT_MS
+    ? 'the clocks of process and database drifted apart'
+    : undefined;
+}

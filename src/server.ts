@@ -1,0 +1,88 @@
+/**
+ * Process entry: configuration, database, listener; drain on SIGTERM and SIGINT, at once on a second one.
+ * Exit codes: 0 after a clean stop, 2 when something has to be mended before it can start, 1 for anything else.
+ */
+
+import { pathToFileURL } from 'node:url';
+import { uuidv7 } from 'uuidv7';
+import { buildApp } from './app.ts';
+import { type Config, loadConfig } from './config.ts';
+import { createLog } from './log.ts';
+import { provision } from './provision.ts';
+import { StartError } from './start-error.ts';
+import { exitCodeFor, explainFailure } from './start-failure.ts';
+import { openDatabase } from './storage/database.ts';
+
+/** Runs until a signal. Rejects when it cannot start. */
+export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
+  const loaded = loadConfig(env);
+  if (!loaded.ok) throw new StartError(loaded.faults);
+  const { config } = loaded;
+  const log = createLog(config.logLevel);
+  const database = await openDatabase({
+    databaseUrl: config.databaseUrl,
+    dataDir: config.dataDir,
+    poolMax: config.databasePoolMax,
+    onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
+  });
+  try {
+    const provisioned = await provision({ database, config, newId: uuidv7 });
+    const app = await buildApp({ config, database, provisioned, log });
+    const stopped = stopOnSignal(config, async () => {
+      await app.close();
+      await database.close();
+      log.flush();
+    });
+    const address = await app.listen({ host: config.host, port: config.port });
+    announce(address, provisioned.newAdminKey);
+    await stopped;
+  } catch (error) {
+    await database.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** The admin key goes to standard output and nowhere else: never through the log. */
+function announce(address: string, newAdminKey: string | undefined): void {
+  const lines = [`Writ is listening on ${address}`];
+  if (newAdminKey !== undefined) {
+    lines.push(
+      '',
+      'This is the first start. The administrator’s API key, shown this once:',
+      '',
+      `  ${newAdminKey}`,
+      '',
+      'A first intent token:',
+      '',
+      `  curl -s ${address}/token/issue -H 'X-API-Key: ${newAdminKey}' -H 'Content-Type: application/json' \\`,
+      `    -d '{"plan":{"goal":"look","steps":[{"action":"get_weather","mcp":"weather-mcp"}]}}'`,
+      '',
+    );
+  }
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+/** Resolves after `stop`; a stop that takes too long is cut off, and a second signal ends the process at once. */
+function stopOnSignal(config: Config, stop: () => Promise<void>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let stopping = false;
+    const onSignal = (): void => {
+      if (stopping) process.exit(1);
+      stopping = true;
+      setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
+      stop().then(resolve, reject);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  serve(process.env).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      process.stderr.write(explainFailure(error));
+      process.exit(exitCodeFor(error));
+    },
+  );
+}

@@ -1,0 +1,30 @@
+/** What a person reads when a process cannot start or a command fails, and the exit code that goes with it. */
+
+import { WritError } from './errors.ts';
+import { describeError } from './log.ts';
+import { StartError } from './start-error.ts';
+import { FolderHeldError } from './storage/folder-lock.ts';
+
+/** Every fault on a line of its own; never a secret, never a driver's message. */
+export function explainFailure(error: unknown): string {
+  if (error instanceof StartError) {
+    return `Writ cannot start:\n${error.faults.map((fault) => `  - ${fault}`).join('\n')}\n`;
+  }
+  if (error instanceof FolderHeldError) return `${error.message}\n`;
+  const { code, syscall, port, address } = error as {
+    code?: string;
+    syscall?: string;
+    port?: number;
+    address?: string;
+  };
+  if (syscall === 'listen')
+    return `Writ cannot listen on ${address ?? '?'} port ${port ?? '?'} (${code ?? '?'}).\n`;
+  if (error instanceof WritError)
+    return `${error.publicMessage}${error.detail === undefined ? '' : ` (${error.detail})`}\n`;
+  return `Writ failed: ${JSON.stringify(describeError(error))}\n`;
+}
+
+/** 2: mend something first. 1: everything else. */
+export function exitCodeFor(error: unknown): number {
+  return error instanceof StartError || error instanceof FolderHeldError ? 2 : 1;
+}

@@ -1,0 +1,75 @@
+/**
+ * Turns what a driver throws into what a caller may know. The SQLSTATE is kept for the log; the driver's message
+ * is not, because it can quote rows and parameters. Anything unforeseen stays as it is and becomes 500 `INTERNAL`.
+ */
+
+import { WritError } from '../errors.ts';
+
+const SQLSTATE = /^[0-9A-Z]{5}$/;
+const LOST_CONNECTION = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_|EHOST|ENET|ENOENT)/;
+
+interface Faults {
+  /** From PostgreSQL, or undefined where the fault lies before or beside the server. */
+  readonly sqlState: string | undefined;
+  readonly connectionLost: boolean;
+}
+
+/** Looks through drizzle's wrapper. Appendix A of the PostgreSQL manual lists the classes. */
+export function readFault(error: unknown): Faults {
+  for (let current: unknown = error, depth = 0; current instanceof Error && depth < 4; depth += 1) {
+    const code = (current as { code?: unknown }).code;
+    if (typeof code === 'string' && SQLSTATE.test(code) && !LOST_CONNECTION.test(code)) {
+      return { sqlState: code, connectionLost: false };
+    }
+    if (typeof code === 'string' && LOST_CONNECTION.test(code))
+      return { sqlState: undefined, connectionLost: true };
+    if (
+      /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(
+        current.message,
+      )
+    ) {
+      return { sqlState: undefined, connectionLost: true };
+    }
+    current = current.cause;
+  }
+  return { sqlState: undefined, connectionLost: false };
+}
+
+/** `effect` decides what a connection that broke under way means. Values of `WritError` pass through. */
+export function translateStorageError(error: unknown, effect: 'read' | 'write' | 'connect'): unknown {
+  if (error instanceof WritError) return error;
+  const { sqlState, connectionLost } = readFault(error);
+  const detail = sqlState === undefined ? 'connection lost' : `SQLSTATE ${sqlState}`;
+  if (connectionLost || sqlState?.startsWith('08')) {
+    return effect === 'write'
+      ? new WritError(
+          'OUTCOME_UNKNOWN',
+          'The database went away while it was writing; the outcome is unknown.',
+          {
+            detail,
+            cause: error,
+            retryAfterSeconds: 1,
+          },
+        )
+      : unavailable(error, detail);
+  }
+  if (sqlState === undefined) return effect === 'connect' ? unavailable(error, 'no connection') : error;
+  // A server that says it is stopping, starting, read-only, out of room or out of time has done nothing.
+  if (/^(57P|53|25006|57014|28|3D|58)/.test(sqlState)) return unavailable(error, detail);
+  if (/^(40|55P03)/.test(sqlState)) {
+    return new WritError('BUSY', 'Another request holds what this one needs; try again.', {
+      detail,
+      cause: error,
+      retryAfterSeconds: 1,
+    });
+  }
+  return error;
+}
+
+function unavailable(cause: unknown, detail: string): WritError {
+  return new WritError('UNAVAILABLE', 'The database does not answer; try again shortly.', {
+    detail,
+    cause,
+    retryAfterSeconds: 2,
+  });
+}

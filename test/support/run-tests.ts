@@ -1,0 +1,114 @@
+/**
+ * What `npm test` runs: guarantees that the tests meet a fresh build and a migrated Postgres where they need them,
+ * that nothing of the run is left behind however it ends, and that the test runner's own summary is printed last.
+ * Arguments: test files, folders, and flags of `node --test`. Without Postgres, the tests that need it are skipped;
+ * with REQUIRE_POSTGRES=1 that is a failure. TEST_DATABASE_URL names a server to use instead of a throw-away one.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import { availableParallelism, constants } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { makeTestRunFolder } from './cluster-home.ts';
+import { provideSharedPostgres, type SharedPostgres } from './shared-postgres.ts';
+import { anyMentions, selectTests } from './test-selection.ts';
+
+const TEST_TIMEOUT_MS = 180_000;
+const INTERRUPT_GRACE_MS = 5_000;
+const LEFTOVER_GRACE_MS = 6_000;
+
+let running: ChildProcess | undefined;
+let interruptedBy: NodeJS.Signals | undefined;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    interruptedBy = signal;
+    signalGroup('SIGTERM');
+    setTimeout(() => signalGroup('SIGKILL'), INTERRUPT_GRACE_MS).unref();
+  });
+}
+
+process.exitCode = await runTests(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(error);
+  return 1;
+});
+if (interruptedBy !== undefined) process.exitCode = 128 + constants.signals[interruptedBy];
+
+async function runTests(args: readonly string[]): Promise<number> {
+  const { flags, files } = selectTests(args);
+  if (files.length === 0) throw new Error('there are no test files to run');
+  if (anyMentions(files, 'dist/')) {
+    const code = await runToEnd('npm', ['run', '--silent', 'build'], process.env);
+    if (code !== 0) return code;
+  }
+  // Every cluster of the run lives in this folder, those of tests that were killed included.
+  const folder = await makeTestRunFolder().catch(() => undefined);
+  if (folder !== undefined) process.env['WRIT_TEST_FOLDER'] = folder;
+  try {
+    return await runWithPostgres(flags, files);
+  } finally {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function runWithPostgres(flags: readonly string[], files: readonly string[]): Promise<number> {
+  const postgres = anyMentions(files, 'WRIT_TEST_CLUSTER') ? await postgresOrReason() : undefined;
+  if (typeof postgres === 'string') {
+    console.error(`No Postgres for the tests: ${postgres}`);
+    if (process.env['REQUIRE_POSTGRES'] === '1') return 1;
+  }
+  try {
+    if (typeof postgres === 'object') await postgres.makeTemplate();
+    if (interruptedBy !== undefined) return 1;
+    const known = typeof postgres === 'string' ? { WRIT_TEST_NO_POSTGRES: postgres } : postgres?.env;
+    return await runToEnd(process.execPath, nodeArguments(flags, files), { ...process.env, ...known });
+  } finally {
+    if (typeof postgres === 'object') await postgres.remove();
+  }
+}
+
+async function postgresOrReason(): Promise<SharedPostgres | string> {
+  try {
+    return await provideSharedPostgres();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function nodeArguments(flags: readonly string[], files: readonly string[]): string[] {
+  const concurrency = Math.max(2, Math.min(8, availableParallelism()));
+  const defaults = [
+    '--test-reporter=spec',
+    `--test-concurrency=${concurrency}`,
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
+  ];
+  const unset = defaults.filter(
+    (flag) => !flags.some((given) => given.startsWith(flag.split('=')[0] ?? flag)),
+  );
+  return ['--import', 'tsx', '--test', ...unset, ...flags, ...files];
+}
+
+/** In a process group of its own, so that whatever a test started and left running ends with it. */
+async function runToEnd(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const child = spawn(command, args, { env, stdio: ['ignore', 'inherit', 'inherit'], detached: true });
+  running = child;
+  try {
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code ?? 1;
+  } finally {
+    // A Postgres that was left behind takes its children along only if it is asked; they have groups of their own.
+    for (let waited = 0; signalGroup('SIGQUIT') && waited < LEFTOVER_GRACE_MS; waited += 50) await delay(50);
+    signalGroup('SIGKILL');
+    running = undefined;
+  }
+}
+
+/** False if nobody is left in the group. */
+function signalGroup(signal: NodeJS.Signals): boolean {
+  if (running?.pid === undefined) return false;
+  try {
+    return process.kill(-running.pid, signal);
+  } catch {
+    return false;
+  }
+}
