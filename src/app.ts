@@ -4,7 +4,10 @@ import type { FastifyInstance } from 'fastify';
 import { uuidv7 } from 'uuidv7';
 import { createDatabaseClock } from './clock.ts';
 import type { Config } from './config.ts';
+import type { AddressBlock } from './domain/address.ts';
+import { clientAddress, rateLimitKey } from './domain/client-address.ts';
 import { ed25519Jwk } from './domain/jwk.ts';
+import { readStrictJson } from './domain/strict-json.ts';
 import { WritError } from './errors.ts';
 import { addAgentRoutes } from './http/agents.ts';
 import { createCredentialCheck } from './http/credentials.ts';
@@ -12,11 +15,12 @@ import { addHealthRoutes } from './http/health.ts';
 import { addIntentTokenRoutes } from './http/intent-tokens.ts';
 import { addMeRoute } from './http/me.ts';
 import { addRateLimits } from './http/rate-limits.ts';
+import type { ReadClient } from './http/request-facts.ts';
 import { createRoutes } from './http/route.ts';
 import { createServer } from './http/server.ts';
 import { addSigningKeyRoutes } from './http/signing-keys.ts';
 import { startJobs } from './jobs/jobs.ts';
-import { compareApiKey, decoyHash, generateApiKey, hashApiKey } from './keys/api-key-hash.ts';
+import { compareApiKey, decoyHash, makeApiKey } from './keys/api-key-hash.ts';
 import { createBoundedWork } from './keys/bounded-work.ts';
 import { createCredentialMemory } from './keys/credential-memory.ts';
 import { type KeyRing, openKeyRing } from './keys/key-ring.ts';
@@ -32,6 +36,7 @@ import { readDatabaseTime } from './storage/health.ts';
 import { createIntentTokenStore } from './storage/intent-tokens.ts';
 import { readSigningKeys } from './storage/provisioning.ts';
 import { createAuthenticator, type RememberedKey } from './use-cases/authenticate.ts';
+import { createDescribeCaller } from './use-cases/describe-caller.ts';
 import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
 import { createAgentManager } from './use-cases/manage-agents.ts';
 import { createRefusalRecorder } from './use-cases/record-refusal.ts';
@@ -68,8 +73,9 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     decoyHash: await decoyHash(config.bcryptCost),
     refusals,
   });
+  const agentStore = createAgentStore(database);
   const agents = createAgentManager({
-    store: createAgentStore(database),
+    store: agentStore,
     newId: uuidv7,
     now: () => clock.now(),
     makeKey: () => makeApiKey(config.bcryptCost),
@@ -88,7 +94,8 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
 
   const app = createServer({
     requestTimeoutMs: config.requestTimeoutMs,
-    trustedProxies: config.trustProxy,
+    readClient: readClientBehind(config.trustProxy),
+    readJson: readStrictJson,
     newRequestId: uuidv7,
     logRequest: (line) => logRequest(log, line),
   });
@@ -109,10 +116,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   addSigningKeyRoutes(routes, publication(keyRing));
   addIntentTokenRoutes(routes, { issue });
   addAgentRoutes(routes, agents);
-  addMeRoute(routes, {
-    countAgents: () => agents.countAgents(),
-    emailOf: async (id) => (await agents.get(id)).email,
-  });
+  addMeRoute(routes, createDescribeCaller({ store: agentStore }));
 
   const stopJobs = startJobs(
     [
@@ -144,9 +148,12 @@ function boundedCompare() {
   }) => gate.run({ ...task, work: () => compareApiKey(keyText, hash) });
 }
 
-export async function makeApiKey(cost: number) {
-  const { text, keyId } = generateApiKey();
-  return { text, keyId, prefix: text.slice(0, 24), hash: await hashApiKey(text, cost) };
+function readClientBehind(trustedProxies: readonly AddressBlock[]): ReadClient {
+  return (from) => {
+    const client = clientAddress({ ...from, trustedProxies });
+    const address = client.ok ? client.address : client.seen;
+    return { address, origin: rateLimitKey(address) };
+  };
 }
 
 function publication(keyRing: KeyRing) {

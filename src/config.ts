@@ -65,12 +65,15 @@ export type ConfigResult =
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Reads the environment. Empty values count as unset; each fault names its variable and what is allowed. */
-export function loadConfig(env: Environment): ConfigResult {
+/**
+ * Reads the environment. Empty values count as unset; each fault names its variable and what is allowed. With
+ * `relevant`, faults of other variables are left to the commands that read them.
+ */
+export function loadConfig(env: Environment, relevant?: readonly ConfigVariable[]): ConfigResult {
   const faults: string[] = [];
   const read = (name: ConfigVariable): string | undefined => env[name] || undefined;
   const fault = (name: ConfigVariable, allowed: string): undefined => {
-    faults.push(`${name} must be ${allowed}`);
+    if (relevant?.includes(name) ?? true) faults.push(`${name} must be ${allowed}`);
     return undefined;
   };
   const integer = (name: ConfigVariable, range: { min: number; max: number; fallback: number }): number => {

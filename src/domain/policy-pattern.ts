@@ -8,32 +8,31 @@ const MAX_PATTERN_LENGTH = 256;
 const MIN_SEGMENTS = 2;
 const MAX_SEGMENTS = 8;
 const MAX_STARS = 4;
-const ASCII_CODES = 128;
 
-/**
- * A text to find, as the automaton of Knuth, Morris and Pratt: one look-up for each character, whatever came before.
- * A state is the offset of its row; a row has one entry for each distinct character of the text, after one for others.
- */
+/** A text to find, with the table of Knuth, Morris and Pratt: how much of it is still matched after a mismatch. */
 interface Needle {
-  readonly length: number;
-  readonly classOfCode: Uint8Array;
-  readonly nextState: Uint16Array;
-  readonly found: number;
+  readonly codes: Uint16Array;
+  readonly fallback: Uint8Array;
 }
 
 type PatternSegment =
   | { readonly kind: 'any' }
-  | { readonly kind: 'literal'; readonly codes: Uint8Array }
+  | { readonly kind: 'literal'; readonly text: string }
   | {
       readonly kind: 'glob';
-      readonly prefix: Uint8Array;
+      readonly prefix: Uint16Array;
       readonly inner: readonly Needle[];
-      readonly suffix: Uint8Array;
+      readonly suffix: Uint16Array;
       readonly minLength: number;
     };
 
-/** What patterns are matched against: ASCII codes, one array for each part between slashes. */
-export type Subject = readonly Uint8Array[];
+/** What patterns are matched against: the parts of a name between its slashes. */
+export type Subject = readonly SubjectPart[];
+
+interface SubjectPart {
+  readonly text: string;
+  readonly codes: Uint16Array;
+}
 
 export interface PolicyPattern {
   readonly text: string;
@@ -55,7 +54,7 @@ export function parsePolicyPattern(text: string): PolicyPattern | undefined {
 
 /** Prepares `<mcp>/<action>`, or an action alone, for any number of patterns. */
 export function subjectOf(name: string): Subject {
-  return name.split('/').map(codesOf);
+  return name.split('/').map((text) => ({ text, codes: codesOf(text) }));
 }
 
 /** Whether the pattern names a subject `<mcp>/<action>`. */
@@ -74,29 +73,28 @@ function matchesFrom({ segments, openEnded }: PolicyPattern, skipped: number, su
   const compared = openEnded ? wanted - 1 : wanted;
   for (let index = 0; index < compared; index++) {
     const segment = segments[skipped + index];
-    const text = subject[index];
-    if (segment === undefined || text === undefined || !segmentMatches(segment, text)) return false;
+    const part = subject[index];
+    if (segment === undefined || part === undefined || !segmentMatches(segment, part)) return false;
   }
   return true;
 }
 
-function segmentMatches(segment: PatternSegment, text: Uint8Array): boolean {
+function segmentMatches(segment: PatternSegment, { text, codes }: SubjectPart): boolean {
   if (segment.kind === 'any') return true;
-  if (segment.kind === 'literal')
-    return text.length === segment.codes.length && standsAt(segment.codes, text, 0);
+  if (segment.kind === 'literal') return segment.text === text;
   const { prefix, inner, suffix, minLength } = segment;
-  const end = text.length - suffix.length;
-  if (text.length < minLength || !standsAt(prefix, text, 0) || !standsAt(suffix, text, end)) return false;
+  const end = codes.length - suffix.length;
+  if (codes.length < minLength || !standsAt(prefix, codes, 0) || !standsAt(suffix, codes, end)) return false;
   // Taking the first place for each part leaves the most room for the next, so no choice is ever undone.
   let position = prefix.length;
   for (const needle of inner) {
-    position = endOfFirst(needle, text, position, end);
+    position = endOfFirst(needle, codes, position, end);
     if (position === -1) return false;
   }
   return true;
 }
 
-function standsAt(part: Uint8Array, text: Uint8Array, start: number): boolean {
+function standsAt(part: Uint16Array, text: Uint16Array, start: number): boolean {
   for (let index = 0; index < part.length; index++) {
     if (part[index] !== text[start + index]) return false;
   }
@@ -104,17 +102,14 @@ function standsAt(part: Uint8Array, text: Uint8Array, start: number): boolean {
 }
 
 /** Where the first occurrence within `[from, to)` ends, else -1. */
-function endOfFirst(
-  { length, classOfCode, nextState, found }: Needle,
-  text: Uint8Array,
-  from: number,
-  to: number,
-): number {
-  if (to - from < length) return -1;
-  let state = 0;
-  for (let index = from; index < to; index++) {
-    state = nextState[state + (classOfCode[text[index] ?? 0] ?? 0)] ?? 0;
-    if (state === found) return index + 1;
+function endOfFirst({ codes, fallback }: Needle, text: Uint16Array, from: number, to: number): number {
+  const length = codes.length;
+  let matched = 0;
+  for (let index = from; index < to && to - index >= length - matched; index++) {
+    const code = text[index];
+    while (matched > 0 && codes[matched] !== code) matched = fallback[matched - 1] ?? 0;
+    if (codes[matched] === code) matched++;
+    if (matched === length) return index + 1;
   }
   return -1;
 }
@@ -128,7 +123,7 @@ function compileSegment(text: string): PatternSegment {
   if (text === '*') return { kind: 'any' };
   const [prefix = '', ...rest] = text.split('*');
   const suffix = rest.pop();
-  if (suffix === undefined) return { kind: 'literal', codes: codesOf(text) };
+  if (suffix === undefined) return { kind: 'literal', text };
   const inner = rest.map(compileNeedle);
   const minLength = text.length - rest.length - 1;
   return { kind: 'glob', prefix: codesOf(prefix), inner, suffix: codesOf(suffix), minLength };
@@ -136,29 +131,18 @@ function compileSegment(text: string): PatternSegment {
 
 function compileNeedle(text: string): Needle {
   const codes = codesOf(text);
-  const classOfCode = new Uint8Array(ASCII_CODES);
-  let width = 1;
-  for (const code of codes) if (classOfCode[code] === 0) classOfCode[code] = width++;
-  const nextState = new Uint16Array(codes.length * width);
-  // The state that is reached without the first character: where a mismatch goes on.
-  let restart = 0;
-  for (const [matched, code] of codes.entries()) {
-    const state = matched * width;
-    const entry = classOfCode[code] ?? 0;
-    nextState.copyWithin(state, restart, restart + width);
-    const afterRestart = nextState[restart + entry] ?? 0;
-    nextState[state + entry] = state + width;
-    if (matched > 0) restart = afterRestart;
+  const fallback = new Uint8Array(codes.length);
+  let matched = 0;
+  for (let index = 1; index < codes.length; index++) {
+    while (matched > 0 && codes[index] !== codes[matched]) matched = fallback[matched - 1] ?? 0;
+    if (codes[index] === codes[matched]) matched++;
+    fallback[index] = matched;
   }
-  return { length: codes.length, classOfCode, nextState, found: codes.length * width };
+  return { codes, fallback };
 }
 
-/** Other characters become 0, which no pattern contains. */
-function codesOf(text: string): Uint8Array {
-  const codes = new Uint8Array(text.length);
-  for (let index = 0; index < text.length; index++) {
-    const code = text.charCodeAt(index);
-    codes[index] = code < ASCII_CODES ? code : 0;
-  }
+function codesOf(text: string): Uint16Array {
+  const codes = new Uint16Array(text.length);
+  for (let index = 0; index < text.length; index++) codes[index] = text.charCodeAt(index);
   return codes;
 }

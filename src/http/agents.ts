@@ -1,12 +1,8 @@
 /** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
 
 import Type, { type Static } from 'typebox';
-import { grantedScopes } from '../domain/granted-scopes.ts';
-import { formatScope } from '../domain/scope.ts';
-import type { JsonObject } from '../domain/strict-json.ts';
-import { WritError } from '../errors.ts';
-import type { AgentManager } from '../use-cases/manage-agents.ts';
-import type { AgentRecord, ApiKeyRecord } from '../use-cases/ports.ts';
+import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
+import type { ApiKeyRecord } from '../use-cases/ports.ts';
 import { readCursor, writeCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
@@ -102,11 +98,6 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     answers: { 201: strictObject({ ...agentView, api_key: apiKey, key_id: Type.String() }) },
     refusals: ['ALREADY_EXISTS', ...GRANT_REFUSALS],
     handle: async ({ body, caller, context }) => {
-      if (UUID.test(body.name)) {
-        throw new WritError('VALIDATION_ERROR', 'A name must not look like an id.', {
-          details: { pointer: '/name' },
-        });
-      }
       const spec = {
         name: body.name,
         role: body.role ?? 'agent',
@@ -208,7 +199,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
   });
 }
 
-function viewOf(agent: AgentRecord) {
+function viewOf(agent: AgentDetails) {
   const uses = agent.keys.flatMap((key) => (key.lastUsedAt === null ? [] : [key.lastUsedAt.getTime()]));
   const shownKey = agent.keys.findLast((key) => key.revokedAt === null) ?? agent.keys.at(-1);
   return {
@@ -219,8 +210,8 @@ function viewOf(agent: AgentRecord) {
     description: agent.description,
     allowed_scopes: agent.allowedScopes,
     allowed_namespaces: agent.allowedNamespaces,
-    effective_scopes: grantedScopes(agent).map(formatScope),
-    policy: agent.policyText === null ? null : (JSON.parse(agent.policyText) as JsonObject),
+    effective_scopes: agent.effectiveScopes,
+    policy: agent.policy,
     active: agent.revokedAt === null,
     api_key_prefix: shownKey?.prefix ?? '',
     created_at: agent.createdAt.toISOString(),

@@ -4,7 +4,6 @@
  */
 
 import type { FastifyRequest } from 'fastify';
-import { looksLikeScopedToken } from '../domain/api-key.ts';
 import { WritError } from '../errors.ts';
 import { type Authenticator, refusedKey } from '../use-cases/authenticate.ts';
 import type { RateLimits } from './rate-limits.ts';
@@ -61,7 +60,7 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     if (header.kind === 'none') throw refusedKey('AUTH_INVALID_KEY');
     await limits.requireFewFailures(request);
     try {
-      if (text === undefined || looksLikeScopedToken(text)) throw refusedKey('AUTH_INVALID_KEY');
+      if (text === undefined) throw refusedKey('AUTH_INVALID_KEY');
       if (remembered !== undefined) await authenticator.refuse(remembered, request.facts.context);
       request.facts.caller = await authenticator.verify(text, request.facts);
     } catch (error) {

@@ -1,11 +1,7 @@
 /** The body of both endpoints that issue intent tokens (contract section 4.1), and what it means. */
 
 import Type, { type Static } from 'typebox';
-import { faultOfMetadata } from '../domain/free-object.ts';
-import { MAX_PLAN_STEPS } from '../domain/plan.ts';
 import type { JsonValue } from '../domain/strict-json.ts';
-import { readValiditySeconds } from '../domain/ttl.ts';
-import { WritError } from '../errors.ts';
 import type { IssueIntentTokenCommand } from '../use-cases/issue-intent-token.ts';
 import { freeObject, refusedAs, strictObject, text } from './schemas.ts';
 
@@ -23,7 +19,7 @@ const validity = Type.Optional(
 
 export const IntentTokenRequest = strictObject({
   plan: freeObject(
-    `What the agent means to do: \`steps\`, 1 to ${MAX_PLAN_STEPS} objects, each with \`action\` and optionally \`mcp\`; other members are free and signed.`,
+    'What the agent means to do: `steps`, 1 to 1000 objects, each with `action` and optionally `mcp`; other members are free and signed.',
     refusedAs('INVALID_PLAN'),
   ),
   policy: Type.Optional(
@@ -44,22 +40,17 @@ export const IntentTokenRequest = strictObject({
 /** The SDK's word for "not given". */
 const NOT_GIVEN = '__sdk_multiuser__';
 
-/** Throws `INVALID_TTL`, `TTL_OUT_OF_RANGE` or `VALIDATION_ERROR`. */
 export function commandOf(
   body: Static<typeof IntentTokenRequest>,
   underflowed: ReadonlySet<object>,
 ): IssueIntentTokenCommand {
   const given = (value: string | undefined): string | null =>
     value === undefined || value === NOT_GIVEN ? null : value;
-  const fault = body.metadata === undefined ? undefined : faultOfMetadata(body.metadata);
-  if (fault !== undefined) {
-    throw new WritError('VALIDATION_ERROR', `metadata ${fault}.`, { details: { pointer: '/metadata' } });
-  }
   return {
     plan: body.plan,
     policy: body.policy,
     underflowed,
-    validitySeconds: validitySecondsOf(body),
+    validity: { expires_in: body.expires_in, validity_seconds: body.validity_seconds },
     onBehalfOf: {
       userId: given(body.user_id),
       agentId: given(body.agent_id),
@@ -69,22 +60,4 @@ export function commandOf(
     metadata: body.metadata,
     dryRun: body.dry_run ?? false,
   };
-}
-
-function validitySecondsOf(body: Static<typeof IntentTokenRequest>): number {
-  const { expires_in: short, validity_seconds: long } = body;
-  if (short !== undefined && long !== undefined && short !== long) {
-    throw new WritError('VALIDATION_ERROR', 'expires_in and validity_seconds differ; give one of them.', {
-      details: { pointer: '/validity_seconds' },
-    });
-  }
-  const read = readValiditySeconds(short ?? long);
-  if (read.ok) return read.seconds;
-  const message =
-    read.code === 'INVALID_TTL'
-      ? 'A validity is a positive whole number of seconds.'
-      : 'A validity is 1 to 86400 seconds.';
-  throw new WritError(read.code, message, {
-    details: { pointer: short === undefined ? '/validity_seconds' : '/expires_in' },
-  });
 }

@@ -1,9 +1,9 @@
 /** `POST /token/issue` and `POST /iap/sdk/token`: the same facts, as documented and as the SDKs read them. */
 
 import Type from 'typebox';
-import { canonicalText } from '../domain/canonical-json.ts';
 import type { IssuedIntentToken, IssueIntentToken, PlanAssessment } from '../use-cases/issue-intent-token.ts';
 import type { Caller } from '../use-cases/ports.ts';
+import { sdkTokenOf } from '../use-cases/sdk-token.ts';
 import { commandOf, IntentTokenRequest } from './intent-token-request.ts';
 import type { Routes } from './route.ts';
 import { freeObject, oneOf, sha256Hex, strictObject, uuid } from './schemas.ts';
@@ -155,27 +155,11 @@ function documented(issued: IssuedIntentToken) {
   };
 }
 
-/** `signature` is over exactly the members that the SDKs' `verifyToken` recomputes. */
 function asSdksRead(issued: IssuedIntentToken, { principal }: Caller) {
-  const signed = {
-    plan_hash: issued.digest.planHashHex,
-    issued_at: issued.issuedAtSeconds,
-    expires_at: issued.expiresAtSeconds,
-    policy: issued.policyJson,
-    identity: issued.compositeIdentityHex,
-    public_key: issued.signer.publicKeyHex,
-    version: '1.0',
-  };
   return {
     ...factsOfPlan(issued),
     ...factsOfToken(issued),
-    token: {
-      ...signed,
-      token_id: issued.jti,
-      merkle_root: issued.digest.merkleRootHex,
-      jwt_token: issued.jwt,
-      signature: issued.signer.signText(canonicalText(signed)),
-    },
+    token: sdkTokenOf(issued),
     jwt_token: issued.jwt,
     intent_reference: issued.jti,
     client_info: { clientId: principal.id, clientName: principal.name, orgId: ORGANISATION },

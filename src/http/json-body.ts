@@ -4,19 +4,21 @@
  */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { readStrictJson } from '../domain/strict-json.ts';
+import type { StrictJson } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 1024 * 1024;
 
-export function acceptJsonBodies(app: FastifyInstance): void {
+export type ReadJson = (bytes: Uint8Array) => StrictJson;
+
+export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void {
   app.removeAllContentTypeParsers();
   app.addHook('preParsing', async (request) => {
     if (carriesBody(request)) requireJson(request);
   });
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
     if (body.length === 0) return done(null, undefined);
-    const read = readStrictJson(body as Buffer);
+    const read = readJson(body as Buffer);
     if (!read.ok) {
       return done(
         new WritError('INVALID_JSON', `The body is not acceptable JSON: ${read.reason}.`, {

@@ -1,7 +1,7 @@
 /** `GET /v1/me`: who am I? Nothing in the answer is null. */
 
 import Type from 'typebox';
-import { formatScope } from '../domain/scope.ts';
+import type { DescribeCaller } from '../use-cases/describe-caller.ts';
 import type { Routes } from './route.ts';
 import { oneOf, strictObject, uuid } from './schemas.ts';
 
@@ -19,12 +19,7 @@ const Me = strictObject({
   api_key_prefix: Type.String(),
 });
 
-export interface MeDeps {
-  readonly countAgents: () => Promise<number>;
-  readonly emailOf: (principalId: string) => Promise<string | null>;
-}
-
-export function addMeRoute(routes: Routes, deps: MeDeps): void {
+export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
   routes.keyed({
     method: 'GET',
     url: '/v1/me',
@@ -33,20 +28,20 @@ export function addMeRoute(routes: Routes, deps: MeDeps): void {
     roles: ['admin', 'approver', 'agent'],
     liveness: 'read',
     answers: { 200: Me },
-    handle: async ({ caller: { principal, keyId, keyPrefix } }) => {
-      const [agentCount, email] = await Promise.all([deps.countAgents(), deps.emailOf(principal.id)]);
+    handle: async ({ caller }) => {
+      const me = await describe(caller);
       const body = {
-        id: principal.id,
-        name: principal.name,
-        role: principal.role,
-        email: email ?? '',
+        id: me.id,
+        name: me.name,
+        role: me.role,
+        email: me.email ?? '',
         plan: 'self-hosted',
         subscription_status: 'active',
         secret_count: 0,
-        agent_count: agentCount,
-        allowed_scopes: principal.effectiveScopes.map(formatScope),
-        api_key_id: keyId,
-        api_key_prefix: keyPrefix,
+        agent_count: me.agentCount,
+        allowed_scopes: me.allowedScopes,
+        api_key_id: caller.keyId,
+        api_key_prefix: caller.keyPrefix,
       };
       return { status: 200, body };
     },

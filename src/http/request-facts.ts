@@ -1,8 +1,6 @@
 /** What every hook and handler may know of a request: its id, its path, whose address it came from, who calls. */
 
 import type { FastifyRequest } from 'fastify';
-import type { AddressBlock } from '../domain/address.ts';
-import { clientAddress, rateLimitKey } from '../domain/client-address.ts';
 import type { Caller, RequestContext } from '../use-cases/ports.ts';
 
 export interface RequestFacts {
@@ -27,18 +25,22 @@ declare module 'fastify' {
 
 export const NOTHING_UNDERFLOWED: ReadonlySet<object> = new Set();
 
-export function factsOf(request: FastifyRequest, trustedProxies: readonly AddressBlock[]): RequestFacts {
+/** Whose request it is, decided from the socket's other end and what trusted proxies forwarded (contract 5.3). */
+export type ReadClient = (from: { peer: string; forwardedFor: string | undefined }) => {
+  readonly address: string;
+  readonly origin: string;
+};
+
+export function factsOf(request: FastifyRequest, readClient: ReadClient): RequestFacts {
   const forwarded = request.headers['x-forwarded-for'];
-  const client = clientAddress({
+  const { address, origin } = readClient({
     peer: request.raw.socket.remoteAddress ?? '',
     forwardedFor: Array.isArray(forwarded) ? forwarded.join(',') : forwarded,
-    trustedProxies,
   });
-  const seen = client.ok ? client.address : client.seen;
   return {
     path: pathOf(request.url),
-    context: { requestId: request.id, ipAddress: seen },
-    origin: rateLimitKey(seen),
+    context: { requestId: request.id, ipAddress: address },
+    origin,
     caller: undefined,
     underflowed: NOTHING_UNDERFLOWED,
     failure: undefined,

@@ -9,16 +9,16 @@ import Fastify, {
   type FastifyReply,
   type FastifyRequest,
 } from 'fastify';
-import type { AddressBlock } from '../domain/address.ts';
 import { WritError } from '../errors.ts';
 import { errorAnswer, isInsideV1 } from './envelopes.ts';
-import { acceptJsonBodies, MAX_BODY_BYTES } from './json-body.ts';
-import { factsOf } from './request-facts.ts';
+import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
+import { factsOf, type ReadClient } from './request-facts.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
 
 export interface ServerOptions {
   readonly requestTimeoutMs: number;
-  readonly trustedProxies: readonly AddressBlock[];
+  readonly readClient: ReadClient;
+  readonly readJson: ReadJson;
   readonly newRequestId: () => string;
   readonly logRequest: (line: RequestLine) => void;
 }
@@ -75,7 +75,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   );
   // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
-  acceptJsonBodies(app);
+  acceptJsonBodies(app, options.readJson);
   return app;
 }
 
@@ -88,7 +88,7 @@ function originForm(target: string): string {
 }
 
 function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
-  request.facts = factsOf(request, options.trustedProxies);
+  request.facts = factsOf(request, options.readClient);
   reply.headers(SECURITY_HEADERS);
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');

@@ -1,6 +1,6 @@
 /** From Ajv's first error to ours: the member's JSON pointer (RFC 6901) and, where its schema says so, its own code. */
 
-import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
+import type { FastifySchemaValidationError } from 'fastify';
 import { type ErrorCode, WritError } from '../errors.ts';
 
 /** Ajv's options: nothing is coerced, removed or filled in. */

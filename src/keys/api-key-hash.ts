@@ -33,3 +33,9 @@ export function compareApiKey(text: string, hash: string): Promise<boolean> {
 export function decoyHash(cost: number): Promise<string> {
   return bcrypt.hash(randomBytes(36).toString('hex'), cost);
 }
+
+/** A fresh key with everything that is stored of it. */
+export async function makeApiKey(cost: number): Promise<GeneratedApiKey & { prefix: string; hash: string }> {
+  const { text, keyId } = generateApiKey();
+  return { text, keyId, prefix: text.slice(0, 24), hash: await hashApiKey(text, cost) };
+}

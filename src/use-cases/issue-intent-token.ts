@@ -5,12 +5,14 @@
  */
 
 import { canonicalJson, canonicalText } from '../domain/canonical-json.ts';
+import { faultOfMetadata } from '../domain/free-object.ts';
 import type { Sha256 } from '../domain/hashing.ts';
 import { type Plan, parsePlan } from '../domain/plan.ts';
 import { digestPlan, MAX_CANONICAL_PLAN_BYTES, type PlanDigest } from '../domain/plan-digest.ts';
 import { type Policy, parsePolicy } from '../domain/policy.ts';
 import { decidePlan, type PolicyValidation } from '../domain/policy-decision.ts';
 import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
+import { readValiditySeconds } from '../domain/ttl.ts';
 import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
 import type { Caller, Clock, IntentTokenStore, RequestContext, TokenSigner } from './ports.ts';
@@ -40,7 +42,11 @@ export interface IssueIntentTokenCommand {
   readonly policy: JsonValue | undefined;
   /** Numbers of plan and policy that were written non-zero and read as 0; from `readStrictJson`. */
   readonly underflowed: ReadonlySet<object>;
-  readonly validitySeconds: number;
+  /** Two spellings of one number; absent means 60 seconds. */
+  readonly validity: {
+    readonly expires_in: number | undefined;
+    readonly validity_seconds: number | undefined;
+  };
   readonly onBehalfOf: OnBehalfOf;
   readonly metadata: JsonObject | undefined;
   readonly dryRun: boolean;
@@ -82,7 +88,7 @@ export type IssueIntentToken = (
 ) => Promise<PlanAssessment | IssuedIntentToken>;
 
 /**
- * Rejects with `INVALID_PLAN`, `INVALID_POLICY`, `PLAN_NOT_CANONICALIZABLE`, `PAYLOAD_TOO_LARGE`, `POLICY_DENIED`,
+ * Rejects with `INVALID_TTL`, `TTL_OUT_OF_RANGE`, `VALIDATION_ERROR`, `INVALID_PLAN`, `INVALID_POLICY`, `PLAN_NOT_CANONICALIZABLE`, `PAYLOAD_TOO_LARGE`, `POLICY_DENIED`,
  * `FORBIDDEN`, the codes of a key that is no longer live, and those of storage.
  */
 export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentToken {
@@ -98,7 +104,7 @@ export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentT
         caller = confirmed;
         continue;
       }
-      const issued = sign(deps, { command, assessment, caller });
+      const issued = sign(deps, { command, validitySeconds: prepared.validitySeconds, assessment, caller });
       if (await record(deps, { command, issued, caller, context, plan: prepared.plan })) return issued;
       caller = await deps.confirm(caller);
     }
@@ -109,10 +115,13 @@ export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentT
 interface Prepared {
   readonly plan: Plan;
   readonly policy: Policy;
+  readonly validitySeconds: number;
   readonly assessment: Omit<PlanAssessment, 'validation'>;
 }
 
 function prepare(command: IssueIntentTokenCommand, sha256: Sha256): Prepared {
+  const validitySeconds = readValidity(command.validity);
+  checkMetadata(command.metadata);
   const plan = parsePlan(command.plan);
   if (!plan.ok) throw new WritError('INVALID_PLAN', plan.message, { details: { pointer: plan.pointer } });
   const policyJson: JsonValue = command.policy ?? DEFAULT_POLICY;
@@ -135,6 +144,7 @@ function prepare(command: IssueIntentTokenCommand, sha256: Sha256): Prepared {
   return {
     plan: plan.plan,
     policy: policy.policy,
+    validitySeconds,
     assessment: {
       digest: digested.digest,
       policyJson,
@@ -143,6 +153,29 @@ function prepare(command: IssueIntentTokenCommand, sha256: Sha256): Prepared {
       totalSteps: plan.plan.steps.length,
     },
   };
+}
+
+function readValidity({
+  expires_in: short,
+  validity_seconds: long,
+}: IssueIntentTokenCommand['validity']): number {
+  const pointer = short === undefined ? '/validity_seconds' : '/expires_in';
+  if (short !== undefined && long !== undefined && short !== long) {
+    throw new WritError('VALIDATION_ERROR', 'expires_in and validity_seconds differ; give one of them.', {
+      details: { pointer },
+    });
+  }
+  const read = readValiditySeconds(short ?? long);
+  if (read.ok) return read.seconds;
+  throw new WritError(read.code, 'A validity is a whole number of seconds from 1 to 86400.', {
+    details: { pointer },
+  });
+}
+
+function checkMetadata(metadata: JsonObject | undefined): void {
+  const fault = metadata === undefined ? undefined : faultOfMetadata(metadata);
+  if (fault === undefined) return;
+  throw new WritError('VALIDATION_ERROR', `metadata ${fault}.`, { details: { pointer: '/metadata' } });
 }
 
 function notCanonicalizable(where: 'plan' | 'policy', reason: string): WritError {
@@ -183,16 +216,18 @@ async function decide(
 
 function sign(
   deps: IssueIntentTokenDeps,
-  {
-    command,
-    assessment,
-    caller,
-  }: { command: IssueIntentTokenCommand; assessment: PlanAssessment; caller: Caller },
+  made: {
+    command: IssueIntentTokenCommand;
+    validitySeconds: number;
+    assessment: PlanAssessment;
+    caller: Caller;
+  },
 ): IssuedIntentToken {
+  const { command, validitySeconds, assessment, caller } = made;
   const { onBehalfOf } = command;
   const { digest, policyJson, policyHashHex } = assessment;
   const issuedAtSeconds = Math.floor(deps.clock.now().getTime() / 1000);
-  const expiresAtSeconds = issuedAtSeconds + command.validitySeconds;
+  const expiresAtSeconds = issuedAtSeconds + validitySeconds;
   const jti = deps.newId();
   const identity = {
     user_id: onBehalfOf.userId,

@@ -5,8 +5,10 @@
 
 import { canonicalText } from '../domain/canonical-json.ts';
 import { effectiveScopes } from '../domain/effective-scopes.ts';
+import { grantedScopes } from '../domain/granted-scopes.ts';
 import { parseAgentPolicy, parsePolicy } from '../domain/policy.ts';
-import type { JsonValue } from '../domain/strict-json.ts';
+import { formatScope } from '../domain/scope.ts';
+import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
 import { refusedKey } from './authenticate.ts';
 import type {
@@ -45,22 +47,28 @@ export interface AgentSpec {
   readonly keyExpiresAt: Date | null;
 }
 
+/** A principal with what follows from its record. */
+export interface AgentDetails extends AgentRecord {
+  readonly effectiveScopes: readonly string[];
+  readonly policy: JsonObject | null;
+}
+
 export interface CreatedAgent {
-  readonly agent: AgentRecord;
+  readonly agent: AgentDetails;
   readonly apiKey: string;
   readonly keyId: string;
 }
 
 export interface AgentManager {
   create(spec: AgentSpec, actor: Actor, context: RequestContext): Promise<CreatedAgent>;
-  get(idOrName: string): Promise<AgentRecord>;
-  list(page: { limit: number; after: string | undefined }): Promise<readonly AgentRecord[]>;
+  get(idOrName: string): Promise<AgentDetails>;
+  list(page: { limit: number; after: string | undefined }): Promise<readonly AgentDetails[]>;
   update(
     idOrName: string,
     changes: Omit<AgentChanges, 'policyText'> & { policy?: JsonValue },
     actor: Actor,
     context: RequestContext,
-  ): Promise<AgentRecord>;
+  ): Promise<AgentDetails>;
   /** Again is fine. Revoking oneself is `FORBIDDEN`. */
   revoke(idOrName: string, actor: Actor, context: RequestContext): Promise<void>;
   addKey(
@@ -71,16 +79,15 @@ export interface AgentManager {
   ): Promise<{ agentId: string; key: ApiKeyRecord; apiKey: string }>;
   /** Again is fine. Revoking the key in use is `FORBIDDEN`. */
   revokeKey(target: { agent: string; keyId: string }, actor: Actor, context: RequestContext): Promise<void>;
-  countAgents(): Promise<number>;
 }
 
 export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const { store } = deps;
 
-  const get = async (idOrName: string): Promise<AgentRecord> => {
+  const get = async (idOrName: string): Promise<AgentDetails> => {
     const agent = await store.find(idOrName);
     if (agent === undefined) throw noSuchAgent();
-    return agent;
+    return detailsOf(agent);
   };
 
   const write = (
@@ -104,10 +111,10 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
 
   return {
     get,
-    list: (page) => store.list(page),
-    countAgents: () => store.countAgents(),
+    list: async (page) => (await store.list(page)).map(detailsOf),
 
     create: async (spec, actor, context) => {
+      validateName(spec.name);
       validateGrants(spec);
       const id = deps.newId();
       const { text, ...key } = await newKey(null, spec.keyExpiresAt);
@@ -191,6 +198,27 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       if (outcome === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
     },
   };
+}
+
+function detailsOf(agent: AgentRecord): AgentDetails {
+  return {
+    ...agent,
+    effectiveScopes: grantedScopes(agent).map(formatScope),
+    policy: agent.policyText === null ? null : (JSON.parse(agent.policyText) as JsonObject),
+  };
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Ids and names share one place in URLs, so a name must not look like an id. */
+function validateName(name: string): void {
+  const fault = (message: string) =>
+    new WritError('VALIDATION_ERROR', message, { details: { pointer: '/name' } });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  if (!/^[^\u0000-\u001f\u007f]+$/.test(name) || [...name].length > 64) {
+    throw fault('A name has 1 to 64 characters, no control characters.');
+  }
+  if (UUID.test(name)) throw fault('A name must not look like an id.');
 }
 
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');

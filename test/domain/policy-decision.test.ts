@@ -227,19 +227,54 @@ test('the hour and the day of any time are those the calendar gives', () => {
   );
 });
 
-test('1,000 steps against 256 patterns are decided within 100 ms, also the worst there are', () => {
+function fastestOf(runs: number, work: () => void): number {
+  const milliseconds = Array.from({ length: runs }, () => {
+    const started = performance.now();
+    work();
+    return performance.now() - started;
+  });
+  return Math.min(...milliseconds);
+}
+
+test('1,000 steps against 256 patterns are decided within 100 ms', () => {
+  const steps = Array.from({ length: 1000 }, (_, index) => ({
+    mcp: `data-mcp-${index % 7}`,
+    action: `fetch_orders_${index}`,
+  }));
+  const lists = {
+    literal: (index: number) => `data-mcp-${index % 7}/fetch_orders_x${index}`,
+    prefix: (index: number) => `data-mcp-${index % 7}/fetch_orders_x${index}*`,
+    suffix: (index: number) => `data-mcp-*/*_x${index}`,
+    several: (index: number) => `*-mcp-*/*_orders_*x${index}*`,
+  };
+  for (const [name, pattern] of Object.entries(lists)) {
+    const policies = [fromRequest({ deny: Array.from({ length: 256 }, (_, index) => pattern(index)) })];
+    const milliseconds = fastestOf(5, () => assert.equal(decidePlan(policies, steps).allowed, true));
+    assert.ok(milliseconds < 100, `${name}: ${milliseconds} ms`);
+  }
+});
+
+test('the worst patterns cost no more than a few readings of the names they are matched against', () => {
   const ends = Array.from({ length: 1000 }, (_, index) => String(index).padStart(4, '0'));
-  const steps = ends.map((end) => ({ mcp: 'm', action: `${'a'.repeat(124)}${end}` }));
-  const hard = ends.slice(0, 256).map((end) => `m/*${'a'.repeat(60)}b*${'a'.repeat(50)}b*${end}*`);
-  const literal = ends.slice(0, 256).map((end) => `m/${'a'.repeat(124)}x${end.slice(1)}`);
-  for (const deny of [hard, literal]) {
-    const policies = [fromRequest({ allow: ['*'], deny })];
-    decidePlan(policies, steps);
-    const runs = [1, 2, 3].map(() => {
-      const started = performance.now();
-      assert.equal(decidePlan(policies, steps).allowed, true);
-      return performance.now() - started;
-    });
-    assert.ok(Math.min(...runs) < 100, `${deny[0]}: ${runs.map(Math.round)} ms`);
+  const names = ends.map((end) => `${'a'.repeat(124)}${end}`);
+  const steps = names.map((action) => ({ mcp: 'm', action }));
+  const codes = names.map((name) => Uint16Array.from(name, (character) => character.charCodeAt(0)));
+  // The least that could be done: to look at each character of each name once for each pattern.
+  const floor = fastestOf(5, () => {
+    let sum = 0;
+    for (let pattern = 0; pattern < 256; pattern++)
+      for (const name of codes) for (const code of name) sum += code;
+    assert.ok(sum > 0);
+  });
+  for (const middle of [
+    `${'a'.repeat(60)}b`,
+    `${'a'.repeat(30)}b${'a'.repeat(30)}`,
+    `a*a*${'a'.repeat(20)}b`,
+    'aaab',
+  ]) {
+    const deny = ends.slice(0, 256).map((end) => `m/*${middle}${end}*`);
+    const policies = [fromRequest({ deny })];
+    const milliseconds = fastestOf(3, () => assert.equal(decidePlan(policies, steps).allowed, true));
+    assert.ok(milliseconds < 12 * floor, `${middle}: ${milliseconds} ms, floor ${floor} ms`);
   }
 });

@@ -7,6 +7,7 @@ import {
   matchesActionOfAnyMcp,
   matchesSubject,
   parsePolicyPattern,
+  subjectOf,
 } from '../../src/domain/policy-pattern.ts';
 import vectors from '../vectors/scopes.json' with { type: 'json' };
 import { notTexts, untyped } from './wrong-types.ts';

@@ -1,0 +1,26 @@
+/** Opens the configured database for one command and closes it again, migrations applied. */
+
+import { type Config, type ConfigVariable, loadConfig } from '../config.ts';
+import { migrateIfPending } from '../provision.ts';
+import { StartError } from '../start-error.ts';
+import { type Database, openDatabase } from '../storage/database.ts';
+
+const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
+
+/** `applied` is how many migrations this call ran. */
+export async function withDatabase<T>(
+  env: NodeJS.ProcessEnv,
+  variables: readonly ConfigVariable[],
+  work: (open: { database: Database; config: Config; applied: number }) => Promise<T>,
+): Promise<T> {
+  const loaded = loadConfig(env, [...DATABASE_VARIABLES, ...variables]);
+  if (!loaded.ok) throw new StartError(loaded.faults);
+  const { config } = loaded;
+  const database = await openDatabase({ ...config, poolMax: config.databasePoolMax });
+  try {
+    const applied = await database.exclusively((migrate) => migrateIfPending(database, migrate));
+    return await work({ database, config, applied });
+  } finally {
+    await database.close();
+  }
+}

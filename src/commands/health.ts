@@ -1,0 +1,37 @@
+/** `writ health`: asks the server that the same environment configures whether it is ready; the image's health check. */
+
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../config.ts';
+import { StartError } from '../start-error.ts';
+import { type Command, print } from './command.ts';
+
+const TIMEOUT_MS = 3000;
+
+export const health: Command = {
+  summary: 'ask the running server whether it is ready',
+  usage: 'writ health [--json]',
+  run: async (args, env) => {
+    const { values } = parseArgs({ args, options: { json: { type: 'boolean', default: false } } });
+    const loaded = loadConfig(env, ['HOST', 'PORT']);
+    if (!loaded.ok) throw new StartError(loaded.faults);
+    const url = `http://${reachable(loaded.config.host)}:${loaded.config.port}/ready`;
+    const status = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).then(
+      (response) => response.status,
+      () => undefined,
+    );
+    const ready = status === 200;
+    print(
+      values.json,
+      { ready, url },
+      ready ? `${url} is ready` : `${url} is not ready (${status ?? 'no answer'})`,
+    );
+    return ready ? 0 : 1;
+  },
+};
+
+/** A listener on every address is asked on the loopback one. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}
