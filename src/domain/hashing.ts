@@ -10,8 +10,9 @@ export { bytesToHex, hexToBytes };
 
 const encoder = new TextEncoder();
 
-/** The UTF-8 bytes of `text`. */
+/** The UTF-8 bytes of `text`. @throws TypeError for anything else, which TextEncoder would turn into text. */
 export function textToBytes(text: string): Uint8Array {
+  if (typeof text !== 'string') throw new TypeError('text must be a string');
   return encoder.encode(text);
 }
 

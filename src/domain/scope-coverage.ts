@@ -56,11 +56,8 @@ function holdsRead(scope: Scope): boolean {
 }
 
 function patternCovers(parent: ScopePattern, child: ScopePattern): boolean {
-  if (parent.openEnded) {
-    if (child.segments.length < parent.segments.length) return false;
-  } else if (child.openEnded || child.segments.length !== parent.segments.length) {
-    return false;
-  }
+  const [wanted, given] = [parent.segments.length, child.segments.length];
+  if (parent.openEnded ? given < wanted : given !== wanted) return false;
   // Beyond the last segment of an open-ended parent everything is covered, an open end of the child's included.
   const compared = parent.openEnded ? parent.segments.slice(0, -1) : parent.segments;
   return compared.every((segment, index) => segmentCovers(segment, child.segments[index]));
@@ -69,6 +66,7 @@ function patternCovers(parent: ScopePattern, child: ScopePattern): boolean {
 function segmentCovers(parent: ScopeSegment, child: ScopeSegment | undefined): boolean {
   if (child === undefined) return false;
   if (parent.kind === 'any') return true;
+  // Also where it ends the child open: nothing but a lone `*` of the parent's takes several segments.
   if (child.kind === 'any') return false;
   if (child.kind === 'literal')
     return parent.kind === 'literal' ? parent.text === child.text : parent.matches(child.text);

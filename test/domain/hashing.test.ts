@@ -81,8 +81,8 @@ test('bytes are equal only if their length and every bit are', () => {
 
 for (const [name, value] of everyTypeExcept((value) => typeof value === 'string')) {
   test(`${name} is not hashed as text`, () => {
-    // TextEncoder would take it by its string form, and undefined as no text at all.
     assert.throws(() => portableSha256.hex(value as string), TypeError);
+    assert.throws(() => textToBytes(value as string), TypeError);
   });
 }
 

@@ -133,6 +133,7 @@ test('one denied step refuses the whole plan, and the answer says which and why'
     { mcp: 'data', action: 'drop' },
     { mcp: 'mail', action: 'send' },
     { mcp: 'data', action: 'read' },
+    { mcp: 'data', action: 'drop' },
   ];
   const { allowed, policy_validation } = decidePlan([fromRequest({ deny: ['data/d*'] })], steps);
   assert.equal(allowed, false);
