@@ -11,6 +11,7 @@ import { readStrictJson } from './domain/strict-json.ts';
 import { WritError } from './errors.ts';
 import { addAgentRoutes } from './http/agents.ts';
 import { createCredentialCheck } from './http/credentials.ts';
+import { addDescriptionRoutes } from './http/description.ts';
 import { addHealthRoutes } from './http/health.ts';
 import { addIntentTokenRoutes } from './http/intent-tokens.ts';
 import { addMeRoute } from './http/me.ts';
@@ -19,6 +20,7 @@ import type { ReadClient } from './http/request-facts.ts';
 import { createRoutes } from './http/route.ts';
 import { createServer } from './http/server.ts';
 import { addSigningKeyRoutes } from './http/signing-keys.ts';
+import { addVerificationRoutes } from './http/verification.ts';
 import { startJobs } from './jobs/jobs.ts';
 import { compareApiKey, decoyHash, makeApiKey } from './keys/api-key-hash.ts';
 import { createBoundedWork } from './keys/bounded-work.ts';
@@ -33,19 +35,22 @@ import { createAuditTrail } from './storage/audit-events.ts';
 import { createCredentialStore } from './storage/credentials.ts';
 import type { Database } from './storage/database.ts';
 import { readDatabaseTime } from './storage/health.ts';
-import { createIntentTokenStore } from './storage/intent-tokens.ts';
+import { createIntentTokenReader } from './storage/intent-token-states.ts';
+import { createIntentTokenStore, sweepIdempotencyKeys } from './storage/intent-tokens.ts';
 import { readSigningKeys } from './storage/provisioning.ts';
 import { createAuthenticator, type RememberedKey } from './use-cases/authenticate.ts';
 import { createDescribeCaller } from './use-cases/describe-caller.ts';
 import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
 import { createAgentManager } from './use-cases/manage-agents.ts';
 import { createRefusalRecorder } from './use-cases/record-refusal.ts';
+import { createVerifyIntentToken } from './use-cases/verify-intent-token.ts';
 import { VERSION } from './version.ts';
 
 const REMEMBERED_KEYS = 10_000;
 const REMEMBER_MS = 60_000;
 const CLOCK_SAMPLE_MS = 10_000;
 const KEY_REFRESH_MS = 15_000;
+const SWEEP_MS = 30_000;
 const REFUSAL_FLUSH_MS = 5_000;
 
 export interface AppDeps {
@@ -61,7 +66,8 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const clock = createDatabaseClock({ readDatabaseTime: () => readDatabaseTime(database) });
   await clock.sample();
   const keyRing = await openKeyRing({ kek: provisioned.kek, load: () => readSigningKeys(database) });
-  const refusals = createRefusalRecorder({ trail: createAuditTrail(database), newId: uuidv7, monotonicMs });
+  const trail = createAuditTrail(database);
+  const refusals = createRefusalRecorder({ trail, newId: uuidv7, monotonicMs });
   const authenticator = createAuthenticator({
     store: createCredentialStore(database),
     memory: createCredentialMemory<RememberedKey>({
@@ -83,6 +89,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
     signer: () => keyRing.active(),
+    findSigner: (kid) => keyRing.find(kid),
     sha256: nodeSha256,
     clock,
     newId: uuidv7,
@@ -90,6 +97,17 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     audience: provisioned.audience,
     confirm: authenticator.confirm,
     refusals,
+  });
+
+  const verify = createVerifyIntentToken({
+    reader: createIntentTokenReader(database),
+    trail,
+    checkSignature: ({ kid, signingInput, signature }) => keyRing.find(kid)?.verify(signingInput, signature),
+    sha256: nodeSha256,
+    clock,
+    newId: uuidv7,
+    issuer: provisioned.issuer,
+    audience: provisioned.audience,
   });
 
   const app = createServer({
@@ -114,14 +132,23 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     whyNotReady: createReadiness({ database, clock, keyRing, monotonicMs }),
   });
   addSigningKeyRoutes(routes, publication(keyRing));
-  addIntentTokenRoutes(routes, { issue });
+  addIntentTokenRoutes(routes, {
+    issue,
+    sha256Hex: (bytes) => Buffer.from(nodeSha256.bytes(bytes)).toString('hex'),
+  });
+  addVerificationRoutes(routes, verify);
   addAgentRoutes(routes, agents);
   addMeRoute(routes, createDescribeCaller({ store: agentStore }));
+  addDescriptionRoutes(routes, {
+    version: VERSION,
+    sha256Base64: (text) => Buffer.from(nodeSha256.hex(text), 'hex').toString('base64'),
+  });
 
   const stopJobs = startJobs(
     [
       { name: 'clock', everyMs: CLOCK_SAMPLE_MS, run: () => clock.sample() },
       { name: 'signing keys', everyMs: KEY_REFRESH_MS, run: () => keyRing.refresh() },
+      { name: 'idempotency keys', everyMs: SWEEP_MS, run: () => sweepIdempotencyKeys(database) },
       { name: 'refusals', everyMs: REFUSAL_FLUSH_MS, run: () => refusals.flush() },
     ],
     (job, err) => log.warn({ job, err }, 'a job failed; it runs again'),

@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   FORBIDDEN: { status: 403, kind: 'denied' },
   NOT_FOUND: { status: 404, kind: 'absent' },
   ALREADY_EXISTS: { status: 409, kind: 'conflict' },
+  IDEMPOTENCY_KEY_REUSED: { status: 409, kind: 'conflict' },
   PAYLOAD_TOO_LARGE: { status: 413, kind: 'invalid' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, kind: 'invalid' },
   RATE_LIMITED: { status: 429, kind: 'limited' },

@@ -50,7 +50,8 @@ export function verifyStep(question: StepQuestion, sha256: Sha256): StepVerdict 
   const digests = digestSubject(question.subject, sha256);
   if (!digests.ok) return digests;
   // Two leaves per step: the last leaf of an odd tree would be an action whose step nothing binds.
-  if (treeSize % 2 !== 0 || !Number.isSafeInteger(stepIndex) || !isDigestHex(merkleRootHex)) return INVALID;
+  if (!Number.isSafeInteger(treeSize) || treeSize % 2 !== 0) return INVALID;
+  if (!Number.isSafeInteger(stepIndex) || !isDigestHex(merkleRootHex)) return INVALID;
   const leafHash = actionLeafHash({ stepIndex, digestHex: digests.actionHex }, sha256);
   const root = hexToBytes(merkleRootHex);
   if (!verifyInclusion({ index: 2 * stepIndex, treeSize, leafHash, proof, root }, sha256)) return INVALID;

@@ -47,6 +47,33 @@ export function errorAnswer(error: unknown, request: { path: string; requestId: 
   };
 }
 
+/** The JSON Schema of a refusal with one of these codes: what `errorAnswer` makes, for the description. */
+export function envelopeSchema(of: { path: string; codes: readonly ErrorCode[]; inside: boolean }) {
+  const text = { type: 'string' };
+  const details = { type: 'object', additionalProperties: true };
+  const code = { type: 'string', enum: [...new Set(of.inside ? of.codes.map(codeInsideV1) : of.codes)] };
+  const own: Record<string, unknown> = of.inside
+    ? {
+        error: {
+          type: 'object',
+          properties: { code, message: text, details },
+          required: ['code', 'message'],
+          additionalProperties: false,
+        },
+        detail: text,
+        request_id: text,
+      }
+    : { success: { const: false }, error: text, error_code: code, message: text, details, request_id: text };
+  const grant = GRANT_PATHS.has(of.path) ? { allowed: { const: false }, reason: text } : {};
+  const beside = of.codes.includes('POLICY_DENIED') ? { policy_validation: details } : {};
+  return {
+    type: 'object',
+    properties: { ...own, ...grant, ...beside },
+    required: [...Object.keys(own).filter((name) => name !== 'details'), ...Object.keys(grant)],
+    additionalProperties: false,
+  };
+}
+
 /** Inside `/v1` a key that is not accepted has one code, whatever the reason. */
 function codeInsideV1(code: ErrorCode): ErrorCode {
   return code === 'AUTH_INVALID_KEY' || code === 'AUTH_EXPIRED_KEY' ? 'UNAUTHORIZED' : code;

@@ -1,7 +1,9 @@
 /** The body of both endpoints that issue intent tokens (contract section 4.1), and what it means. */
 
+import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import type { JsonValue } from '../domain/strict-json.ts';
+import { WritError } from '../errors.ts';
 import type { IssueIntentTokenCommand } from '../use-cases/issue-intent-token.ts';
 import { freeObject, refusedAs, strictObject, text } from './schemas.ts';
 
@@ -42,14 +44,15 @@ const NOT_GIVEN = '__sdk_multiuser__';
 
 export function commandOf(
   body: Static<typeof IntentTokenRequest>,
-  underflowed: ReadonlySet<object>,
+  request: FastifyRequest,
+  sha256Hex: (bytes: Uint8Array) => string,
 ): IssueIntentTokenCommand {
   const given = (value: string | undefined): string | null =>
     value === undefined || value === NOT_GIVEN ? null : value;
   return {
     plan: body.plan,
     policy: body.policy,
-    underflowed,
+    underflowed: request.facts.underflowed,
     validity: { expires_in: body.expires_in, validity_seconds: body.validity_seconds },
     onBehalfOf: {
       userId: given(body.user_id),
@@ -59,5 +62,25 @@ export function commandOf(
     },
     metadata: body.metadata,
     dryRun: body.dry_run ?? false,
+    once: onceOf(request, sha256Hex),
   };
+}
+
+/** `Idempotency-Key`: per principal and path, bound to the body's bytes. Throws `VALIDATION_ERROR`. */
+function onceOf(
+  request: FastifyRequest,
+  sha256Hex: (bytes: Uint8Array) => string,
+): IssueIntentTokenCommand['once'] {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(key)) {
+    throw new WritError(
+      'VALIDATION_ERROR',
+      'Idempotency-Key must be 1 to 128 printable ASCII characters without blanks.',
+      {
+        details: { header: 'Idempotency-Key' },
+      },
+    );
+  }
+  return { key, path: request.facts.path, bodySha256Hex: sha256Hex(request.facts.bodyBytes) };
 }

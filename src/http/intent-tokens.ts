@@ -1,9 +1,11 @@
 /** `POST /token/issue` and `POST /iap/sdk/token`: the same facts, as documented and as the SDKs read them. */
 
 import Type from 'typebox';
-import type { IssuedIntentToken, IssueIntentToken, PlanAssessment } from '../use-cases/issue-intent-token.ts';
+import type { PlanAssessment } from '../use-cases/assess-plan.ts';
+import type { IssueIntentToken } from '../use-cases/issue-intent-token.ts';
 import type { Caller } from '../use-cases/ports.ts';
 import { sdkTokenOf } from '../use-cases/sdk-token.ts';
+import type { IssuedIntentToken } from '../use-cases/sign-intent-token.ts';
 import { commandOf, IntentTokenRequest } from './intent-token-request.ts';
 import type { Routes } from './route.ts';
 import { freeObject, oneOf, sha256Hex, strictObject, uuid } from './schemas.ts';
@@ -85,13 +87,19 @@ const REFUSALS = [
   'INVALID_TTL',
   'TTL_OUT_OF_RANGE',
   'POLICY_DENIED',
+  'IDEMPOTENCY_KEY_REUSED',
   'AUDIT_UNAVAILABLE',
   'OUTCOME_UNKNOWN',
 ] as const;
 
 const TAG = 'intent tokens';
 
-export function addIntentTokenRoutes(routes: Routes, deps: { issue: IssueIntentToken }): void {
+export interface IntentTokenDeps {
+  readonly issue: IssueIntentToken;
+  readonly sha256Hex: (bytes: Uint8Array) => string;
+}
+
+export function addIntentTokenRoutes(routes: Routes, deps: IntentTokenDeps): void {
   const endpoints = [
     { url: '/token/issue', summary: 'Issue an intent token', schema: Documented, render: documented },
     {
@@ -110,10 +118,16 @@ export function addIntentTokenRoutes(routes: Routes, deps: { issue: IssueIntentT
       roles: ['admin', 'agent'],
       liveness: 'guarded',
       body: IntentTokenRequest,
+      headers: {
+        'Idempotency-Key': Type.String({
+          pattern: '^[\\x21-\\x7e]{1,128}$',
+          description: 'The same key with the same body is answered with the same token for 10 minutes.',
+        }),
+      },
       answers: { 200: Type.Union([schema, DryRun]) },
       refusals: REFUSALS,
       handle: async ({ body, caller, context, request }) => {
-        const issued = await deps.issue(commandOf(body, request.facts.underflowed), caller, context);
+        const issued = await deps.issue(commandOf(body, request, deps.sha256Hex), caller, context);
         return { status: 200, body: 'jwt' in issued ? render(issued, caller) : dryRun(issued) };
       },
     });

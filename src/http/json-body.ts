@@ -26,6 +26,7 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
         }),
       );
     }
+    request.facts.bodyBytes = body as Buffer;
     request.facts.underflowed = read.underflowed;
     return done(null, read.value);
   });

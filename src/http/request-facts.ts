@@ -11,6 +11,8 @@ export interface RequestFacts {
   readonly origin: string;
   /** Set once the credential is accepted. */
   caller: Caller | undefined;
+  /** The body as sent. */
+  bodyBytes: Uint8Array;
   /** Numbers of the body that were written non-zero and read as 0. */
   underflowed: ReadonlySet<object>;
   /** Why the request was refused, for the log. */
@@ -23,7 +25,8 @@ declare module 'fastify' {
   }
 }
 
-export const NOTHING_UNDERFLOWED: ReadonlySet<object> = new Set();
+const NO_BYTES = new Uint8Array();
+const NOTHING_UNDERFLOWED: ReadonlySet<object> = new Set();
 
 /** Whose request it is, decided from the socket's other end and what trusted proxies forwarded (contract 5.3). */
 export type ReadClient = (from: { peer: string; forwardedFor: string | undefined }) => {
@@ -42,6 +45,7 @@ export function factsOf(request: FastifyRequest, readClient: ReadClient): Reques
     context: { requestId: request.id, ipAddress: address },
     origin,
     caller: undefined,
+    bodyBytes: NO_BYTES,
     underflowed: NOTHING_UNDERFLOWED,
     failure: undefined,
   };

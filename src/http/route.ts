@@ -13,18 +13,6 @@ import type { RefusalRecorder } from '../use-cases/record-refusal.ts';
 import { dropNulls } from './absent-members.ts';
 import type { CredentialCheck } from './credentials.ts';
 
-declare module 'fastify' {
-  interface FastifySchema {
-    tags?: string[];
-    summary?: string;
-    description?: string;
-  }
-  interface FastifyContextConfig {
-    refusals?: readonly ErrorCode[];
-    credential?: 'none' | 'api-key-if-sent' | 'api-key';
-  }
-}
-
 export interface Answer {
   readonly status: number;
   readonly body?: unknown;
@@ -39,7 +27,12 @@ export interface RouteInput<Body, Query, Params> {
   readonly request: FastifyRequest;
 }
 
-interface Shape<Body extends TSchema, Query extends TSchema, Params extends TSchema> {
+/** What a route says of itself, for the description as well as for the server. */
+export interface Shape<
+  Body extends TSchema = TSchema,
+  Query extends TSchema = TSchema,
+  Params extends TSchema = TSchema,
+> {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: string;
   readonly tag: string;
@@ -48,6 +41,10 @@ interface Shape<Body extends TSchema, Query extends TSchema, Params extends TSch
   readonly params?: Params;
   readonly query?: Query;
   readonly body?: Body;
+  /** Request headers that mean something, by name. */
+  readonly headers?: Readonly<Record<string, TSchema>>;
+  /** An answer that is not JSON. */
+  readonly mediaType?: string;
   /** Status to schema; null means an answer without a body. */
   readonly answers: Readonly<Record<number, TSchema | null>>;
   /** Beside the codes that every route shares. */
@@ -77,7 +74,15 @@ export interface RouteDeps {
   readonly refusals: RefusalRecorder;
 }
 
+export interface DeclaredRoute extends Shape {
+  readonly credential: 'none' | 'api-key-if-sent' | 'api-key';
+  /** Of a keyed route. */
+  readonly roles: readonly Role[] | undefined;
+}
+
 export interface Routes {
+  /** All that was declared so far, in order. */
+  declared(): readonly DeclaredRoute[];
   /** For anyone. */
   open<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
     route: PublicRoute<Body, Query, Params>,
@@ -91,21 +96,20 @@ export interface Routes {
 type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
 
 export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
-  const add = (route: Shape<TSchema, TSchema, TSchema>, admission: Admission, handle: Handle): void => {
+  const declared: DeclaredRoute[] = [];
+  const add = (route: Shape, admission: Admission, handle: Handle): void => {
+    const roles = admission.credential === 'api-key' ? admission.roles : undefined;
+    declared.push({ ...route, credential: admission.credential, roles });
     app.route({
       method: route.method,
       url: route.url,
       schema: {
-        tags: [route.tag],
-        summary: route.summary,
-        ...(route.description === undefined ? {} : { description: route.description }),
         ...(route.params === undefined ? {} : { params: route.params }),
         // No query schema means no query: an unknown parameter is refused everywhere.
         querystring: route.query ?? NO_QUERY,
         ...(route.body === undefined ? {} : { body: route.body }),
-        response: bodySchemas(route.answers),
+        response: route.mediaType === undefined ? bodySchemas(route.answers) : {},
       },
-      config: { refusals: route.refusals ?? [], credential: admission.credential },
       onRequest: (request) => admit(admission, request, deps),
       ...(route.body === undefined
         ? {}
@@ -122,6 +126,7 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
     });
   };
   return {
+    declared: () => declared,
     open: (route) => add(route, route, route.handle as Handle),
     keyed: (route) =>
       add(route, { ...route, credential: 'api-key' }, (input) =>

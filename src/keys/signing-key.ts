@@ -3,7 +3,14 @@
  * JavaScript. A private half leaves this room only wrapped.
  */
 
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
 import { jwkThumbprint } from '../domain/jwk.ts';
 import type { TokenSigner } from '../use-cases/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
@@ -20,6 +27,8 @@ export interface StoredSigningKey {
 export interface SigningKey extends TokenSigner {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** RFC 8032; the caller has checked that S is reduced, and the key has been proven to be ours. */
+  verify(message: Uint8Array, signature: Uint8Array): boolean;
 }
 
 export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
@@ -41,6 +50,7 @@ export function openSigningKey(stored: StoredSigningKey, kek: KeyEncryption): Si
   if (thumbprint(publicKey) !== stored.kid || !Buffer.from(publicKey).equals(stored.publicKey)) {
     throw new UnwrapError(`signing key ${stored.kid} is not what its row says`);
   }
+  const publicKeyObject = createPublicKey(privateKey);
   const header = Buffer.from(JSON.stringify({ alg: 'EdDSA', kid: stored.kid, typ: 'JWT' })).toString(
     'base64url',
   );
@@ -56,6 +66,7 @@ export function openSigningKey(stored: StoredSigningKey, kek: KeyEncryption): Si
         signatureHex: signature.toString('hex'),
       };
     },
+    verify: (message, signature) => verify(null, message, publicKeyObject, signature),
     signText: (text) => sign(null, Buffer.from(text), privateKey).toString('hex'),
   };
 }

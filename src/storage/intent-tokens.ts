@@ -1,13 +1,20 @@
-/** The record of an intent token. Its row and its audit event appear in one statement, or neither does. */
+/** The record of an intent token. Its row, its idempotency row and its audit event appear in one statement, or none does. */
 
-import type { AuditEvent, IntentTokenRecord, IntentTokenStore } from '../use-cases/ports.ts';
+import type {
+  AuditEvent,
+  IdempotencyRecord,
+  IdempotencyScope,
+  IntentTokenRecord,
+  IntentTokenStore,
+} from '../use-cases/ports.ts';
 import { AUDIT_COLUMNS, auditValues, columnsOf } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 /**
  * Closes the race between issuing and revoking: a member is written only while its key and its agent are live and
- * the agent is as it was when the policy was decided (`revision`).
+ * the agent is as it was when the policy was decided (`revision`). Closes the race between two requests under one
+ * idempotency key: the insert of its row yields to an earlier one, and who yields is not written.
  */
 const ISSUE: Statement = {
   name: 'issue_intent_tokens',
@@ -18,48 +25,105 @@ const ISSUE: Statement = {
       from unnest(
         $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::text[], $8::text[], $9::int[],
         $10::text[], $11::text[], $12::float8[], $13::float8[],
-        $14::uuid[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[]
+        $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
+        $20::uuid[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[]
       ) as asked (
         jti, plan_id, agent_id, key_id, revision, kid, plan_hash, merkle_root, tree_size,
-        policy, actions, issued_at, expires_at, ${AUDIT_COLUMNS}
+        policy, actions, issued_at, expires_at,
+        once_path, once_key, body_sha256, jwt_sha256, iss, aud,
+        ${AUDIT_COLUMNS}
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.revision
       where agent.revoked_at is null and key.revoked_at is null
         and (key.expires_at is null or key.expires_at > clock_timestamp())
+    ), once as (
+      insert into idempotency_keys as held (
+        agent_id, path, key, body_sha256, jwt_sha256, jti, plan_id, key_id, kid, iss, aud, issued_at, expires_at
+      )
+      select agent_id, once_path, once_key, body_sha256, jwt_sha256, jti, plan_id, key_id, kid, iss, aud,
+        to_timestamp(issued_at), to_timestamp(expires_at)
+      from live where once_key is not null
+      on conflict (agent_id, path, key) do update set
+        body_sha256 = excluded.body_sha256, jwt_sha256 = excluded.jwt_sha256, jti = excluded.jti,
+        plan_id = excluded.plan_id, key_id = excluded.key_id, kid = excluded.kid, iss = excluded.iss,
+        aud = excluded.aud, issued_at = excluded.issued_at, expires_at = excluded.expires_at,
+        created_at = clock_timestamp()
+      where held.created_at <= clock_timestamp() - interval '10 minutes'
+      returning jti
+    ), granted as (
+      select * from live where once_key is null or jti in (select jti from once)
     ), token as (
       insert into intent_tokens (
         jti, plan_id, agent_id, key_id, kid, plan_hash, merkle_root, tree_size, policy, actions, issued_at, expires_at, root_jti
       )
       select jti, plan_id, agent_id, key_id, kid, plan_hash, merkle_root, tree_size, policy, actions,
         to_timestamp(issued_at), to_timestamp(expires_at), jti
-      from live
+      from granted
     ), event as (
       insert into audit_events (${AUDIT_COLUMNS})
       select id, event_type, actor_id, actor_type, resource_type, resource_id, metadata::jsonb, ip_address, request_id
-      from live
+      from granted
     )
-    select jti from live`,
+    select jti from granted`,
+};
+
+const FIND_ISSUED: Statement = {
+  name: 'find_idempotency_key',
+  effect: 'read',
+  text: `
+    select body_sha256 as "bodySha256Hex", jwt_sha256 as "jwtSha256Hex", jti, plan_id as "planId", key_id as "keyId",
+      kid, iss as issuer, aud as audience,
+      extract(epoch from issued_at)::float8 as "issuedAtSeconds",
+      extract(epoch from expires_at)::float8 as "expiresAtSeconds"
+    from idempotency_keys
+    where agent_id = $1 and path = $2 and key = $3 and created_at > clock_timestamp() - interval '10 minutes'`,
+};
+
+/** Bounded, and beside other sweepers: rows that one holds are another's no more. */
+const SWEEP: Statement = {
+  name: 'sweep_idempotency_keys',
+  effect: 'write',
+  text: `
+    delete from idempotency_keys where (agent_id, path, key) in (
+      select agent_id, path, key from idempotency_keys
+      where created_at <= clock_timestamp() - interval '10 minutes'
+      order by agent_id, path, key limit 1000 for update skip locked
+    )`,
 };
 
 interface Member {
   readonly record: IntentTokenRecord;
   readonly event: AuditEvent;
+  readonly once: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord } | undefined;
 }
 
 export function createIntentTokenStore(database: Database): IntentTokenStore {
   const queue = createWriteQueue<Member, { issued: boolean }>({
-    orderKey: (member) => member.record.jti,
+    // Rows of idempotency keys are the only ones that two statements can contend for: theirs is the order.
+    orderKey: ({ record, once }) =>
+      once === undefined ? record.jti : `${once.scope.agentId} ${once.scope.path} ${once.scope.key}`,
     run: async (members) => {
       const rows = await database.query<{ jti: string }>(ISSUE, columnsOf(members.map(valuesOf)));
       const issued = new Set(rows.map((row) => row.jti));
       return members.map(({ record }) => ({ issued: issued.has(record.jti) }));
     },
   });
-  return { issue: async (record, event) => (await queue.submit({ record, event })).issued };
+  return {
+    issue: async (record, event, once) => (await queue.submit({ record, event, once })).issued,
+    findIssued: async ({ agentId, path, key }) => {
+      const [row] = await database.query<IdempotencyRecord>(FIND_ISSUED, [agentId, path, key]);
+      return row;
+    },
+  };
 }
 
-function valuesOf({ record, event }: Member): readonly unknown[] {
+/** Removes idempotency rows that no longer answer anything, a thousand at a time. */
+export async function sweepIdempotencyKeys(database: Database): Promise<void> {
+  await database.query(SWEEP, []);
+}
+
+function valuesOf({ record, event, once }: Member): readonly unknown[] {
   return [
     record.jti,
     record.planId,
@@ -74,6 +138,12 @@ function valuesOf({ record, event }: Member): readonly unknown[] {
     record.actionsText,
     record.issuedAtSeconds,
     record.expiresAtSeconds,
+    once?.scope.path ?? null,
+    once?.scope.key ?? null,
+    once?.record.bodySha256Hex ?? null,
+    once?.record.jwtSha256Hex ?? null,
+    once?.record.issuer ?? null,
+    once?.record.audience ?? null,
     ...auditValues(event),
   ];
 }

@@ -134,6 +134,34 @@ export const intentTokens = pgTable('intent_tokens', {
 });
 
 /**
+ * What a repeated request needs to be answered again for 10 minutes. The token itself is not kept: it is rebuilt
+ * from the same body and compared by its hash.
+ */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    agentId: uuid('agent_id').notNull(),
+    path: text('path').notNull(),
+    key: text('key').notNull(),
+    bodySha256: text('body_sha256').notNull(),
+    jwtSha256: text('jwt_sha256').notNull(),
+    jti: uuid('jti').notNull(),
+    planId: uuid('plan_id').notNull(),
+    keyId: text('key_id').notNull(),
+    kid: text('kid').notNull(),
+    iss: text('iss').notNull(),
+    aud: text('aud').notNull(),
+    issuedAt: instant('issued_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [
+    primaryKey({ columns: [table.agentId, table.path, table.key] }),
+    index('idempotency_keys_age').on(table.createdAt),
+  ],
+);
+
+/**
  * The audit trail, partitioned by month of `created_at`. Rows are only ever added: triggers refuse the rest.
  * `xact` orders events by transaction, so that a reader can tell which are certainly complete.
  */

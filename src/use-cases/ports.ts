@@ -40,6 +40,7 @@ export interface Caller {
 export type EventType =
   | 'intent.issued'
   | 'intent.denied'
+  | 'intent.verified'
   | 'agent.created'
   | 'agent.updated'
   | 'agent.revoked'
@@ -103,9 +104,39 @@ export interface IntentTokenRecord {
   readonly expiresAtSeconds: number;
 }
 
+/** Under which a request is made at most once: `Idempotency-Key`, per principal and path. */
+export interface IdempotencyScope {
+  readonly agentId: string;
+  readonly path: string;
+  readonly key: string;
+}
+
+/** What lets the same request be answered again. */
+export interface IdempotencyRecord {
+  readonly bodySha256Hex: string;
+  readonly jwtSha256Hex: string;
+  readonly jti: string;
+  readonly planId: string;
+  readonly keyId: string;
+  readonly kid: string;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly issuedAtSeconds: number;
+  readonly expiresAtSeconds: number;
+}
+
 export interface IntentTokenStore {
-  /** One guarded write with its event. False: key or agent is not live, or the agent changed; nothing was written. */
-  issue(record: IntentTokenRecord, event: AuditEvent): Promise<boolean>;
+  /**
+   * One guarded write with its event. False: key or agent is not live, the agent changed, or the idempotency key is
+   * taken; nothing was written.
+   */
+  issue(
+    record: IntentTokenRecord,
+    event: AuditEvent,
+    once?: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord },
+  ): Promise<boolean>;
+  /** Not older than 10 minutes. */
+  findIssued(scope: IdempotencyScope): Promise<IdempotencyRecord | undefined>;
 }
 
 /** One signing key, Ed25519 (RFC 8032). */
@@ -204,4 +235,21 @@ export interface AgentStore {
 export interface ActorWrite {
   readonly actorKeyId: string | null;
   readonly event: AuditEvent;
+}
+
+/** What the database knows of an issued intent token, judged by its clock. */
+export interface IntentTokenState {
+  /** The principal it was issued to. */
+  readonly agentId: string;
+  /** Itself, an ancestor, or the agent of any of them. */
+  readonly revoked: boolean;
+  readonly expired: boolean;
+  /** The operator's policy for that principal as it is now; canonical JSON. */
+  readonly agentPolicyText: string | null;
+  /** Canonical JSON: the plan's distinct `[mcp | null, action]` pairs. */
+  readonly actionsText: string;
+}
+
+export interface IntentTokenReader {
+  findState(jti: string): Promise<IntentTokenState | undefined>;
 }

@@ -4,7 +4,7 @@
  */
 
 import { canonicalText } from '../domain/canonical-json.ts';
-import type { IssuedIntentToken } from './issue-intent-token.ts';
+import type { IssuedIntentToken } from './sign-intent-token.ts';
 
 export function sdkTokenOf(issued: IssuedIntentToken) {
   const signed = {

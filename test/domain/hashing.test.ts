@@ -34,10 +34,17 @@ for (const [text, digest] of [
 
 test('text and bytes of every length have the digest that node:crypto gives', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary', maxLength: 200 }), fc.uint8Array({ maxLength: 200 }), (text, bytes) => {
-      assert.equal(portableSha256.hex(text), createHash('sha256').update(text, 'utf8').digest('hex'));
-      assert.deepEqual(Buffer.from(portableSha256.bytes(bytes)), createHash('sha256').update(bytes).digest());
-    }),
+    fc.property(
+      fc.string({ unit: 'binary', maxLength: 200 }),
+      fc.uint8Array({ maxLength: 200 }),
+      (text, bytes) => {
+        assert.equal(portableSha256.hex(text), createHash('sha256').update(text, 'utf8').digest('hex'));
+        assert.deepEqual(
+          Buffer.from(portableSha256.bytes(bytes)),
+          createHash('sha256').update(bytes).digest(),
+        );
+      },
+    ),
   );
 });
 
@@ -60,7 +67,14 @@ test('hex and bytes turn into each other, and what is not hex is refused', () =>
 test('a digest in hex is 64 lower-case digits and nothing around them', () => {
   assert.match(EMPTY, DIGEST_HEX);
   assert.equal(EMPTY.length, 2 * DIGEST_BYTES);
-  for (const wrong of ['', EMPTY.toUpperCase(), EMPTY.slice(1), `${EMPTY}0`, `${EMPTY}\n`, ` ${EMPTY.slice(1)}`]) {
+  for (const wrong of [
+    '',
+    EMPTY.toUpperCase(),
+    EMPTY.slice(1),
+    `${EMPTY}0`,
+    `${EMPTY}\n`,
+    ` ${EMPTY.slice(1)}`,
+  ]) {
     assert.doesNotMatch(wrong, DIGEST_HEX);
   }
 });

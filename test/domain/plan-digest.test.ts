@@ -9,7 +9,12 @@ import { canonicalText } from '../../src/domain/canonical-json.ts';
 import { bytesToHex, portableSha256, type Sha256 } from '../../src/domain/hashing.ts';
 import { leafHash } from '../../src/domain/merkle.ts';
 import { type Plan, parsePlan } from '../../src/domain/plan.ts';
-import { actionPath, digestPlan, MAX_CANONICAL_PLAN_BYTES, type PlanDigest } from '../../src/domain/plan-digest.ts';
+import {
+  actionPath,
+  digestPlan,
+  MAX_CANONICAL_PLAN_BYTES,
+  type PlanDigest,
+} from '../../src/domain/plan-digest.ts';
 import { type JsonObject, type JsonValue, readStrictJson } from '../../src/domain/strict-json.ts';
 
 interface Vector {
@@ -57,15 +62,22 @@ for (const [row, vector] of plans.entries()) {
   });
 
   test(`the first sibling of every action in published plan ${row} is the leaf of its whole step`, () => {
-    for (const [index, { proof }] of digestOf(vector.plan).stepProofs.entries()) {
-      const leaf = bytesToHex(leafHash(vector.leaves[2 * index + 1] ?? '', portableSha256));
-      assert.deepEqual(proof[0], { position: 'right', sibling_hash: leaf });
+    const { stepProofs } = digestOf(vector.plan);
+    const stepLeaves = vector.leaves.filter((_, index) => index % 2 === 1);
+    assert.ok(stepLeaves.length > 0);
+    for (const [index, leaf] of stepLeaves.entries()) {
+      const hash = bytesToHex(leafHash(leaf, portableSha256));
+      assert.deepEqual(stepProofs[index]?.proof[0], { position: 'right', sibling_hash: hash });
     }
   });
 }
 
 const aStep = fc.record(
-  { action: fc.stringMatching(/^[a-z/:.]{1,8}$/), mcp: fc.stringMatching(/^[a-z:.]{1,8}$/), params: fc.jsonValue() },
+  {
+    action: fc.stringMatching(/^[a-z/:.]{1,8}$/),
+    mcp: fc.stringMatching(/^[a-z:.]{1,8}$/),
+    params: fc.jsonValue(),
+  },
   { requiredKeys: ['action'] },
 );
 const aPlanValue = fc
@@ -115,7 +127,10 @@ test('a member beside the steps changes the hash and leaves the root', () => {
 test('the same action in two steps has two leaves', () => {
   const { stepProofs } = digestOf({ steps: [{ action: 'a' }, { action: 'a' }] });
   assert.equal(stepProofs[0]?.value_digest, stepProofs[1]?.value_digest);
-  assert.deepEqual(stepProofs.map(({ path }) => path), [actionPath(0), '/steps/[1]/action']);
+  assert.deepEqual(
+    stepProofs.map(({ path }) => path),
+    [actionPath(0), '/steps/[1]/action'],
+  );
   assert.notDeepEqual(stepProofs[0]?.proof, stepProofs[1]?.proof);
 });
 

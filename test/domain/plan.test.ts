@@ -17,7 +17,10 @@ function refuses(value: unknown, pointer: string): void {
 test('a plan keeps the very value it was read from, free members included', () => {
   const value: JsonObject = {
     goal: null,
-    steps: [{ action: 'get_weather', mcp: 'weather-mcp', params: { city: 'Boston' } }, { action: 'a/b:c@d+e=f~g.h' }],
+    steps: [
+      { action: 'get_weather', mcp: 'weather-mcp', params: { city: 'Boston' } },
+      { action: 'a/b:c@d+e=f~g.h' },
+    ],
   };
   const result = parsePlan(value);
   assert.ok(result.ok);
@@ -57,7 +60,22 @@ test('the first fault in the order of the steps is the one that is named', () =>
 });
 
 const longest = 'x'.repeat(MAX_STEP_NAME_CHARACTERS);
-const BAD_NAMES = ['', ' ', 'a b', 'a\n', '\na', 'a\0', 'é', 'a*', 'a%2fb', 'a\\b', '"a"', 'a,b', 'a|b', `${longest}x`];
+const BAD_NAMES = [
+  '',
+  ' ',
+  'a b',
+  'a\n',
+  '\na',
+  'a\0',
+  'é',
+  'a*',
+  'a%2fb',
+  'a\\b',
+  '"a"',
+  'a,b',
+  'a|b',
+  `${longest}x`,
+];
 
 for (const name of BAD_NAMES) {
   test(`${JSON.stringify(name).slice(0, 40)} is neither an action nor an mcp`, () => {
@@ -78,14 +96,28 @@ test('an mcp that is null is refused, because a step is signed as sent', () => {
 
 for (const [name, value] of everyTypeExcept(() => false)) {
   test(`${name} is no plan, no list of steps and no step`, () => {
-    refuses(value, value instanceof Object && !Array.isArray(value) && typeof value !== 'function' ? '/plan/steps' : '/plan');
+    refuses(
+      value,
+      value instanceof Object && !Array.isArray(value) && typeof value !== 'function'
+        ? '/plan/steps'
+        : '/plan',
+    );
     refuses({ steps: value }, Array.isArray(value) && value.length > 0 ? '/plan/steps/0' : '/plan/steps');
-    refuses(withStep(value as JsonValue), value instanceof Object && !Array.isArray(value) && typeof value !== 'function' ? '/plan/steps/1/action' : '/plan/steps/1');
+    refuses(
+      withStep(value as JsonValue),
+      value instanceof Object && !Array.isArray(value) && typeof value !== 'function'
+        ? '/plan/steps/1/action'
+        : '/plan/steps/1',
+    );
   });
 }
 
-for (const [name, value] of everyTypeExcept((value) => typeof value === 'string' && /^[a-z0-9]+$/.test(value))) {
-  test(`${name} is no action`, () => refuses(withStep({ action: value as JsonValue }), '/plan/steps/1/action'));
+for (const [name, value] of everyTypeExcept(
+  (value) => typeof value === 'string' && /^[a-z0-9]+$/.test(value),
+)) {
+  test(`${name} is no action`, () =>
+    refuses(withStep({ action: value as JsonValue }), '/plan/steps/1/action'));
   if (value === undefined) continue;
-  test(`${name} is no mcp`, () => refuses(withStep({ action: 'a', mcp: value as JsonValue }), '/plan/steps/1/mcp'));
+  test(`${name} is no mcp`, () =>
+    refuses(withStep({ action: 'a', mcp: value as JsonValue }), '/plan/steps/1/mcp'));
 }

@@ -5,10 +5,21 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { hexToBytes, portableSha256 } from '../../src/domain/hashing.ts';
-import { inclusionProof, leafHash, merkleLevels, merkleRoot, type ProofNode } from '../../src/domain/merkle.ts';
+import {
+  inclusionProof,
+  leafHash,
+  merkleLevels,
+  merkleRoot,
+  type ProofNode,
+} from '../../src/domain/merkle.ts';
 import { parsePlan } from '../../src/domain/plan.ts';
 import { digestPlan, type PlanDigest } from '../../src/domain/plan-digest.ts';
-import { parseStepProof, type StepQuestion, type StepSubject, verifyStep } from '../../src/domain/step-proof.ts';
+import {
+  parseStepProof,
+  type StepQuestion,
+  type StepSubject,
+  verifyStep,
+} from '../../src/domain/step-proof.ts';
 import { type JsonObject, type JsonValue, readStrictJson } from '../../src/domain/strict-json.ts';
 import { everyTypeExcept } from './every-type.ts';
 
@@ -51,7 +62,13 @@ for (const [row, { plan, tree_size: treeSize, merkle_root: merkleRootHex, step_p
         { kind: 'action_digest', digestHex: stated.value_digest },
       ];
       for (const subject of subjects) {
-        const question = { treeSize, merkleRootHex, stepIndex, subject, proof: nodesOf(stated) };
+        const question: StepQuestion = {
+          treeSize,
+          merkleRootHex,
+          stepIndex,
+          subject,
+          proof: nodesOf(stated),
+        };
         assert.deepEqual(verifyStep(question, sha256), { ok: true });
         const bare = { ...question, proof: nodesOf(stated.proof) };
         assert.deepEqual(verifyStep(bare, sha256), { ok: true });
@@ -60,14 +77,11 @@ for (const [row, { plan, tree_size: treeSize, merkle_root: merkleRootHex, step_p
   });
 }
 
-const PLAN = {
-  steps: [
-    { action: 'read', mcp: 'files', path: '/a' },
-    { action: 'read', mcp: 'files', path: '/b' },
-    { action: 'send', mcp: 'mail', to: ['x'], n: 1 },
-  ],
-} satisfies JsonObject;
-const SEND: JsonObject = PLAN.steps[2];
+const READ: JsonObject = { action: 'read', mcp: 'files', path: '/a' };
+const SEND: JsonObject = { action: 'send', mcp: 'mail', to: ['x'], n: 1 };
+const PLAN: JsonObject = {
+  steps: [READ, { action: 'read', mcp: 'files', path: '/b' }, SEND],
+};
 const DIGEST = digestOf(PLAN);
 const proofOf = (stepIndex: number) => nodesOf(DIGEST.stepProofs[stepIndex]);
 const GOOD: StepQuestion = {
@@ -80,7 +94,9 @@ const GOOD: StepQuestion = {
 
 test('the question that the next tests spoil is a good one', () => {
   assert.deepEqual(verifyStep(GOOD, sha256), { ok: true });
-  assert.deepEqual(verifyStep({ ...GOOD, subject: { kind: 'action', action: 'send' } }, sha256), { ok: true });
+  assert.deepEqual(verifyStep({ ...GOOD, subject: { kind: 'action', action: 'send' } }, sha256), {
+    ok: true,
+  });
 });
 
 test('the order of members in the step does not matter', () => {
@@ -107,7 +123,10 @@ const ATTACKS: Readonly<Record<string, Partial<StepQuestion>>> = {
   'the step without an action': aStep({ mcp: 'mail', to: ['x'], n: 1 }),
   'an action that is a list': aStep({ ...SEND, action: ['send'] }),
   'a step that is empty': aStep({}),
-  'a step of the same action, with its own proof and this index': { ...aStep(PLAN.steps[0]), proof: proofOf(0) },
+  'a step of the same action, with its own proof and this index': {
+    ...aStep(READ),
+    proof: proofOf(0),
+  },
   'the proof of another step': { proof: proofOf(1) },
   'the index of another step': { stepIndex: 1 },
   'an index past the end': { stepIndex: 3 },
@@ -122,7 +141,9 @@ const ATTACKS: Readonly<Record<string, Partial<StepQuestion>>> = {
   'no proof': { proof: [] },
   'a proof cut at its end': { proof: proofOf(2).slice(0, -1) },
   'a proof cut at its start': { proof: proofOf(2).slice(1) },
-  'a proof with the root behind it': { proof: [...proofOf(2), { position: 'left', sibling: hexToBytes(DIGEST.merkleRootHex) }] },
+  'a proof with the root behind it': {
+    proof: [...proofOf(2), { position: 'left', sibling: hexToBytes(DIGEST.merkleRootHex) }],
+  },
   'a proof in reverse': { proof: proofOf(2).toReversed() },
   'the root of another plan': { merkleRootHex: digestOf({ steps: [{ action: 'send' }] }).merkleRootHex },
   'the root in capitals': { merkleRootHex: DIGEST.merkleRootHex.toUpperCase() },
@@ -130,7 +151,9 @@ const ATTACKS: Readonly<Record<string, Partial<StepQuestion>>> = {
   'a root cut short': { merkleRootHex: DIGEST.merkleRootHex.slice(2) },
   'the digest of another action': { subject: { kind: 'action_digest', digestHex: sha256.hex('"read"') } },
   'the digest of the bare action': { subject: { kind: 'action_digest', digestHex: sha256.hex('send') } },
-  'a digest in capitals': { subject: { kind: 'action_digest', digestHex: sha256.hex('"send"').toUpperCase() } },
+  'a digest in capitals': {
+    subject: { kind: 'action_digest', digestHex: sha256.hex('"send"').toUpperCase() },
+  },
 };
 
 for (const [what, attack] of Object.entries(ATTACKS)) {
@@ -147,7 +170,9 @@ test('an action swapped inside an otherwise signed step is refused, though both 
   const levels = merkleLevels(leaves, sha256);
   const merkleRootHex = Buffer.from(merkleRoot(levels, sha256)).toString('hex');
   const question = { treeSize: 2, merkleRootHex, stepIndex: 0, proof: inclusionProof(levels, 0) };
-  assert.deepEqual(verifyStep({ ...question, subject: { kind: 'action', action: 'read' } }, sha256), { ok: true });
+  assert.deepEqual(verifyStep({ ...question, subject: { kind: 'action', action: 'read' } }, sha256), {
+    ok: true,
+  });
   assert.deepEqual(verifyStep({ ...question, subject: { kind: 'step', step } }, sha256), REFUSED);
   const renamed = { action: 'read' };
   assert.deepEqual(verifyStep({ ...question, subject: { kind: 'step', step: renamed } }, sha256), REFUSED);
@@ -184,8 +209,14 @@ for (const [text, reason] of [
 }
 
 test('an action that is not text a reader could give says why', () => {
-  assert.deepEqual(verifyStep({ ...GOOD, ...anAction('\0') }, sha256), { ok: false, reason: 'nul_character' });
-  assert.deepEqual(verifyStep({ ...GOOD, ...anAction('\ud800') }, sha256), { ok: false, reason: 'lone_surrogate' });
+  assert.deepEqual(verifyStep({ ...GOOD, ...anAction('\0') }, sha256), {
+    ok: false,
+    reason: 'nul_character',
+  });
+  assert.deepEqual(verifyStep({ ...GOOD, ...anAction('\ud800') }, sha256), {
+    ok: false,
+    reason: 'lone_surrogate',
+  });
 });
 
 for (const [name, value] of everyTypeExcept(() => false)) {
@@ -201,6 +232,76 @@ for (const [name, value] of everyTypeExcept(() => false)) {
       { subject: { kind: 'action_digest', digestHex: value } },
       { subject: { kind: 'step', step: { action: value } } },
     ];
-    for (const attack of attacks) assert.deepEqual(verifyStep({ ...GOOD, ...Object(attack) }, sha256), REFUSED);
+    for (const attack of attacks)
+      assert.deepEqual(verifyStep({ ...GOOD, ...Object(attack) }, sha256), REFUSED);
+  });
+}
+
+const HASH = sha256.hex('');
+const NODE = { position: 'left', sibling_hash: HASH };
+const WHOLE = JSON.parse(JSON.stringify(DIGEST.stepProofs[2]));
+
+test('a proof is read from a bare list and from a whole element of step_proofs, to the same siblings', () => {
+  assert.deepEqual(parseStepProof(WHOLE), parseStepProof(WHOLE.proof));
+  assert.deepEqual(nodesOf([NODE]), [{ position: 'left', sibling: hexToBytes(HASH) }]);
+  assert.deepEqual(nodesOf([]), []);
+});
+
+test('a statement that is null counts as absent', () => {
+  assert.ok(parseStepProof({ proof: [], step_index: null, path: null, value_digest: null }).ok);
+});
+
+for (const [what, value, pointer] of [
+  ['an unknown member', { ...WHOLE, root: HASH }, '/proof/root'],
+  ['an unknown member with a slash', { ...WHOLE, 'a/~b': 1 }, '/proof/a~1~0b'],
+  ['a member of Object.prototype', { ...WHOLE, constructor: 1 }, '/proof/constructor'],
+  ['a negative step_index', { ...WHOLE, step_index: -1 }, '/proof/step_index'],
+  ['a step_index that is text', { ...WHOLE, step_index: '0' }, '/proof/step_index'],
+  ['a fractional leaf_index', { ...WHOLE, leaf_index: 0.5 }, '/proof/leaf_index'],
+  ['an infinite tree_size', { ...WHOLE, tree_size: Number.POSITIVE_INFINITY }, '/proof/tree_size'],
+  ['a path that is no text', { ...WHOLE, path: 1 }, '/proof/path'],
+  ['a value_digest in capitals', { ...WHOLE, value_digest: HASH.toUpperCase() }, '/proof/value_digest'],
+  ['no list of siblings', { step_index: 0 }, '/proof/proof'],
+  ['a proof inside a proof', { proof: WHOLE }, '/proof/proof'],
+  ['siblings in an object', { proof: { 0: NODE } }, '/proof/proof'],
+  ['a bad sibling inside', { proof: [NODE, 1] }, '/proof/proof/1'],
+  ['no position', [{ sibling_hash: HASH }], '/proof/0/position'],
+  ['a position in capitals', [{ ...NODE, position: 'LEFT' }], '/proof/0/position'],
+  ['a position with space', [{ ...NODE, position: 'left ' }], '/proof/0/position'],
+  ['no hash', [NODE, { position: 'left' }], '/proof/1/sibling_hash'],
+  ['a hash in capitals', [{ ...NODE, sibling_hash: HASH.toUpperCase() }], '/proof/0/sibling_hash'],
+  ['a hash of 62 digits', [{ ...NODE, sibling_hash: HASH.slice(2) }], '/proof/0/sibling_hash'],
+  ['a hash of 66 digits', [{ ...NODE, sibling_hash: `${HASH}00` }], '/proof/0/sibling_hash'],
+  ['a hash with a line break', [{ ...NODE, sibling_hash: `${HASH}\n` }], '/proof/0/sibling_hash'],
+  ['a hash with 0x', [{ ...NODE, sibling_hash: `0x${HASH.slice(2)}` }], '/proof/0/sibling_hash'],
+  ['a hash in base64', [{ ...NODE, sibling_hash: 'A'.repeat(43) }], '/proof/0/sibling_hash'],
+  ['an unknown member of a sibling', [{ ...NODE, hash: HASH }], '/proof/0'],
+  ['a bare hash', [HASH], '/proof/0'],
+  ['a list for a sibling', [['left', HASH]], '/proof/0'],
+] as const) {
+  test(`a proof with ${what} is refused at ${pointer}`, () => {
+    const result = parseStepProof(value as unknown as JsonValue);
+    assert.ok(!result.ok);
+    assert.equal(result.pointer, pointer);
+  });
+}
+
+test('the pointer starts where the proof stands', () => {
+  const result = parseStepProof([1], '/context/proof');
+  assert.ok(!result.ok);
+  assert.equal(result.pointer, '/context/proof/0');
+});
+
+for (const [name, value] of everyTypeExcept((value) => Array.isArray(value) && value.length === 0)) {
+  test(`${name} is no proof and no sibling`, () => {
+    for (const proof of [
+      value,
+      [value],
+      { proof: [value] },
+      [{ ...NODE, position: value }],
+      [{ ...NODE, sibling_hash: value }],
+    ]) {
+      assert.equal(parseStepProof(proof as JsonValue).ok, false);
+    }
   });
 }

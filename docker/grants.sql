@@ -1,0 +1,39 @@
+-- The role that Writ serves with: it owns nothing, changes no table's shape and cannot rewrite the audit trail.
+-- Run by the owner after every migration; running it again changes nothing. One transaction: a server that is
+-- running meanwhile never finds itself without its rights.
+\set ON_ERROR_STOP on
+\set app_password `cat /run/writ/app/password`
+begin;
+
+select 'create role writ_app' where not exists (select from pg_roles where rolname = 'writ_app') \gexec
+alter role writ_app login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password :'app_password';
+
+revoke all on database writ from public;
+grant connect on database writ to writ_app;
+revoke all on schema public from public;
+grant usage on schema public to writ_app;
+
+-- Rights that an earlier version gave and this one does not are taken back.
+revoke all on all tables in schema public from writ_app;
+revoke all on all sequences in schema public from writ_app;
+grant select, insert, update on all tables in schema public to writ_app;
+grant usage, select on all sequences in schema public to writ_app;
+
+-- The only rows that Writ ever removes are the ones it tidies away when they have served their time.
+select format('grant delete on %s to writ_app', tidied)
+from unnest(array[to_regclass('public.idempotency_keys')]) as tidied where tidied is not null \gexec
+
+-- The audit trail only grows, and only through its parent: partitions are not written by name.
+select format('revoke all on table %s from writ_app', relid::regclass)
+from pg_partition_tree('public.audit_events') \gexec
+grant select, insert on public.audit_events to writ_app;
+
+-- Which migrations have run is read at every start and written by the owner alone.
+revoke all on public.schema_migrations from writ_app;
+grant select on public.schema_migrations to writ_app;
+
+-- A table that a later migration makes can be used at once, before this file runs again.
+alter default privileges in schema public grant select, insert, update on tables to writ_app;
+alter default privileges in schema public grant usage, select on sequences to writ_app;
+
+commit;

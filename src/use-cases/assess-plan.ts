@@ -1,0 +1,115 @@
+/**
+ * What a request to sign a plan amounts to before anybody decides it: the plan read, canonicalised and hashed, the
+ * policy read, the validity settled (contract sections 4.1 to 4.4). Pure but for the hash function it is given.
+ */
+
+import { canonicalJson } from '../domain/canonical-json.ts';
+import { faultOfMetadata } from '../domain/free-object.ts';
+import type { Sha256 } from '../domain/hashing.ts';
+import { type Plan, parsePlan } from '../domain/plan.ts';
+import { digestPlan, MAX_CANONICAL_PLAN_BYTES, type PlanDigest } from '../domain/plan-digest.ts';
+import { type Policy, parsePolicy } from '../domain/policy.ts';
+import type { PolicyValidation } from '../domain/policy-decision.ts';
+import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
+import { readValiditySeconds } from '../domain/ttl.ts';
+import { WritError } from '../errors.ts';
+
+/** Signed in this form when a request has no policy. */
+const DEFAULT_POLICY: JsonValue = { allow: ['*'], deny: [] };
+
+export interface PlanRequest {
+  readonly plan: JsonValue;
+  /** Undefined means everything is allowed. */
+  readonly policy: JsonValue | undefined;
+  /** Numbers of plan and policy that were written non-zero and read as 0; from `readStrictJson`. */
+  readonly underflowed: ReadonlySet<object>;
+  /** Two spellings of one number; absent means 60 seconds. */
+  readonly validity: {
+    readonly expires_in: number | undefined;
+    readonly validity_seconds: number | undefined;
+  };
+  readonly metadata: JsonObject | undefined;
+}
+
+/** What is known of a plan before anything is signed: the answer of a dry run. */
+export interface PlanAssessment {
+  readonly digest: PlanDigest;
+  readonly policyJson: JsonValue;
+  readonly policyText: string;
+  readonly policyHashHex: string;
+  readonly validation: PolicyValidation;
+  readonly totalSteps: number;
+}
+
+export interface AssessedPlan {
+  readonly plan: Plan;
+  readonly policy: Policy;
+  readonly validitySeconds: number;
+  readonly assessment: Omit<PlanAssessment, 'validation'>;
+}
+
+/**
+ * Throws `INVALID_TTL`, `TTL_OUT_OF_RANGE`, `VALIDATION_ERROR`, `INVALID_PLAN`, `INVALID_POLICY`,
+ * `PLAN_NOT_CANONICALIZABLE` or `PAYLOAD_TOO_LARGE`.
+ */
+export function assessPlan(command: PlanRequest, sha256: Sha256): AssessedPlan {
+  const validitySeconds = readValidity(command.validity);
+  checkMetadata(command.metadata);
+  const plan = parsePlan(command.plan);
+  if (!plan.ok) throw new WritError('INVALID_PLAN', plan.message, { details: { pointer: plan.pointer } });
+  const policyJson: JsonValue = command.policy ?? DEFAULT_POLICY;
+  const policy = parsePolicy(policyJson);
+  if (!policy.ok) {
+    throw new WritError('INVALID_POLICY', `policy${policy.pointer}: ${policy.message}`, {
+      details: { pointer: `/policy${policy.pointer}` },
+    });
+  }
+  const digested = digestPlan(plan.plan, sha256, command.underflowed);
+  if (!digested.ok) throw notCanonicalizable('plan', digested.reason);
+  if (digested.digest.canonicalText.length > MAX_CANONICAL_PLAN_BYTES) {
+    throw new WritError(
+      'PAYLOAD_TOO_LARGE',
+      `The canonical plan is larger than ${MAX_CANONICAL_PLAN_BYTES} bytes.`,
+    );
+  }
+  const policyText = canonicalJson(policyJson, command.underflowed);
+  if (!policyText.ok) throw notCanonicalizable('policy', policyText.reason);
+  return {
+    plan: plan.plan,
+    policy: policy.policy,
+    validitySeconds,
+    assessment: {
+      digest: digested.digest,
+      policyJson,
+      policyText: policyText.text,
+      policyHashHex: sha256.hex(policyText.text),
+      totalSteps: plan.plan.steps.length,
+    },
+  };
+}
+
+function readValidity({ expires_in: short, validity_seconds: long }: PlanRequest['validity']): number {
+  const pointer = short === undefined ? '/validity_seconds' : '/expires_in';
+  if (short !== undefined && long !== undefined && short !== long) {
+    throw new WritError('VALIDATION_ERROR', 'expires_in and validity_seconds differ; give one of them.', {
+      details: { pointer },
+    });
+  }
+  const read = readValiditySeconds(short ?? long);
+  if (read.ok) return read.seconds;
+  throw new WritError(read.code, 'A validity is a whole number of seconds from 1 to 86400.', {
+    details: { pointer },
+  });
+}
+
+function checkMetadata(metadata: JsonObject | undefined): void {
+  const fault = metadata === undefined ? undefined : faultOfMetadata(metadata);
+  if (fault === undefined) return;
+  throw new WritError('VALIDATION_ERROR', `metadata ${fault}.`, { details: { pointer: '/metadata' } });
+}
+
+function notCanonicalizable(where: 'plan' | 'policy', reason: string): WritError {
+  return new WritError('PLAN_NOT_CANONICALIZABLE', `The ${where} has no canonical form: ${reason}.`, {
+    details: { reason, pointer: `/${where}` },
+  });
+}

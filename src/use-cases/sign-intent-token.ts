@@ -1,0 +1,79 @@
+/** The claims of an intent token (contract section 4.5) and their signature. Same input, same token: Ed25519 is deterministic. */
+
+import { canonicalText } from '../domain/canonical-json.ts';
+import type { Sha256 } from '../domain/hashing.ts';
+import type { PlanAssessment } from './assess-plan.ts';
+import type { Principal, TokenSigner } from './ports.ts';
+
+/** For verifiers whose clock is behind ours. */
+const NOT_BEFORE_LEEWAY_SECONDS = 5;
+
+/** The caller's statement; no decision rests on it. */
+export interface OnBehalfOf {
+  readonly userId: string | null;
+  readonly agentId: string | null;
+  readonly contextId: string | null;
+  readonly userEmail: string | null;
+}
+
+/** Everything of a token that does not come from the request. Kept with an idempotency key, it makes the token again. */
+export interface TokenStamp {
+  readonly jti: string;
+  readonly planId: string;
+  readonly issuedAtSeconds: number;
+  readonly expiresAtSeconds: number;
+  /** The API key's public half. */
+  readonly keyId: string;
+  readonly issuer: string;
+  readonly audience: string;
+}
+
+export interface IssuedIntentToken extends PlanAssessment, TokenStamp {
+  readonly jwt: string;
+  readonly signatureHex: string;
+  readonly compositeIdentityHex: string;
+  readonly signer: TokenSigner;
+}
+
+export function signIntentToken(
+  made: {
+    readonly assessment: PlanAssessment;
+    readonly onBehalfOf: OnBehalfOf;
+    readonly principal: Principal;
+    readonly stamp: TokenStamp;
+    readonly signer: TokenSigner;
+  },
+  sha256: Sha256,
+): IssuedIntentToken {
+  const { assessment, onBehalfOf, principal, stamp, signer } = made;
+  const identity = {
+    user_id: onBehalfOf.userId,
+    agent_id: onBehalfOf.agentId,
+    context_id: onBehalfOf.contextId,
+    api_key_id: stamp.keyId,
+  };
+  const claims = {
+    iss: stamp.issuer,
+    sub: onBehalfOf.userId ?? principal.id,
+    client_id: principal.id,
+    aud: stamp.audience,
+    iat: stamp.issuedAtSeconds,
+    nbf: stamp.issuedAtSeconds - NOT_BEFORE_LEEWAY_SECONDS,
+    exp: stamp.expiresAtSeconds,
+    jti: stamp.jti,
+    token_use: 'intent',
+    plan_hash: assessment.digest.planHashHex,
+    merkle_root: assessment.digest.merkleRootHex,
+    tree_size: assessment.digest.treeSize,
+    policy: assessment.policyJson,
+    policy_hash: assessment.policyHashHex,
+    identity,
+  };
+  return {
+    ...assessment,
+    ...stamp,
+    ...signer.signJwt(JSON.stringify(claims)),
+    compositeIdentityHex: sha256.hex(canonicalText(identity)),
+    signer,
+  };
+}

@@ -1,0 +1,266 @@
+/** Guarantees that the configuration is what a person wrote, or is refused with all that is wrong and without a secret. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  CONFIG_VARIABLES,
+  type Config,
+  type ConfigVariable,
+  isLoopback,
+  LOG_LEVELS,
+  loadConfig,
+  parseMasterKey,
+} from '../src/config.ts';
+import { generateApiKey } from '../src/keys/api-key-hash.ts';
+
+type Environment = Readonly<Record<string, string>>;
+
+const HEX_KEY = '00112233445566778899aabbccddeeff'.repeat(2);
+const BASE64_KEY = Buffer.from(HEX_KEY, 'hex').toString('base64');
+const POSTGRES = 'postgres://writ:pass-canary@db.example:5432/writ';
+const REMOTE = { HOST: '0.0.0.0', ISSUER_URL: 'https://writ.example' };
+
+function accepted(env: Environment): Config {
+  const loaded = loadConfig(env);
+  assert.deepEqual(loaded.ok ? [] : loaded.faults, []);
+  assert.ok(loaded.ok);
+  return loaded.config;
+}
+
+function faultsOf(env: Environment): readonly string[] {
+  const loaded = loadConfig(env);
+  assert.equal(loaded.ok, false, `accepted: ${JSON.stringify(env)}`);
+  return loaded.ok ? [] : loaded.faults;
+}
+
+/** The variable that each fault names. */
+const namesIn = (faults: readonly string[]) => faults.map((fault) => fault.split(' ')[0]);
+
+test('an empty environment has the documented defaults', () => {
+  assert.deepEqual(accepted({}), {
+    host: '127.0.0.1',
+    port: 3000,
+    databaseUrl: undefined,
+    databasePoolMax: 10,
+    dataDir: './data',
+    masterKey: undefined,
+    masterKeyFile: undefined,
+    bootstrapAdminKey: undefined,
+    issuerUrl: undefined,
+    tokenAudience: undefined,
+    bcryptCost: 10,
+    trustProxy: [],
+    rateLimitMax: 1200,
+    rateLimitWindowSeconds: 60,
+    authFailureMax: 30,
+    logLevel: 'info',
+    acceptUnsafeDurability: false,
+    requestTimeoutMs: 10_000,
+    shutdownTimeoutMs: 10_000,
+  } satisfies Config);
+});
+
+test('an empty variable counts as unset', () => {
+  const empty = Object.fromEntries(CONFIG_VARIABLES.map((name) => [name, '']));
+  assert.deepEqual(loadConfig(empty), loadConfig({}));
+});
+
+test('the configuration cannot be changed after it was read', () => {
+  assert.ok(Object.isFrozen(accepted({})));
+});
+
+test('reading the configuration leaves the environment as it is', () => {
+  const env = Object.freeze({ PORT: '8080', HOME: '/root' });
+  assert.equal(accepted(env).port, 8080);
+});
+
+test('a variable that is not ours changes nothing', () => {
+  assert.deepEqual(loadConfig({ port: '1', WRIT_PORT: '2', PORTS: '3' }), loadConfig({}));
+});
+
+const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?][] = [
+  ['HOST', '::1', { host: '::1' }],
+  ['HOST', 'localhost', { host: 'localhost' }],
+  ['HOST', '0.0.0.0', { host: '0.0.0.0' }, { ISSUER_URL: 'https://writ.example' }],
+  ['PORT', '0', { port: 0 }],
+  ['PORT', '65535', { port: 65_535 }],
+  ['DATABASE_URL', POSTGRES, { databaseUrl: POSTGRES }, { MASTER_KEY: HEX_KEY }],
+  ['DATABASE_URL', 'postgresql:///writ', { databaseUrl: 'postgresql:///writ' }, { MASTER_KEY_FILE: '/k' }],
+  ['DATABASE_POOL_MAX', '2', { databasePoolMax: 2 }],
+  ['DATA_DIR', '/var/lib/writ', { dataDir: '/var/lib/writ' }],
+  ['MASTER_KEY', HEX_KEY, { masterKey: Uint8Array.from(Buffer.from(HEX_KEY, 'hex')) }],
+  ['MASTER_KEY', HEX_KEY.toUpperCase(), { masterKey: Uint8Array.from(Buffer.from(HEX_KEY, 'hex')) }],
+  ['MASTER_KEY', BASE64_KEY, { masterKey: Uint8Array.from(Buffer.from(HEX_KEY, 'hex')) }],
+  ['MASTER_KEY_FILE', '/etc/writ/key', { masterKeyFile: '/etc/writ/key' }],
+  ['ISSUER_URL', 'https://writ.example/tenant', { issuerUrl: 'https://writ.example/tenant' }],
+  ['ISSUER_URL', 'http://localhost:3000', { issuerUrl: 'http://localhost:3000' }],
+  ['TOKEN_AUDIENCE', 'https://tools.example', { tokenAudience: 'https://tools.example' }],
+  ['BCRYPT_COST', '13', { bcryptCost: 13 }],
+  ['RATE_LIMIT_MAX', '0', { rateLimitMax: 0 }],
+  ['RATE_LIMIT_WINDOW_SECONDS', '86400', { rateLimitWindowSeconds: 86_400 }],
+  ['AUTH_FAILURE_MAX', '0', { authFailureMax: 0 }],
+  ['ACCEPT_UNSAFE_DURABILITY', '1', { acceptUnsafeDurability: true }],
+  ['REQUEST_TIMEOUT_MS', '100', { requestTimeoutMs: 100 }],
+  ['SHUTDOWN_TIMEOUT_MS', '0', { shutdownTimeoutMs: 0 }],
+  ...LOG_LEVELS.map((level): [ConfigVariable, string, Partial<Config>] => [
+    'LOG_LEVEL',
+    level,
+    { logLevel: level },
+  ]),
+];
+
+for (const [name, value, expected, also] of ACCEPTED) {
+  test(`${name}=${value} is taken as written`, () => {
+    const config = accepted({ ...also, [name]: value });
+    assert.deepEqual({ ...config, ...expected }, config);
+  });
+}
+
+const NO_INTEGER = ['abc', '-1', '1.5', '010', '1e3', '0x10', ' 80', '80 ', '+80', '99999999999', 'NaN'];
+const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
+  HOST: ['0.0.0.0', '::', '192.0.2.1', 'writ.example', '128.0.0.1', '::ffff:127.0.0.1'], // without ISSUER_URL
+  PORT: [...NO_INTEGER, '65536'],
+  DATABASE_URL: ['writ', 'mysql://db/writ', 'http://db', 'postgres', '/var/run/postgresql', 'postgres//db'],
+  DATABASE_POOL_MAX: [...NO_INTEGER, '0', '1', '1001'],
+  DATA_DIR: [], // any text may name a folder
+  MASTER_KEY: [
+    HEX_KEY.slice(1),
+    `${HEX_KEY}0`,
+    `g${HEX_KEY.slice(1)}`,
+    BASE64_KEY.slice(0, -1),
+    `${BASE64_KEY.slice(0, -2)}B=`, // bits behind the last byte
+    `_${BASE64_KEY.slice(1)}`,
+    ` ${HEX_KEY}`,
+    'correct horse battery staple',
+  ],
+  MASTER_KEY_FILE: [], // any text may name a file
+  BOOTSTRAP_ADMIN_KEY: [
+    'admin',
+    `ak_live_${'0'.repeat(64)}`,
+    `${generateApiKey().text} `,
+    generateApiKey().text.toUpperCase(),
+    generateApiKey().text.slice(0, -1),
+    `ast_tok_${'A'.repeat(43)}`,
+  ],
+  ISSUER_URL: [
+    'writ.example',
+    'ftp://writ.example',
+    'https://writ.example/',
+    'https://writ.example?a=b',
+    'https://writ.example?',
+    'https://writ.example#f',
+    'https://writ.example#',
+    'https://user:pass-canary@writ.example',
+    'https://user@writ.example',
+    ' https://writ.example',
+    'https://writ.example/a b',
+    `https://writ.example/${'a'.repeat(512)}`,
+  ],
+  TOKEN_AUDIENCE: ['two words', 'größer', 'a\n', 'a'.repeat(257)],
+  BCRYPT_COST: [...NO_INTEGER, '9', '14'],
+  TRUST_PROXY: [
+    'proxy.example',
+    '10.0.0.0/33',
+    '10.0.0.1/8',
+    'true',
+    '1',
+    '*',
+    '10.0.0.0/8;10.1.0.0/16',
+    ',',
+  ],
+  RATE_LIMIT_MAX: [...NO_INTEGER, '1000000001'],
+  RATE_LIMIT_WINDOW_SECONDS: [...NO_INTEGER, '0', '86401'],
+  AUTH_FAILURE_MAX: [...NO_INTEGER, '1000001'],
+  LOG_LEVEL: ['verbose', 'INFO', ' info', 'constructor'],
+  ACCEPT_UNSAFE_DURABILITY: ['0', 'true', 'yes', '1 '],
+  REQUEST_TIMEOUT_MS: [...NO_INTEGER, '0', '99', '600001'],
+  SHUTDOWN_TIMEOUT_MS: [...NO_INTEGER, '600001'],
+};
+
+for (const [name, values] of Object.entries(REFUSED)) {
+  for (const value of values) {
+    test(`${name}=${JSON.stringify(value.slice(0, 60))} is refused`, () => {
+      // Only the variable in question may be at fault.
+      const also: Environment = name === 'DATABASE_URL' ? { MASTER_KEY: HEX_KEY } : {};
+      const expected = name === 'HOST' ? 'ISSUER_URL' : name;
+      assert.deepEqual(namesIn(faultsOf({ ...also, [name]: value })), [expected]);
+    });
+  }
+}
+
+test('each fault says what is allowed', () => {
+  assert.deepEqual(faultsOf({ PORT: 'x', LOG_LEVEL: 'x', ACCEPT_UNSAFE_DURABILITY: 'x' }).toSorted(), [
+    'ACCEPT_UNSAFE_DURABILITY must be 1 or unset',
+    'LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent',
+    'PORT must be a whole number from 0 to 65535',
+  ]);
+});
+
+test('all faults are told at once', () => {
+  const wrong = Object.entries(REFUSED).flatMap(([name, [value]]) =>
+    value === undefined || name === 'HOST' ? [] : [[name, value]],
+  );
+  const names = wrong.map(([name]) => name);
+  assert.equal(names.length, CONFIG_VARIABLES.length - 3);
+  assert.deepEqual(namesIn(faultsOf(Object.fromEntries(wrong))).toSorted(), names.toSorted());
+});
+
+test('MASTER_KEY and MASTER_KEY_FILE contradict each other', () => {
+  assert.deepEqual(namesIn(faultsOf({ MASTER_KEY: HEX_KEY, MASTER_KEY_FILE: '/k' })), ['MASTER_KEY_FILE']);
+});
+
+test('DATABASE_URL needs a master key, also when it is itself refused', () => {
+  assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES })), ['MASTER_KEY']);
+  assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES, MASTER_KEY: '', MASTER_KEY_FILE: '' })), [
+    'MASTER_KEY',
+  ]);
+  assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: 'x' })), ['DATABASE_URL', 'MASTER_KEY']);
+});
+
+test('a malformed MASTER_KEY is told once, not also as missing', () => {
+  assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES, MASTER_KEY: 'x' })), ['MASTER_KEY']);
+});
+
+test('a HOST that others can reach needs ISSUER_URL', () => {
+  assert.deepEqual(namesIn(faultsOf({ HOST: '0.0.0.0' })), ['ISSUER_URL']);
+  assert.equal(accepted(REMOTE).issuerUrl, 'https://writ.example');
+  for (const host of ['127.0.0.1', '127.1.2.3', 'localhost', '::1'])
+    assert.equal(isLoopback(host), true, host);
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.1.evil.example', 'localhost.example', '']) {
+    assert.equal(isLoopback(host), false, host);
+  }
+});
+
+test('TRUST_PROXY takes several blocks, with or without spaces', () => {
+  assert.equal(accepted({ TRUST_PROXY: '10.0.0.0/8, 192.0.2.1 ,2001:db8::/32' }).trustProxy.length, 3);
+});
+
+test('a good API key is taken for the first administrator', () => {
+  const { text } = generateApiKey();
+  assert.equal(accepted({ BOOTSTRAP_ADMIN_KEY: text }).bootstrapAdminKey, text);
+});
+
+test('the key of a file may end with a newline, and nothing else is cut off', () => {
+  assert.equal(Buffer.from(parseMasterKey(`${HEX_KEY}\n`) ?? []).toString('hex'), HEX_KEY);
+  assert.equal(Buffer.from(parseMasterKey(`${BASE64_KEY}\r\n`) ?? []).toString('hex'), HEX_KEY);
+  for (const text of [`${HEX_KEY}\n\n`, `\n${HEX_KEY}`, `${HEX_KEY} \n`, '', '\n']) {
+    assert.equal(parseMasterKey(text), undefined, JSON.stringify(text));
+  }
+});
+
+test('a fault never repeats a secret', () => {
+  const canary = 'c4n4ry';
+  const secrets: Environment = {
+    DATABASE_URL: `mysql://writ:${canary}@db.example/writ`,
+    MASTER_KEY: canary,
+    MASTER_KEY_FILE: `/${canary}`,
+    BOOTSTRAP_ADMIN_KEY: `ak_live_${canary}`,
+    ISSUER_URL: `https://writ:${canary}@writ.example`,
+  };
+  const faults = faultsOf(secrets);
+  assert.deepEqual(namesIn(faults).toSorted(), Object.keys(secrets).toSorted());
+  assert.ok(!faults.join('\n').includes(canary));
+  const everywhere = Object.fromEntries(
+    CONFIG_VARIABLES.filter((name) => name !== 'HOST').map((name) => [name, `${canary} `]),
+  );
+  assert.ok(!faultsOf(everywhere).join('\n').includes(canary));
+});

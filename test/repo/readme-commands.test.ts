@@ -1,0 +1,223 @@
+/**
+ * Guarantees that what the README and docs/verifying.md tell a reader to type works as printed, against a server
+ * that was just started for the first time. Only the address and the key are put in.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { freePort } from '../support/free-port.ts';
+import { fencesOf, readText } from '../support/markdown.ts';
+import { type StartedServer, startServer } from '../support/processes.ts';
+
+const README = readText('README.md');
+const FIRST_SCREEN = README.slice(0, README.indexOf('\n## '));
+const MAX_FIRST_SCREEN_LINES = 45;
+const PRINTED_URL = 'http://127.0.0.1:3000';
+const PRINTED_KEY = 'ak_live_…';
+
+const PLAN = {
+  goal: 'schreib „größer“',
+  steps: [
+    { action: 'get_weather', mcp: 'weather-mcp', params: { city: 'Zürich', days: 3, exact: 0.1 } },
+    { action: 'send', mcp: 'mail', params: { to: ['a@example.org'], text: 'a"b\\c\n\u2028😀' } },
+    { action: 'done' },
+  ],
+};
+
+describe('a reader', () => {
+  const cleanups: (() => unknown)[] = [];
+  let server: StartedServer;
+  let adminKey: string;
+
+  before(async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'writ-readme-'));
+    cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
+    const suite = { after: (cleanup: () => unknown) => void cleanups.unshift(cleanup) };
+    // The port is the issuer's, so it has to be known before the start.
+    server = await startServer(suite as Parameters<typeof startServer>[0], {
+      DATA_DIR: join(dataDir, 'data'),
+      PORT: String(await freePort()),
+    });
+    adminKey = await printedKey(server);
+  });
+  after(async () => {
+    for (const cleanup of cleanups) await cleanup();
+  });
+
+  test('sees on the first screen what it is, the two commands, the first token and the SDK', () => {
+    assert.ok(FIRST_SCREEN.split('\n').length <= MAX_FIRST_SCREEN_LINES);
+    const [setUp = '', firstToken = ''] = fencesOf(FIRST_SCREEN, 'sh');
+    assert.match(setUp, /^npm ci && npm start\b/m);
+    assert.match(setUp, /^npm ci && npm test\b/m);
+    assert.ok(firstToken.startsWith(`export WRIT_KEY=${PRINTED_KEY}\ncurl `));
+    assert.match(fencesOf(FIRST_SCREEN, 'ts')[0] ?? '', /@armoriq\/sdk/);
+  });
+
+  test('gets a first token by the commands of the first screen', async () => {
+    const commands = fencesOf(FIRST_SCREEN, 'sh').filter((fence) => fence.includes('curl'));
+    assert.equal(commands.length, 1);
+    const { code, stdout, stderr } = await runBash(commands.join('\n'));
+    assert.equal(code, 0, stderr);
+    const answer = JSON.parse(stdout) as Record<string, unknown>;
+    assert.equal(answer['success'], true);
+    assert.match(String(answer['token']), /^[\w-]+\.[\w-]+\.[\w-]{86}$/);
+  });
+
+  test('can run every curl command of the README, one after the other', async () => {
+    const commands = fencesOf(README, 'sh').filter((fence) => fence.includes('curl'));
+    assert.ok(commands.length >= 2);
+    const { code, stderr, stdout } = await runBash(commands.join('\n'));
+    assert.equal(code, 0, `${stderr}\n${stdout}`);
+    assert.match(stdout, /"name":"weather-bot"/);
+  });
+
+  test('gets a token from the SDK by the program of the first screen', async () => {
+    const [program = ''] = fencesOf(FIRST_SCREEN, 'ts');
+    const { code, stdout, stderr } = await runProgram(program);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^[0-9a-f-]{36} eyJ[\w-]+\.[\w-]+\.[\w-]{86}$/m);
+  });
+
+  test('verifies a token by the program of the README', async () => {
+    const [program = ''] = fencesOf(README, 'js');
+    const { token, token_id, merkle_root } = await issue();
+    const { code, stdout, stderr } = await runProgram(program, { env: { JWT: token } });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.trim(), `${token_id} ${merkle_root}`);
+  });
+
+  test('sees a forged token refused by the program of the README', async () => {
+    const [program = ''] = fencesOf(README, 'js');
+    const { token } = await issue();
+    const { code, stderr } = await runProgram(program, { env: { JWT: withOtherClaims(token) } });
+    assert.equal(code, 1);
+    assert.match(stderr, /signature verification failed/);
+  });
+
+  test('verifies each step of a plan by the program of docs/verifying.md', async () => {
+    const { token, token_id, step_proofs } = await issue();
+    const questions = PLAN.steps.map((step, stepIndex) => ({
+      token,
+      stepIndex,
+      step,
+      proof: step_proofs[stepIndex]?.proof,
+    }));
+    for (const question of questions) {
+      const { code, stdout, stderr } = await askAboutStep(question);
+      assert.equal(code, 0, stderr);
+      assert.equal(stdout.trim(), `step ${question.stepIndex} of token ${token_id} is in the plan`);
+    }
+  });
+
+  test('sees every other step refused by the program of docs/verifying.md', async () => {
+    const { token, step_proofs } = await issue();
+    const [first, second] = PLAN.steps;
+    const proof = step_proofs[0]?.proof ?? [];
+    const honest = { token, stepIndex: 0, step: first, proof };
+    const refused = {
+      'another parameter': { ...honest, step: { ...first, params: { city: 'Basel', days: 3, exact: 0.1 } } },
+      'another tool server': { ...honest, step: { ...first, mcp: 'other-mcp' } },
+      'another step': { ...honest, step: second },
+      'another index': { ...honest, stepIndex: 1 },
+      'an index past the end': { ...honest, stepIndex: 3 },
+      'an index below 0': { ...honest, stepIndex: -1 },
+      'no proof': { ...honest, proof: [] },
+      'a short proof': { ...honest, proof: proof.slice(0, -1) },
+      'a long proof': { ...honest, proof: [...proof, ...proof.slice(-1)] },
+      'another position': {
+        ...honest,
+        proof: proof.map((node, index) => (index === 1 ? { ...node, position: 'left' } : node)),
+      },
+      'another sibling': {
+        ...honest,
+        proof: proof.map((node, index) => (index === 1 ? { ...node, sibling_hash: '0'.repeat(64) } : node)),
+      },
+      'a forged token': { ...honest, token: withOtherClaims(token) },
+    };
+    for (const [what, question] of Object.entries(refused)) {
+      const { code, stderr } = await askAboutStep(question);
+      assert.equal(code, 1, `${what} was taken`);
+      assert.match(stderr, /not a step of this plan|signature verification failed/, what);
+    }
+  });
+
+  const askAboutStep = (question: unknown) => {
+    const programs = fencesOf(readText('docs/verifying.md'), 'js');
+    assert.equal(programs.length, 1);
+    return runProgram(programs[0] ?? '', { stdin: JSON.stringify(question) });
+  };
+
+  const asTyped = (printed: string): string =>
+    printed.replaceAll(PRINTED_URL, server.url).replaceAll(PRINTED_KEY, adminKey);
+
+  /** `curl` fails where the server refuses; nothing else differs from what a reader types. */
+  const runBash = (commands: string) =>
+    runToEnd('bash', [
+      '-euo',
+      'pipefail',
+      '-c',
+      `curl() { command curl --fail-with-body "$@"; }\n${asTyped(commands)}`,
+    ]);
+
+  const runProgram = (program: string, given: { env?: Record<string, string>; stdin?: string } = {}) =>
+    runToEnd(process.execPath, ['--input-type=module', '-e', asTyped(program)], {
+      ...given,
+      env: { WRIT_KEY: adminKey, ...given.env },
+    });
+
+  const issue = async () => {
+    const response = await fetch(`${server.url}/token/issue`, {
+      method: 'POST',
+      headers: { 'x-api-key': adminKey, 'content-type': 'application/json' },
+      body: JSON.stringify({ plan: PLAN }),
+    });
+    assert.equal(response.status, 200);
+    return (await response.json()) as {
+      token: string;
+      token_id: string;
+      merkle_root: string;
+      step_proofs: { proof: { position: string; sibling_hash: string }[] }[];
+    };
+  };
+});
+
+/** The first start prints it, a moment after the address at the latest. */
+async function printedKey(server: StartedServer): Promise<string> {
+  for (;;) {
+    const key = /^ {2}(ak_live_[0-9a-f]{64})$/m.exec(server.stdout())?.[1];
+    if (key !== undefined) return key;
+    await once(server.child.stdout ?? server.child, 'data');
+  }
+}
+
+function withOtherClaims(token: string): string {
+  const [header = '', claims = '', signature = ''] = token.split('.');
+  const read = JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<string, unknown>;
+  const forged = Buffer.from(JSON.stringify({ ...read, sub: 'somebody else' })).toString('base64url');
+  return `${header}.${forged}.${signature}`;
+}
+
+async function runToEnd(
+  command: string,
+  args: readonly string[],
+  given: { env?: Record<string, string>; stdin?: string } = {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child: ChildProcess = spawn(command, args, {
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...given.env },
+    stdio: 'pipe',
+    timeout: 30_000,
+  });
+  const printed = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream]?.setEncoding('utf8').on('data', (text: string) => {
+      printed[stream] += text;
+    });
+  }
+  child.stdin?.end(given.stdin ?? '');
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...printed };
+}

@@ -1,0 +1,98 @@
+/** Rows for storage tests, valid as they are, so that a test shows only what it varies. */
+import { randomBytes } from 'node:crypto';
+import { uuidv7 } from 'uuidv7';
+import { createAgentStore } from '../../src/storage/agents.ts';
+import type { Database } from '../../src/storage/database.ts';
+import type {
+  ActorWrite,
+  AuditEvent,
+  IntentTokenRecord,
+  NewAgent,
+  NewApiKey,
+} from '../../src/use-cases/ports.ts';
+
+export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
+  return {
+    id: uuidv7(),
+    eventType: 'agent.created',
+    actorId: 'system',
+    actorType: 'system',
+    resourceType: 'agent',
+    resourceId: uuidv7(),
+    metadata: {},
+    ipAddress: null,
+    requestId: null,
+    ...changes,
+  };
+}
+
+/** The system's write, unless an actor is named. */
+export function aWrite(actorKeyId: string | null = null, event: Partial<AuditEvent> = {}): ActorWrite {
+  return { actorKeyId, event: anEvent(event) };
+}
+
+export function aKey(changes: Partial<NewApiKey> = {}): NewApiKey {
+  const keyId = randomBytes(8).toString('hex');
+  return {
+    keyId,
+    name: null,
+    prefix: `ak_test_${keyId}`,
+    hash: '$2b$10$not.a.real.hash',
+    expiresAt: null,
+    ...changes,
+  };
+}
+
+export function anAgent(changes: Partial<NewAgent> = {}): NewAgent {
+  return {
+    id: uuidv7(),
+    name: `agent ${randomBytes(6).toString('hex')}`,
+    role: 'agent',
+    email: null,
+    description: null,
+    allowedScopes: null,
+    allowedNamespaces: null,
+    policyText: null,
+    key: aKey(),
+    ...changes,
+  };
+}
+
+export async function storedAgent(database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> {
+  const agent = anAgent(changes);
+  const outcome = await createAgentStore(database).create(agent, aWrite());
+  if (outcome !== 'created') throw new Error(`the agent was not created: ${outcome}`);
+  return agent;
+}
+
+/** A record that `agent` issues with its first key under its first revision, and its event. */
+export function anIssue(
+  agent: NewAgent,
+  changes: Partial<IntentTokenRecord> = {},
+): { record: IntentTokenRecord; event: AuditEvent } {
+  const jti = uuidv7();
+  const record: IntentTokenRecord = {
+    jti,
+    planId: uuidv7(),
+    agentId: agent.id,
+    keyId: agent.key.keyId,
+    agentRevision: 1,
+    kid: 'a kid',
+    planHashHex: '0a'.repeat(32),
+    merkleRootHex: '0b'.repeat(32),
+    treeSize: 2,
+    policyText: '{"allow":["*"],"deny":[]}',
+    actionsText: '[["weather-mcp","get_weather"]]',
+    issuedAtSeconds: 1_800_000_000,
+    expiresAtSeconds: 1_800_000_060,
+    ...changes,
+  };
+  const event = anEvent({
+    eventType: 'intent.issued',
+    actorId: agent.id,
+    actorType: 'agent',
+    resourceType: 'intent_token',
+    resourceId: record.jti,
+  });
+  return { record, event };
+}
