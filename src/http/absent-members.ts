@@ -12,7 +12,9 @@ interface ObjectSchema {
   readonly additionalProperties?: unknown;
 }
 
-export function dropNulls(request: FastifyRequest, schema: TSchema | undefined): void {
+export function settleAbsentMembers(request: FastifyRequest, schema: TSchema | undefined): void {
+  // An absent body has no members, so the schema can say which of them it misses.
+  request.body ??= {};
   dropFrom(request.body, schema as ObjectSchema | undefined);
 }
 

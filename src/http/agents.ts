@@ -179,7 +179,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     body: NewKey,
     answers: { 201: strictObject({ ...Key.properties, api_key: apiKey, agent_id: uuid() }) },
     handle: async ({ params, body, caller, context }) => {
-      const spec = { name: body?.name ?? null, expiresAt: dateOf(body?.expires_at) };
+      const spec = { name: body.name ?? null, expiresAt: dateOf(body.expires_at) };
       const made = await agents.addKey(params.id, spec, caller, context);
       return { status: 201, body: { ...keyView(made.key), api_key: made.apiKey, agent_id: made.agentId } };
     },

@@ -29,9 +29,9 @@ export function referencePage(
   const tags = [...new Set(operations.map((operation) => operation.tag))];
   const html = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(info.title)}: reference</title><style>${STYLE}</style></head><body>
-<h1>${escape(info.title)} <small>${escape(info.version)}</small></h1>
-<p>${escape(info.description)} The same for programs: <a href="/v1/openapi.json">/v1/openapi.json</a>.</p>
+<title>${escapeHtml(info.title)}: reference</title><style>${STYLE}</style></head><body>
+<h1>${escapeHtml(info.title)} <small>${escapeHtml(info.version)}</small></h1>
+<p>${escapeHtml(info.description)} The same for programs: <a href="/v1/openapi.json">/v1/openapi.json</a>.</p>
 <p>Send an API key as <code>X-API-Key: &lt;key&gt;</code> or <code>Authorization: Bearer &lt;key&gt;</code>.</p>
 ${tags.map((tag) => section(tag, operations)).join('\n')}
 </body></html>
@@ -64,15 +64,15 @@ function operationsOf(document: Json): Operation[] {
 
 function section(tag: string, operations: readonly Operation[]): string {
   const own = operations.filter((operation) => operation.tag === tag);
-  return `<h2>${escape(tag)}</h2>\n${own.map(entry).join('\n')}`;
+  return `<h2>${escapeHtml(tag)}</h2>\n${own.map(entry).join('\n')}`;
 }
 
 function entry({ method, path, definition }: Operation): string {
   const keyed = JSON.stringify(definition['security']).includes('apiKey');
   const body = definition['requestBody'] as { content: Record<string, { schema: unknown }> } | undefined;
   const schema = body?.content['application/json']?.schema;
-  return `<details><summary><span class="method">${method}</span><code>${escape(path)}</code> ${escape(String(definition['summary']))}</summary><div>
-<p>${escape(String(definition['description'] ?? ''))} ${keyed ? 'Takes an API key.' : 'For anyone.'}</p>
+  return `<details><summary><span class="method">${method}</span><code>${escapeHtml(path)}</code> ${escapeHtml(String(definition['summary']))}</summary><div>
+<p>${escapeHtml(String(definition['description'] ?? ''))} ${keyed ? 'Takes an API key.' : 'For anyone.'}</p>
 ${parameters(definition['parameters'] as Json[])}
 ${schema === undefined ? '' : `<h3>Body</h3>${code(schema)}`}
 <h3>Answers</h3>${answers(definition['responses'] as Record<string, Json>)}
@@ -83,7 +83,7 @@ function parameters(list: readonly Json[]): string {
   if (list.length === 0) return '';
   const rows = list.map(({ name, in: place, schema }) => {
     const description = (schema as Json)['description'] ?? '';
-    return `<tr><td><code>${escape(String(name))}</code></td><td>${escape(String(place))}</td><td>${escape(String(description))}</td></tr>`;
+    return `<tr><td><code>${escapeHtml(String(name))}</code></td><td>${escapeHtml(String(place))}</td><td>${escapeHtml(String(description))}</td></tr>`;
   });
   return `<h3>Parameters</h3><table>${rows.join('')}</table>`;
 }
@@ -92,14 +92,14 @@ function answers(responses: Record<string, Json>): string {
   const rows = Object.entries(responses).map(([status, response]) => {
     const content = Object.values((response['content'] ?? {}) as Record<string, { schema: unknown }>)[0];
     const shape = Number(status) < 300 && content !== undefined ? code(content.schema) : '';
-    return `<tr><td><code>${status}</code></td><td>${escape(String(response['description']))}${shape}</td></tr>`;
+    return `<tr><td><code>${status}</code></td><td>${escapeHtml(String(response['description']))}${shape}</td></tr>`;
   });
   return `<table>${rows.join('')}</table>`;
 }
 
-const code = (value: unknown): string => `<pre>${escape(JSON.stringify(value, null, 2))}</pre>`;
+const code = (value: unknown): string => `<pre>${escapeHtml(JSON.stringify(value, null, 2))}</pre>`;
 
-function escape(text: string): string {
+function escapeHtml(text: string): string {
   const entities: Record<string, string> = {
     '&': '&amp;',
     '<': '&lt;',

@@ -10,7 +10,7 @@ import { type ErrorCode, WritError } from '../errors.ts';
 import type { Authenticator } from '../use-cases/authenticate.ts';
 import type { Caller, RequestContext, Role } from '../use-cases/ports.ts';
 import type { RefusalRecorder } from '../use-cases/record-refusal.ts';
-import { dropNulls } from './absent-members.ts';
+import { settleAbsentMembers } from './absent-members.ts';
 import type { CredentialCheck } from './credentials.ts';
 
 export interface Answer {
@@ -113,7 +113,7 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
       onRequest: (request) => admit(admission, request, deps),
       ...(route.body === undefined
         ? {}
-        : { preValidation: async (request) => dropNulls(request, route.body) }),
+        : { preValidation: async (request) => settleAbsentMembers(request, route.body) }),
       handler: async (request, reply) => {
         const { body, query, params, facts } = request;
         const input = { body, query, params, context: facts.context, request } as RouteInput<

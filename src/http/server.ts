@@ -54,6 +54,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     requestTimeout: options.requestTimeoutMs,
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
+    // While draining, what still arrives on an open connection is answered like anything else, then the connection closes.
+    return503OnClosing: false,
     exposeHeadRoutes: false,
     requestIdHeader: false,
     genReqId: options.newRequestId,

@@ -12,6 +12,8 @@ interface Faults {
   /** From PostgreSQL, or undefined where the fault lies before or beside the server. */
   readonly sqlState: string | undefined;
   readonly connectionLost: boolean;
+  /** The server refused the audit row, so the statement it rides in had no effect. */
+  readonly auditRefused: boolean;
 }
 
 /** Looks through drizzle's wrapper. Appendix A of the PostgreSQL manual lists the classes. */
@@ -19,26 +21,36 @@ export function readFault(error: unknown): Faults {
   for (let current: unknown = error, depth = 0; current instanceof Error && depth < 4; depth += 1) {
     const code = (current as { code?: unknown }).code;
     if (typeof code === 'string' && SQLSTATE.test(code) && !LOST_CONNECTION.test(code)) {
-      return { sqlState: code, connectionLost: false };
+      return { sqlState: code, connectionLost: false, auditRefused: isAuditRefusal(current, code) };
     }
-    if (typeof code === 'string' && LOST_CONNECTION.test(code))
-      return { sqlState: undefined, connectionLost: true };
+    if (typeof code === 'string' && LOST_CONNECTION.test(code)) return NO_CONNECTION;
     if (
       /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(
         current.message,
       )
     ) {
-      return { sqlState: undefined, connectionLost: true };
+      return NO_CONNECTION;
     }
     current = current.cause;
   }
-  return { sqlState: undefined, connectionLost: false };
+  return { sqlState: undefined, connectionLost: false, auditRefused: false };
+}
+
+const NO_CONNECTION: Faults = { sqlState: undefined, connectionLost: true, auditRefused: false };
+
+/** `P0001` is a trigger's RAISE, and only the audit table has triggers. The text is looked at, never passed on. */
+function isAuditRefusal(error: Error, sqlState: string): boolean {
+  const { table, where } = error as { table?: unknown; where?: unknown };
+  return (
+    sqlState === 'P0001' ||
+    [table, where, error.message].some((text) => /audit_events/.test(String(text ?? '')))
+  );
 }
 
 /** `effect` decides what a connection that broke under way means. Values of `WritError` pass through. */
 export function translateStorageError(error: unknown, effect: 'read' | 'write' | 'connect'): unknown {
   if (error instanceof WritError) return error;
-  const { sqlState, connectionLost } = readFault(error);
+  const { sqlState, connectionLost, auditRefused } = readFault(error);
   const detail = sqlState === undefined ? 'connection lost' : `SQLSTATE ${sqlState}`;
   if (connectionLost || sqlState?.startsWith('08')) {
     return effect === 'write'
@@ -54,6 +66,13 @@ export function translateStorageError(error: unknown, effect: 'read' | 'write' |
       : unavailable(error, detail);
   }
   if (sqlState === undefined) return effect === 'connect' ? unavailable(error, 'no connection') : error;
+  if (auditRefused && effect === 'write') {
+    return new WritError('AUDIT_UNAVAILABLE', 'The audit trail cannot be written, so nothing was done.', {
+      detail,
+      cause: error,
+      retryAfterSeconds: 5,
+    });
+  }
   // A server that says it is stopping, starting, read-only, out of room or out of time has done nothing.
   if (/^(57P|53|25006|57014|28|3D|58)/.test(sqlState)) return unavailable(error, detail);
   if (/^(40|55P03)/.test(sqlState)) {
