@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { freePort } from '../support/free-port.ts';
-import { fencesOf, readText } from '../support/markdown.ts';
+import { fencesOf, readText, tableOf } from '../support/markdown.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';
 
 const README = readText('README.md');
@@ -73,6 +73,19 @@ describe('a reader', () => {
     const { code, stderr, stdout } = await runBash(commands.join('\n'));
     assert.equal(code, 0, `${stderr}\n${stdout}`);
     assert.match(stdout, /"name":"weather-bot"/);
+  });
+
+  test('finds exactly the endpoints that are served in the table of the README', async () => {
+    const response = await fetch(`${server.url}/v1/openapi.json`);
+    const { paths } = (await response.json()) as { paths: Record<string, Record<string, unknown>> };
+    const served = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
+    );
+    const named = tableOf(README, 'method and path').flatMap(([cell = '']) =>
+      [...cell.matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''),
+    );
+    assert.ok(served.length > 10);
+    assert.deepEqual(named.toSorted(), served.toSorted());
   });
 
   test('gets a token from the SDK by the program of the first screen', async () => {
