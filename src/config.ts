@@ -3,6 +3,7 @@
  * at once and never repeats the value of a secret. A variable stands here only if something reads it.
  */
 
+import { isIPv4 } from 'node:net';
 import { type AddressBlock, parseAddressBlocks } from './domain/address.ts';
 import { parseApiKey } from './domain/api-key.ts';
 
@@ -153,7 +154,7 @@ export function parseMasterKey(text: string): Uint8Array | undefined {
 }
 
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 type Fault = (name: ConfigVariable, allowed: string) => undefined;
@@ -172,7 +173,7 @@ function readIssuer(text: string | undefined, fault: Fault): string | undefined 
   const allowed = 'an http:// or https:// URL without query, fragment, credentials or trailing slash';
   if (!URL.canParse(text) || text.length > 512) return fault('ISSUER_URL', allowed);
   const url = new URL(text);
-  const plain = /^https?:$/.test(url.protocol) && !/[?#\s]/.test(text) && !url.username && !url.password;
+  const plain = /^https?:\/\/[^/?#\s]+[^?#\s]*$/.test(text) && !url.username && !url.password;
   return plain && !text.endsWith('/') ? text : fault('ISSUER_URL', allowed);
 }
 

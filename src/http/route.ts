@@ -114,6 +114,9 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
       ...(route.body === undefined
         ? {}
         : { preValidation: async (request) => settleAbsentMembers(request, route.body) }),
+      ...(admission.credential === 'api-key' && admission.liveness === 'guarded'
+        ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
+        : {}),
       handler: async (request, reply) => {
         const { body, query, params, facts } = request;
         const input = { body, query, params, context: facts.context, request } as RouteInput<
@@ -136,6 +139,20 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
 }
 
 type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
+
+/**
+ * A guarded write judges the key where it has an effect; a refusal has none, so the key's row is read before it is
+ * answered: a revoked key is told that it is revoked, whatever else is wrong. What is thrown goes on to the server's
+ * own handler.
+ */
+function confirmBeforeRefusing(authenticator: Authenticator) {
+  return async (error: unknown, request: FastifyRequest): Promise<never> => {
+    const { caller } = request.facts;
+    const mayRefuse = !(error instanceof WritError) || error.status < 500;
+    if (caller !== undefined && mayRefuse) await authenticator.confirm(caller);
+    throw error;
+  };
+}
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
 
@@ -165,6 +182,7 @@ async function admit(route: Admission, request: FastifyRequest, deps: RouteDeps)
     facts.caller = await deps.authenticator.confirm(facts.caller);
   }
   if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
+    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller);
     await forbid(route, facts.caller, facts.context, deps.refusals);
   }
 }

@@ -52,6 +52,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: options.requestTimeoutMs,
+    // How often Node looks for requests that are late; its default of 30 s would be the real time-out.
+    http: { connectionsCheckingInterval: Math.min(1000, options.requestTimeoutMs) },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     // While draining, what still arrives on an open connection is answered like anything else, then the connection closes.
@@ -68,6 +70,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
       return answerError(error, request, reply);
     },
   });
+  // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
+  app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
   app.decorateRequest('facts');
   app.addHook('onRequest', async (request, reply) => beginRequest(request, reply, options));
   app.addHook('onResponse', async (request, reply) => options.logRequest(lineOf(request, reply)));

@@ -38,7 +38,10 @@ export function readFault(error: unknown): Faults {
 
 const NO_CONNECTION: Faults = { sqlState: undefined, connectionLost: true, auditRefused: false };
 
-/** `P0001` is a trigger's RAISE, and only the audit table has triggers. The text is looked at, never passed on. */
+/**
+ * A missing right or a broken partition names the table; a trigger's RAISE (`P0001`) need not, and only the audit
+ * table has triggers. The text is looked at, never passed on.
+ */
 function isAuditRefusal(error: Error, sqlState: string): boolean {
   const { table, where } = error as { table?: unknown; where?: unknown };
   return (

@@ -7,7 +7,7 @@
 import { canonicalText } from '../domain/canonical-json.ts';
 import type { Sha256 } from '../domain/hashing.ts';
 import type { Plan } from '../domain/plan.ts';
-import { decidePlan, type PolicyValidation } from '../domain/policy-decision.ts';
+import { decidePlan, type PlanDecision } from '../domain/policy-decision.ts';
 import type { JsonValue } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
@@ -89,8 +89,10 @@ async function assessOnly(
   request: Request,
   caller: Caller,
 ): Promise<PlanAssessment> {
-  const validation = await decide(deps, request, await deps.confirm(caller));
-  return { ...request.assessed.assessment, validation };
+  const confirmed = await deps.confirm(caller);
+  const decision = decide(request, confirmed);
+  if (!decision.allowed) return deny(deps, request, confirmed, decision);
+  return { ...request.assessed.assessment, validation: decision.policy_validation };
 }
 
 async function issueNew(
@@ -105,7 +107,16 @@ async function issueNew(
     if (once !== undefined && earlier !== undefined) {
       return rebuild(deps, request, { once, earlier, caller: await deps.confirm(caller) });
     }
-    const validation = await decide(deps, request, caller);
+    const decision = decide(request, caller);
+    if (!decision.allowed) {
+      // What is remembered of the principal may be a minute old: a refusal rests on its row.
+      const fresh = await deps.confirm(caller);
+      if (fresh.principal.revision === caller.principal.revision)
+        return deny(deps, request, caller, decision);
+      caller = fresh;
+      continue;
+    }
+    const validation = decision.policy_validation;
     const issued = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
     const record = once && { scope: once.scope, record: idempotencyRecordOf(issued, once, deps.sha256) };
     if (
@@ -122,33 +133,35 @@ async function issueNew(
   throw new WritError('BUSY', 'The principal keeps changing; try again.', { retryAfterSeconds: 1 });
 }
 
-/** One denied step refuses the whole plan, and the refusal is on record before it is answered. */
-async function decide(
-  deps: IssueIntentTokenDeps,
-  request: Request,
-  caller: Caller,
-): Promise<PolicyValidation> {
-  const { plan, policy, assessment } = request.assessed;
-  const agentPolicy = caller.principal.policy;
-  const decision = decidePlan(
+function decide({ assessed }: Request, { principal }: Caller): PlanDecision {
+  const { policy: agentPolicy } = principal;
+  return decidePlan(
     [
-      { source: 'request', policy },
+      { source: 'request', policy: assessed.policy },
       ...(agentPolicy === null ? [] : [{ source: 'agent' as const, policy: agentPolicy }]),
     ],
-    plan.steps,
+    assessed.plan.steps,
   );
-  if (decision.allowed) return decision.policy_validation;
+}
+
+/** One denied step refuses the whole plan, and the refusal is on record before it is answered. */
+async function deny(
+  deps: IssueIntentTokenDeps,
+  { assessed, context }: Request,
+  { principal, keyId }: Caller,
+  { policy_validation: validation }: PlanDecision,
+): Promise<never> {
   await deps.refusals.record({
     eventType: 'intent.denied',
     code: 'POLICY_DENIED',
-    actor: { id: caller.principal.id, type: caller.principal.role },
-    credentialId: caller.keyId,
-    resource: { type: 'plan', id: assessment.digest.planHashHex },
-    metadata: { denied_tools: decision.policy_validation.denied_tools.slice(0, 20) },
-    context: request.context,
+    actor: { id: principal.id, type: principal.role },
+    credentialId: keyId,
+    resource: { type: 'plan', id: assessed.assessment.digest.planHashHex },
+    metadata: { denied_tools: validation.denied_tools.slice(0, 20) },
+    context,
   });
   throw new WritError('POLICY_DENIED', 'The policy denies a step of this plan.', {
-    members: { policy_validation: decision.policy_validation },
+    members: { policy_validation: validation },
   });
 }
 
