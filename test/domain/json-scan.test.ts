@@ -58,6 +58,7 @@ for (const text of [
   '"\\ud800"',
   '"\\uDFFF"',
   '"\\udc00\\ud800"',
+  '"\\udc00\\udc00"',
   '"\\ud800\\ud800\\udc00"',
   '"\\ud800\\u0041"',
   '"\\ud800x\\udc00"',
@@ -116,6 +117,12 @@ for (const number of TINY) {
     assert.deepEqual([...result.underflowed], [first, list?.[1]]);
   });
 }
+
+test('a number that reads as infinite is not reported beside one that vanishes', () => {
+  const result = read('[[1e400],[1e-400],[-1e999]]');
+  assert.ok(result.ok);
+  assert.deepEqual([...result.underflowed], [[0]]);
+});
 
 test('zeros in every spelling and the smallest numbers are not reported', () => {
   const zeros = ['0', '-0', '0.0', '0e-5', '-0.000E-400', `0.${'0'.repeat(400)}`, `0e-${'1'.repeat(400)}`];

@@ -232,6 +232,23 @@ test('a last leaf without a partner is not paired with itself', () => {
   assert.notDeepEqual(merkleRoot(levelsOf(leaves), sha256), merkleRoot(levelsOf(doubled), sha256));
 });
 
+test('hashes that are not 32 bytes are refused even under the root that they would lead to', () => {
+  const hash = leafHash('a', sha256);
+  for (const length of [0, 31, 33, 64]) {
+    const other = new Uint8Array(length);
+    const roots = {
+      right: nodeHash({ left: hash, right: other }, sha256),
+      left: nodeHash({ left: other, right: hash }, sha256),
+    };
+    for (const [index, position] of (['right', 'left'] as const).entries()) {
+      const claim = { index, treeSize: 2, leafHash: hash, proof: [{ position, sibling: other }] };
+      assert.equal(verifyInclusion({ ...claim, root: roots[position] }, sha256), false);
+    }
+    const alone = { index: 0, treeSize: 1, leafHash: other, proof: [], root: other };
+    assert.equal(verifyInclusion(alone, sha256), false);
+  }
+});
+
 test('an index beyond 32 bits has its own positions', () => {
   const index = 2 ** 40 + 1;
   const proof: ProofNode[] = Array.from({ length: 41 }, (_, level) => ({

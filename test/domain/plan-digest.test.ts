@@ -157,6 +157,19 @@ test('the canonical text is ASCII, so its length is compared with the limit in b
   assert.equal(Buffer.byteLength(text), text.length);
 });
 
+test('every step is written once', () => {
+  let reads = 0;
+  const step = Object.defineProperty({ action: 'a' }, 'params', {
+    enumerable: true,
+    get: () => {
+      reads += 1;
+      return 1;
+    },
+  });
+  assert.equal(digestOf({ steps: [step] }).canonicalText, '{"steps":[{"action":"a","params":1}]}');
+  assert.equal(reads, 1);
+});
+
 test('n steps cost 6n hashes: one of the plan, four per step, 2n - 1 nodes', () => {
   for (const count of [1, 3, 1000]) {
     let hashes = 0;

@@ -70,7 +70,7 @@ for (const [row, { plan, tree_size: treeSize, merkle_root: merkleRootHex, step_p
           proof: nodesOf(stated),
         };
         assert.deepEqual(verifyStep(question, sha256), { ok: true });
-        const bare = { ...question, proof: nodesOf(stated.proof) };
+        const bare: StepQuestion = { ...question, proof: nodesOf(stated.proof) };
         assert.deepEqual(verifyStep(bare, sha256), { ok: true });
       }
     }
@@ -176,6 +176,17 @@ test('an action swapped inside an otherwise signed step is refused, though both 
   assert.deepEqual(verifyStep({ ...question, subject: { kind: 'step', step } }, sha256), REFUSED);
   const renamed = { action: 'read' };
   assert.deepEqual(verifyStep({ ...question, subject: { kind: 'step', step: renamed } }, sha256), REFUSED);
+});
+
+test('the last leaf of a tree of odd size is refused, because no leaf binds its step', () => {
+  const action = `["/steps/[1]/action","${sha256.hex('"send"')}"]`;
+  const levels = merkleLevels(
+    ['x', 'y', action].map((leaf) => leafHash(leaf, sha256)),
+    sha256,
+  );
+  const merkleRootHex = Buffer.from(merkleRoot(levels, sha256)).toString('hex');
+  const question = { treeSize: 3, merkleRootHex, stepIndex: 1, proof: inclusionProof(levels, 2) };
+  assert.deepEqual(verifyStep({ ...question, subject: { kind: 'action', action: 'send' } }, sha256), REFUSED);
 });
 
 test('a flipped bit anywhere in the proof is refused', () => {
