@@ -10,6 +10,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY migrations migrations
 COPY docker/writ docker/writ
+COPY LICENSE LICENSE
 # Modes come from the clone, whose umask may have kept others out; the server reads as another user.
 RUN npm run build \
  && find dist -type f ! -name '*.js' -delete \
@@ -34,6 +35,7 @@ RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /us
 WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY --from=build /app/package.json package.json
+COPY --from=build /app/LICENSE LICENSE
 COPY --from=build /app/migrations migrations
 COPY --from=build /app/dist dist
 COPY --from=build /app/docker/writ /usr/local/bin/writ

@@ -22,8 +22,8 @@ write_url() { # role folder group
 if [ ! -s /run/writ/owner/password ]; then
   # A database that exists has a password already: another one would not open it.
   if [ -s /var/lib/postgresql/data/PG_VERSION ]; then
-    echo 'The database exists, but the volume with its owner’s password is empty. Restore the volume owner-password,' >&2
-    echo 'or make a password for the role writ_owner in psql and write it to the file "password" there.' >&2
+    echo 'The database exists, but the volume owner-password is empty. Restore it, or write a new password (hex digits)' >&2
+    echo 'to the file "password" in it, start postgres, and give it to the role writ_owner with psql in that container.' >&2
     exit 1
   fi
   make_password /run/writ/owner

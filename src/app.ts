@@ -53,6 +53,8 @@ const KEY_REFRESH_MS = 15_000;
 const SWEEP_MS = 30_000;
 const REFUSAL_FLUSH_MS = 5_000;
 
+const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health']);
+
 export interface AppDeps {
   readonly config: Config;
   readonly database: Database;
@@ -213,5 +215,7 @@ function logRequest(
     ...(failure instanceof WritError ? { code: failure.code } : {}),
   };
   if (line.status >= 500) log.error({ ...fields, err: failure }, 'request');
+  // Probes ask every few seconds; their success is no news.
+  else if (PROBES.has(line.route) && line.status === 200) log.debug(fields, 'request');
   else log.info(fields, 'request');
 }

@@ -1,5 +1,6 @@
 /** `writ health`: asks the server that the same environment configures whether it is ready; the image's health check. */
 
+import { get } from 'node:http';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config.ts';
 import { StartError } from '../start-error.ts';
@@ -15,10 +16,7 @@ export const health: Command = {
     const loaded = loadConfig(env, ['HOST', 'PORT']);
     if (!loaded.ok) throw new StartError(loaded.faults);
     const url = `http://${reachable(loaded.config.host)}:${loaded.config.port}/ready`;
-    const status = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).then(
-      (response) => response.status,
-      () => undefined,
-    );
+    const status = await statusOf(url);
     const ready = status === 200;
     print(
       values.json,
@@ -28,6 +26,19 @@ export const health: Command = {
     return ready ? 0 : 1;
   },
 };
+
+/** Undefined when there is no answer in time: also from a peer that accepts and says nothing. */
+function statusOf(url: string): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const request = get(url, { agent: false, timeout: TIMEOUT_MS }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(undefined));
+    request.on('close', () => resolve(undefined));
+  });
+}
 
 /** A listener on every address is asked on the loopback one. */
 function reachable(host: string): string {

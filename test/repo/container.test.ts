@@ -29,6 +29,7 @@ describe('the image', () => {
     assert.deepEqual(copied, [
       '--from=packages /app/node_modules node_modules',
       '--from=build /app/package.json package.json',
+      '--from=build /app/LICENSE LICENSE',
       '--from=build /app/migrations migrations',
       '--from=build /app/dist dist',
       '--from=build /app/docker/writ /usr/local/bin/writ',
