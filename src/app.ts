@@ -43,6 +43,7 @@ import { createDescribeCaller } from './use-cases/describe-caller.ts';
 import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
 import { createAgentManager } from './use-cases/manage-agents.ts';
 import { createRefusalRecorder } from './use-cases/record-refusal.ts';
+import { createCallerRefusals } from './use-cases/refuse-caller.ts';
 import { createVerifyIntentToken } from './use-cases/verify-intent-token.ts';
 import { VERSION } from './version.ts';
 
@@ -81,12 +82,14 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     decoyHash: await decoyHash(config.bcryptCost),
     refusals,
   });
+  const refuse = createCallerRefusals({ confirm: authenticator.confirm, refusals });
   const agentStore = createAgentStore(database);
   const agents = createAgentManager({
     store: agentStore,
     newId: uuidv7,
     now: () => clock.now(),
     makeKey: () => makeApiKey(config.bcryptCost),
+    refuse,
   });
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
@@ -127,7 +130,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const routes = createRoutes(app, {
     credentials: createCredentialCheck(authenticator, limits),
     authenticator,
-    refusals,
+    refuse,
   });
   addHealthRoutes(routes, {
     version: VERSION,

@@ -98,5 +98,11 @@ function managerOf(database: Database, bcryptCost: number): AgentManager {
     newId: uuidv7,
     now: () => new Date(),
     makeKey: () => makeApiKey(bcryptCost),
+    refuse: { deadKey: neverRefused, forbid: neverRefused },
   });
+}
+
+/** Whoever holds the database is refused nothing: these commands are the way back in. */
+async function neverRefused(): Promise<never> {
+  throw new Error('the command line has no caller to refuse');
 }

@@ -55,8 +55,8 @@ export function readValiditySeconds(
   range: SecondsRange = INTENT_TOKEN_VALIDITY,
 ): ValiditySeconds {
   if (isAbsent(value)) return { ok: true, seconds: range.defaultSeconds };
-  const seconds = wholeSeconds(value);
-  return seconds === 'malformed' ? { ok: false, code: 'INVALID_TTL' } : withinRange(seconds, range);
+  const whole = typeof value === 'number' && Number.isInteger(value) && value > 0;
+  return whole ? withinRange(value, range) : { ok: false, code: 'INVALID_TTL' };
 }
 
 function isAbsent(value: JsonValue | undefined): value is null | undefined {

@@ -14,7 +14,7 @@ interface ObjectSchema {
 
 export function settleAbsentMembers(request: FastifyRequest, schema: TSchema | undefined): void {
   // An absent body has no members, so the schema can say which of them it misses.
-  request.body ??= {};
+  if (request.body === undefined) request.body = {};
   dropFrom(request.body, schema as ObjectSchema | undefined);
 }
 

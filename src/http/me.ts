@@ -34,7 +34,7 @@ export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
         id: me.id,
         name: me.name,
         role: me.role,
-        email: me.email ?? '',
+        email: '',
         plan: 'self-hosted',
         subscription_status: 'active',
         secret_count: 0,

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Caller, RequestContext } from '../use-cases/ports.ts';
 
 export interface RequestFacts {
-  /** Without the query. */
+  /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */
   readonly path: string;
   readonly context: RequestContext;
   /** The address, or the /64 of an IPv6 address, for counting before a caller is known. */
@@ -41,7 +41,7 @@ export function factsOf(request: FastifyRequest, readClient: ReadClient): Reques
     forwardedFor: Array.isArray(forwarded) ? forwarded.join(',') : forwarded,
   });
   return {
-    path: pathOf(request.url),
+    path: request.routeOptions.url ?? pathOf(request.url),
     context: { requestId: request.id, ipAddress: address },
     origin,
     caller: undefined,
@@ -52,6 +52,5 @@ export function factsOf(request: FastifyRequest, readClient: ReadClient): Reques
 }
 
 function pathOf(target: string): string {
-  const end = target.indexOf('?');
-  return end === -1 ? target : target.slice(0, end);
+  return target.split(/[?#]/, 1)[0] ?? target;
 }

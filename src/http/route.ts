@@ -9,7 +9,7 @@ import type { Static, TSchema } from 'typebox';
 import { type ErrorCode, WritError } from '../errors.ts';
 import type { Authenticator } from '../use-cases/authenticate.ts';
 import type { Caller, RequestContext, Role } from '../use-cases/ports.ts';
-import type { RefusalRecorder } from '../use-cases/record-refusal.ts';
+import type { CallerRefusals } from '../use-cases/refuse-caller.ts';
 import { settleAbsentMembers } from './absent-members.ts';
 import type { CredentialCheck } from './credentials.ts';
 
@@ -71,7 +71,7 @@ export interface KeyedRoute<Body extends TSchema, Query extends TSchema, Params 
 export interface RouteDeps {
   readonly credentials: CredentialCheck;
   readonly authenticator: Authenticator;
-  readonly refusals: RefusalRecorder;
+  readonly refuse: CallerRefusals;
 }
 
 export interface DeclaredRoute extends Shape {
@@ -100,6 +100,8 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
   const add = (route: Shape, admission: Admission, handle: Handle): void => {
     const roles = admission.credential === 'api-key' ? admission.roles : undefined;
     declared.push({ ...route, credential: admission.credential, roles });
+    // No body schema means no members: whatever is sent to a route that takes nothing is refused, not ignored.
+    const body = route.body ?? (route.method === 'GET' ? undefined : NOTHING);
     app.route({
       method: route.method,
       url: route.url,
@@ -107,13 +109,11 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
         ...(route.params === undefined ? {} : { params: route.params }),
         // No query schema means no query: an unknown parameter is refused everywhere.
         querystring: route.query ?? NO_QUERY,
-        ...(route.body === undefined ? {} : { body: route.body }),
+        ...(body === undefined ? {} : { body }),
         response: route.mediaType === undefined ? bodySchemas(route.answers) : {},
       },
       onRequest: (request) => admit(admission, request, deps),
-      ...(route.body === undefined
-        ? {}
-        : { preValidation: async (request) => settleAbsentMembers(request, route.body) }),
+      ...(body === undefined ? {} : { preValidation: async (request) => settleAbsentMembers(request, body) }),
       ...(admission.credential === 'api-key' && admission.liveness === 'guarded'
         ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
         : {}),
@@ -147,14 +147,15 @@ type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller })
  */
 function confirmBeforeRefusing(authenticator: Authenticator) {
   return async (error: unknown, request: FastifyRequest): Promise<never> => {
-    const { caller } = request.facts;
+    const { caller, context } = request.facts;
     const mayRefuse = !(error instanceof WritError) || error.status < 500;
-    if (caller !== undefined && mayRefuse) await authenticator.confirm(caller);
+    if (caller !== undefined && mayRefuse) await authenticator.confirm(caller, context);
     throw error;
   };
 }
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
+const NOTHING = { type: 'object', properties: {}, additionalProperties: false };
 
 function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<string, TSchema> {
   const withBody = Object.entries(answers).filter((entry): entry is [string, TSchema] => entry[1] !== null);
@@ -179,29 +180,18 @@ async function admit(route: Admission, request: FastifyRequest, deps: RouteDeps)
   const { facts } = request;
   if (facts.caller === undefined) return;
   if (route.credential !== 'api-key' || route.liveness === 'read') {
-    facts.caller = await deps.authenticator.confirm(facts.caller);
+    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
   }
   if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
-    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller);
-    await forbid(route, facts.caller, facts.context, deps.refusals);
+    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller, facts.context);
+    const { role } = facts.caller.principal;
+    const what = {
+      type: 'endpoint',
+      id: `${route.method} ${route.url}`,
+      why: `A key of role ${role} may not do this.`,
+    };
+    await deps.refuse.forbid(facts.caller, facts.context, what);
   }
-}
-
-async function forbid(
-  route: Admission,
-  caller: Caller,
-  context: RequestContext,
-  refusals: RefusalRecorder,
-): Promise<never> {
-  await refusals.record({
-    eventType: 'auth.denied',
-    code: 'FORBIDDEN',
-    actor: { id: caller.principal.id, type: caller.principal.role },
-    credentialId: caller.keyId,
-    resource: { type: 'endpoint', id: `${route.method} ${route.url}` },
-    context,
-  });
-  throw new WritError('FORBIDDEN', `A key of role ${caller.principal.role} may not do this.`);
 }
 
 function callerOf(request: FastifyRequest): Caller {

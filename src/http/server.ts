@@ -10,7 +10,7 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import { WritError } from '../errors.ts';
-import { errorAnswer, isInsideV1 } from './envelopes.ts';
+import { errorAnswer } from './envelopes.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { factsOf, type ReadClient } from './request-facts.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
@@ -73,17 +73,21 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
   app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
   app.decorateRequest('facts');
-  app.addHook('onRequest', async (request, reply) => beginRequest(request, reply, options));
+  app.addHook('onRequest', async (request, reply) => {
+    beginRequest(request, reply, options);
+    // Before a byte of the body: what is wrong with it is no concern of an endpoint that does not exist.
+    if (request.is404) throw noSuchEndpoint();
+  });
   app.addHook('onResponse', async (request, reply) => options.logRequest(lineOf(request, reply)));
   app.setErrorHandler(answerError);
-  app.setNotFoundHandler((request, reply) =>
-    answerError(new WritError('NOT_FOUND', 'There is no such endpoint.'), request, reply),
-  );
+  app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
   // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   acceptJsonBodies(app, options.readJson);
   return app;
 }
+
+const noSuchEndpoint = (): WritError => new WritError('NOT_FOUND', 'There is no such endpoint.');
 
 /** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
 function originForm(target: string): string {
@@ -101,14 +105,14 @@ function beginRequest(request: FastifyRequest, reply: FastifyReply, options: Ser
 }
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const known = fromFramework(error, request.facts.path);
+  const known = fromFramework(error);
   request.facts.failure = known;
   const answer = errorAnswer(known, { path: request.facts.path, requestId: request.id });
   return reply.code(answer.status).headers(answer.headers).send(answer.body);
 }
 
 /** Fastify's own refusals, put into our codes; anything else stays what it is. */
-function fromFramework(error: unknown, path: string): unknown {
+function fromFramework(error: unknown): unknown {
   if (error instanceof WritError) return error;
   switch ((error as Partial<FastifyError> | undefined)?.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -119,9 +123,7 @@ function fromFramework(error: unknown, path: string): unknown {
       return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
     case 'FST_ERR_BAD_URL':
     case 'FST_ERR_MAX_PARAM_LENGTH':
-      return new WritError('NOT_FOUND', 'There is no such endpoint.', {
-        detail: isInsideV1(path) ? 'v1' : 'other',
-      });
+      return noSuchEndpoint();
     default:
       return error;
   }

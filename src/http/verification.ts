@@ -21,6 +21,8 @@ const CODES = [
 
 const anyJson = (description: string) => Type.Unsafe<JsonValue>({ description });
 
+const AnyBody = freeObject('anything');
+
 const VerifyRequest = strictObject({
   token: anyJson('The JWT, or the token object of an SDK, whose `jwt_token` is what is verified.'),
   step_index: Type.Optional(
@@ -72,6 +74,7 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
       summary: 'Not served yet: every answer is a refusal',
       roles: ['admin', 'approver', 'agent'],
       liveness: 'read',
+      body: AnyBody,
       answers: {},
       handle: notServed,
     });
@@ -82,6 +85,7 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
     tag: TAG,
     summary: 'Not served yet: every answer is a refusal',
     credential: 'none',
+    body: AnyBody,
     answers: {},
     handle: notServed,
   });

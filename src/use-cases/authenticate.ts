@@ -46,8 +46,11 @@ export interface Authenticator {
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
   refuse(remembered: RefusedKey, context: RequestContext): Promise<never>;
-  /** Reads the live row of a key that was verified: for what does not end in a guarded write. */
-  confirm(caller: Caller): Promise<Caller>;
+  /**
+   * Reads the live row of a key that was verified: for what does not end in a guarded write, and before a refusal.
+   * A dead key is put on record and refused.
+   */
+  confirm(caller: Caller, context: RequestContext): Promise<Caller>;
 }
 
 const MESSAGES: Record<RefusalCode, string> = {
@@ -107,13 +110,12 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       return started;
     },
     refuse,
-    confirm: async (caller) => {
+    confirm: async (caller, context) => {
       const stored = await store.findKey(caller.keyId);
-      if (stored === undefined || stored.revoked) throw refusedKey('AUTH_INVALID_KEY');
-      if (stored.expired) throw refusedKey('AUTH_EXPIRED_KEY');
-      const fresh = { ...stored.caller, fingerprint: caller.fingerprint };
-      memory.replace(caller.fingerprint, { caller: fresh });
-      return fresh;
+      // The secret was right when it was verified; only the row can have changed since.
+      const verdict = judge(stored, true, caller.fingerprint);
+      memory.replace(caller.fingerprint, verdict);
+      return 'refused' in verdict ? refuse(verdict, context) : verdict.caller;
     },
   };
 }

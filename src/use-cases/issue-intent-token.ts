@@ -89,7 +89,7 @@ async function assessOnly(
   request: Request,
   caller: Caller,
 ): Promise<PlanAssessment> {
-  const confirmed = await deps.confirm(caller);
+  const confirmed = await deps.confirm(caller, request.context);
   const decision = decide(request, confirmed);
   if (!decision.allowed) return deny(deps, request, confirmed, decision);
   return { ...request.assessed.assessment, validation: decision.policy_validation };
@@ -105,12 +105,12 @@ async function issueNew(
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const earlier = once && (await deps.store.findIssued(once.scope));
     if (once !== undefined && earlier !== undefined) {
-      return rebuild(deps, request, { once, earlier, caller: await deps.confirm(caller) });
+      return rebuild(deps, request, { once, earlier, caller: await deps.confirm(caller, request.context) });
     }
     const decision = decide(request, caller);
     if (!decision.allowed) {
       // What is remembered of the principal may be a minute old: a refusal rests on its row.
-      const fresh = await deps.confirm(caller);
+      const fresh = await deps.confirm(caller, request.context);
       if (fresh.principal.revision === caller.principal.revision)
         return deny(deps, request, caller, decision);
       caller = fresh;
@@ -128,7 +128,7 @@ async function issueNew(
     ) {
       return issued;
     }
-    caller = await deps.confirm(caller);
+    caller = await deps.confirm(caller, request.context);
   }
   throw new WritError('BUSY', 'The principal keeps changing; try again.', { retryAfterSeconds: 1 });
 }

@@ -10,7 +10,6 @@ import { parseAgentPolicy, parsePolicy } from '../domain/policy.ts';
 import { formatScope } from '../domain/scope.ts';
 import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
-import { refusedKey } from './authenticate.ts';
 import type {
   ActorWrite,
   AgentChanges,
@@ -24,6 +23,7 @@ import type {
   RequestContext,
   Role,
 } from './ports.ts';
+import type { CallerRefusals } from './refuse-caller.ts';
 
 export interface ManageAgentsDeps {
   readonly store: AgentStore;
@@ -31,7 +31,11 @@ export interface ManageAgentsDeps {
   readonly now: () => Date;
   /** A fresh key and its hash. */
   readonly makeKey: () => Promise<{ text: string; keyId: string; prefix: string; hash: string }>;
+  readonly refuse: CallerRefusals;
 }
+
+/** The last instant that RFC 3339 can write. */
+const LAST_INSTANT_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** Who acts: an administrator's key, or the operator at the command line. */
 export type Actor = Caller | 'system';
@@ -85,7 +89,9 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const { store } = deps;
 
   const get = async (idOrName: string): Promise<AgentDetails> => {
-    const agent = await store.find(idOrName);
+    // What cannot be a name is nobody's, and is never sent to the database.
+    const agent =
+      faultOfName(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
     if (agent === undefined) throw noSuchAgent();
     return detailsOf(agent);
   };
@@ -102,11 +108,22 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const newKey = async (
     name: string | null,
     expiresAt: Date | null,
+    pointer: string,
   ): Promise<NewApiKey & { text: string }> => {
-    if (expiresAt !== null && expiresAt <= deps.now()) {
-      throw new WritError('VALIDATION_ERROR', 'A key must expire in the future.');
+    const inTheFuture =
+      expiresAt === null || (expiresAt > deps.now() && expiresAt.getTime() <= LAST_INSTANT_MS);
+    if (!inTheFuture) {
+      throw new WritError('VALIDATION_ERROR', 'A key must expire in the future, before the year 10000.', {
+        details: { pointer },
+      });
     }
     return { ...(await deps.makeKey()), name, expiresAt };
+  };
+
+  /** The transaction found its actor dead, and so had no effect. */
+  const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
+    if (actor === 'system') throw new Error('the system has no key that could be dead');
+    return deps.refuse.deadKey(actor, context);
   };
 
   return {
@@ -117,7 +134,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       validateName(spec.name);
       validateGrants(spec);
       const id = deps.newId();
-      const { text, ...key } = await newKey(null, spec.keyExpiresAt);
+      const { text, ...key } = await newKey(null, spec.keyExpiresAt, '/key_expires_at');
       const event = write(actor, context, {
         type: 'agent.created',
         resource: ['agent', id],
@@ -129,7 +146,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
           details: { pointer: '/name' },
         });
       }
-      if (outcome === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       return { agent: await get(id), apiKey: text, keyId: key.keyId };
     },
 
@@ -151,7 +168,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
           metadata: { changed: [...Object.keys(changes), ...(policy === undefined ? [] : ['policy'])] },
         }),
       );
-      if (outcome === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       if (outcome === 'absent') throw noSuchAgent();
       return get(before.id);
     },
@@ -159,23 +176,27 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
     revoke: async (idOrName, actor, context) => {
       const agent = await get(idOrName);
       if (actor !== 'system' && agent.id === actor.principal.id) {
-        throw new WritError('FORBIDDEN', 'Nobody can revoke themselves.');
+        await deps.refuse.forbid(actor, context, {
+          type: 'agent',
+          id: agent.id,
+          why: 'Nobody can revoke themselves.',
+        });
       }
       if (agent.revokedAt !== null) return;
       const event = write(actor, context, { type: 'agent.revoked', resource: ['agent', agent.id] });
-      if ((await store.revoke(agent.id, event)) === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
+      if ((await store.revoke(agent.id, event)) === 'actor_not_live') await refuseDeadActor(actor, context);
     },
 
     addKey: async (idOrName, spec, actor, context) => {
       const agent = await get(idOrName);
-      const { text, ...key } = await newKey(spec.name, spec.expiresAt);
+      const { text, ...key } = await newKey(spec.name, spec.expiresAt, '/expires_at');
       const event = write(actor, context, {
         type: 'key.created',
         resource: ['api_key', key.keyId],
         metadata: { agent_id: agent.id },
       });
       const outcome = await store.addKey(agent.id, key, event);
-      if (outcome === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       const added = (await get(agent.id)).keys.find((candidate) => candidate.keyId === key.keyId);
       if (outcome === 'absent' || added === undefined) throw noSuchAgent();
       return { agentId: agent.id, key: added, apiKey: text };
@@ -186,7 +207,11 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       const key = agent.keys.find((candidate) => candidate.keyId === keyId);
       if (key === undefined) throw new WritError('NOT_FOUND', 'There is no such key.');
       if (actor !== 'system' && keyId === actor.keyId) {
-        throw new WritError('FORBIDDEN', 'The key in use cannot revoke itself.');
+        await deps.refuse.forbid(actor, context, {
+          type: 'api_key',
+          id: keyId,
+          why: 'The key in use cannot revoke itself.',
+        });
       }
       if (key.revokedAt !== null) return;
       const event = write(actor, context, {
@@ -195,7 +220,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
         metadata: { agent_id: agent.id },
       });
       const outcome = await store.revokeKey({ agentId: agent.id, keyId }, event);
-      if (outcome === 'actor_not_live') throw refusedKey('AUTH_INVALID_KEY');
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
     },
   };
 }
@@ -211,14 +236,16 @@ function detailsOf(agent: AgentRecord): AgentDetails {
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Ids and names share one place in URLs, so a name must not look like an id. */
-function validateName(name: string): void {
-  const fault = (message: string) =>
-    new WritError('VALIDATION_ERROR', message, { details: { pointer: '/name' } });
+function faultOfName(name: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  if (!/^[^\u0000-\u001f\u007f]+$/.test(name) || [...name].length > 64) {
-    throw fault('A name has 1 to 64 characters, no control characters.');
-  }
-  if (UUID.test(name)) throw fault('A name must not look like an id.');
+  const plain = /^[^\u0000-\u001f\u007f]+$/.test(name) && [...name].length <= 64;
+  if (!plain) return 'A name has 1 to 64 characters, no control characters.';
+  return UUID.test(name) ? 'A name must not look like an id.' : undefined;
+}
+
+function validateName(name: string): void {
+  const fault = faultOfName(name);
+  if (fault !== undefined) throw new WritError('VALIDATION_ERROR', fault, { details: { pointer: '/name' } });
 }
 
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
@@ -227,11 +254,18 @@ const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no suc
 function validateGrants(
   grant: Pick<AgentSpec, 'role' | 'allowedScopes' | 'allowedNamespaces' | 'policy'>,
 ): void {
-  const given = grant.allowedScopes !== null || grant.allowedNamespaces !== null || grant.policy !== null;
-  if (grant.role !== 'agent' && given) {
+  const given = [
+    ['/allowed_scopes', grant.allowedScopes],
+    ['/allowed_namespaces', grant.allowedNamespaces],
+    ['/policy', grant.policy],
+  ].find(([, value]) => value !== null);
+  if (grant.role !== 'agent' && given !== undefined) {
     throw new WritError(
       'VALIDATION_ERROR',
       'Only role agent takes allowed_scopes, allowed_namespaces and policy.',
+      {
+        details: { pointer: given[0] },
+      },
     );
   }
   const effective = effectiveScopes(grant);

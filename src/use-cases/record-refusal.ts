@@ -33,37 +33,64 @@ export function createRefusalRecorder(deps: {
   newId: () => string;
   monotonicMs: () => number;
 }): RefusalRecorder {
-  const kinds = new Map<string, { until: number; repeated: number; last: Refusal }>();
-
+  const kinds = new Map<string, Kind>();
   const write = (refusal: Refusal, repeated?: number): Promise<void> =>
     deps.trail.append(eventOf(refusal, deps.newId(), repeated));
 
-  const close = async (kind: string, entry: { repeated: number; last: Refusal }): Promise<void> => {
-    kinds.delete(kind);
-    if (entry.repeated > 0) await write(entry.last, entry.repeated);
+  /** A count that cannot be written is kept for the next time. */
+  const writeCount = async (name: string, kind: Kind): Promise<void> => {
+    const { repeated } = kind;
+    kind.repeated = 0;
+    try {
+      if (repeated > 0) await write(kind.last, repeated);
+    } catch (error) {
+      kind.repeated += repeated;
+      throw error;
+    }
+    const over = kind.repeated === 0 && kind.until <= deps.monotonicMs();
+    if (over && kinds.get(name) === kind) kinds.delete(name);
   };
 
   return {
     record: async (refusal) => {
-      const kind = JSON.stringify([refusal.credentialId, refusal.code, refusal.resource, refusal.eventType]);
-      const open = kinds.get(kind);
-      if (open !== undefined && open.until > deps.monotonicMs()) {
-        open.repeated += 1;
-        open.last = refusal;
-        return;
+      const name = JSON.stringify([refusal.credentialId, refusal.code, refusal.resource, refusal.eventType]);
+      const known = kinds.get(name);
+      if (known !== undefined && known.until > deps.monotonicMs()) {
+        known.repeated += 1;
+        known.last = refusal;
+        // Counted only behind a row that exists: if the first one cannot be written, neither is answered.
+        return known.firstRow;
       }
-      if (open !== undefined) await close(kind, open);
-      const until = deps.monotonicMs() + WINDOW_MS;
-      await write(refusal);
-      // Only what is on record may stand for its repetitions.
-      if (kinds.size < MAX_KINDS) kinds.set(kind, { until, repeated: 0, last: refusal });
+      const kind: Kind = {
+        until: deps.monotonicMs() + WINDOW_MS,
+        repeated: known?.repeated ?? 0,
+        last: refusal,
+        firstRow: write(refusal),
+      };
+      if (known !== undefined || kinds.size < MAX_KINDS) kinds.set(name, kind);
+      try {
+        await kind.firstRow;
+      } catch (error) {
+        if (kinds.get(name) === kind) kinds.delete(name);
+        throw error;
+      }
     },
     flush: async (everything = false) => {
       const now = deps.monotonicMs();
-      const due = [...kinds].filter(([, entry]) => everything || entry.until <= now);
-      await Promise.all(due.map(([kind, entry]) => close(kind, entry)));
+      const due = [...kinds].filter(([, kind]) => everything || kind.until <= now);
+      const outcomes = await Promise.allSettled(due.map(([name, kind]) => writeCount(name, kind)));
+      const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
     },
   };
+}
+
+interface Kind {
+  readonly until: number;
+  /** Refusals that no row tells of yet, an earlier window's included. */
+  repeated: number;
+  last: Refusal;
+  readonly firstRow: Promise<void>;
 }
 
 function eventOf(refusal: Refusal, id: string, repeated: number | undefined): AuditEvent {
