@@ -64,7 +64,7 @@ function operation(route: DeclaredRoute): Json {
       ? {}
       : {
           requestBody: {
-            required: true,
+            required: ((plain(route.body)['required'] ?? []) as unknown[]).length > 0,
             content: { 'application/json': { schema: nullsAllowed(plain(route.body)) } },
           },
         }),
@@ -164,10 +164,14 @@ function nullsAllowed(schema: Json): Json {
   const members = Object.entries(properties).map(([name, member]): [string, Json] => {
     const inner = nullsAllowed(member);
     const { type, enum: values } = inner;
-    if (required.has(name) || typeof type !== 'string') return [name, inner];
+    if (required.has(name) || type === undefined) return [name, inner];
     return [
       name,
-      { ...inner, type: [type, 'null'], ...(Array.isArray(values) ? { enum: [...values, null] } : {}) },
+      {
+        ...inner,
+        type: [...new Set([type, 'null'].flat())],
+        ...(Array.isArray(values) ? { enum: [...values, null] } : {}),
+      },
     ];
   });
   return { ...schema, properties: Object.fromEntries(members) };

@@ -19,19 +19,25 @@ const CODES = [
   'POLICY_DENIED',
 ] as const;
 
-const anyJson = (description: string) => Type.Unsafe<JsonValue>({ description });
+const eitherOf = (types: readonly string[], description: string) =>
+  Type.Unsafe<JsonValue>({ type: types, description });
 
 const AnyBody = freeObject('anything');
 
 const VerifyRequest = strictObject({
-  token: anyJson('The JWT, or the token object of an SDK, whose `jwt_token` is what is verified.'),
+  token: eitherOf(
+    ['string', 'object'],
+    'The JWT, or the token object of an SDK, whose `jwt_token` is what is verified.',
+  ),
   step_index: Type.Optional(
     Type.Integer({ minimum: 0, description: 'needs `proof` and one of `action`, `step`' }),
   ),
   step: Type.Optional(freeObject('The whole step as it stands in the plan.')),
   action: Type.Optional(text({ max: 128 })),
   mcp: Type.Optional(text({ max: 128, description: 'needs `step`: alone it is unproven' })),
-  proof: Type.Optional(anyJson('The list of siblings, or a whole element of `step_proofs`.')),
+  proof: Type.Optional(
+    eitherOf(['array', 'object'], 'The list of siblings, or a whole element of `step_proofs`.'),
+  ),
   consume: Type.Optional(Type.Boolean({ description: 'not served yet' })),
   client_ip: Type.Optional(Type.String({ description: 'not served yet' })),
 });

@@ -61,17 +61,18 @@ export function createRefusalRecorder(deps: {
         // Counted only behind a row that exists: if the first one cannot be written, neither is answered.
         return known.firstRow;
       }
-      const kind: Kind = {
-        until: deps.monotonicMs() + WINDOW_MS,
-        repeated: known?.repeated ?? 0,
-        last: refusal,
-        firstRow: write(refusal),
-      };
+      const firstRow =
+        known === undefined ? write(refusal) : writeCount(name, known).then(() => write(refusal));
+      const kind: Kind = { until: deps.monotonicMs() + WINDOW_MS, repeated: 0, last: refusal, firstRow };
       if (known !== undefined || kinds.size < MAX_KINDS) kinds.set(name, kind);
       try {
-        await kind.firstRow;
+        await firstRow;
       } catch (error) {
-        if (kinds.get(name) === kind) kinds.delete(name);
+        if (kinds.get(name) === kind) {
+          // The count of the minute before may still be unwritten.
+          if (known === undefined) kinds.delete(name);
+          else kinds.set(name, known);
+        }
         throw error;
       }
     },
@@ -87,7 +88,7 @@ export function createRefusalRecorder(deps: {
 
 interface Kind {
   readonly until: number;
-  /** Refusals that no row tells of yet, an earlier window's included. */
+  /** Refusals that no row tells of yet. */
   repeated: number;
   last: Refusal;
   readonly firstRow: Promise<void>;
