@@ -14,7 +14,8 @@ export type ReadJson = (bytes: Uint8Array) => StrictJson;
 export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void {
   app.removeAllContentTypeParsers();
   app.addHook('preParsing', async (request) => {
-    if (carriesBody(request)) requireJson(request);
+    // RFC 9110 section 9.3.1: content of a GET means nothing, and is not read.
+    if (request.method !== 'GET' && carriesBody(request)) requireJson(request);
   });
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
     if (body.length === 0) return done(null, undefined);
