@@ -65,25 +65,26 @@ async function flush() {
   inFlight -= 1;
 }
 
-/** Sorted members, no white space. */
-function canonical(value) {
+/** Sorted members, no white space. `written` is a part whose text is known already. */
+function canonical(value, written) {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (value === written?.value) return written.text;
+  if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join()}]`;
   const members = Object.keys(value).sort();
-  return `{${members.map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join()}}`;
+  return `{${members.map((name) => `"${name}":${canonical(value[name], written)}`).join()}}`;
 }
 
 const sha256Hex = (text) => hash('sha256', text, 'hex');
-const leaf = (text) => hash('sha256', `\0${text}`, 'buffer');
+const leaf = (text) => sha256Hex(`\0${text}`);
 
 const pair = Buffer.alloc(65, 1);
 function parent(left, right) {
-  left.copy(pair, 1);
-  right.copy(pair, 33);
-  return hash('sha256', pair, 'buffer');
+  pair.write(left, 1, 32, 'hex');
+  pair.write(right, 33, 32, 'hex');
+  return sha256Hex(pair);
 }
 
-/** Leaf hashes first, the root alone in the last level. */
+/** Leaf hashes first, the root alone in the last level; all in hex, as proofs need them. */
 function treeOver(leaves) {
   const levels = [leaves];
   for (let level = leaves; level.length > 1; levels.push(level)) {
@@ -93,7 +94,7 @@ function treeOver(leaves) {
     }
     level = above;
   }
-  return levels.map((level) => level.map((node) => node.toString('hex')));
+  return levels;
 }
 
 function proofOf(levels, leafIndex) {
@@ -119,12 +120,14 @@ const app = Fastify({ logger: false });
 
 app.post('/token/issue', async ({ body }) => {
   const { plan, policy = { allow: ['*'], deny: [] }, user_id = null, agent_id = null } = body;
-  const plan_hash = sha256Hex(canonical(plan));
   const leaves = [];
-  for (const [index, step] of plan.steps.entries()) {
-    leaves.push(leaf(`["/steps/[${index}]/action","${sha256Hex(canonical(step.action))}"]`));
-    leaves.push(leaf(`["/steps/[${index}]","${sha256Hex(canonical(step))}"]`));
-  }
+  const stepTexts = plan.steps.map((step, index) => {
+    const text = canonical(step);
+    leaves.push(leaf(`["/steps/[${index}]/action","${sha256Hex(`"${step.action}"`)}"]`));
+    leaves.push(leaf(`["/steps/[${index}]","${sha256Hex(text)}"]`));
+    return text;
+  });
+  const plan_hash = sha256Hex(canonical(plan, { value: plan.steps, text: `[${stepTexts.join()}]` }));
   const levels = treeOver(leaves);
   const merkle_root = levels.at(-1)[0];
   const policyText = canonical(policy);

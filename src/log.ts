@@ -49,6 +49,13 @@ export function describeError(error: unknown, depth = 0): LoggedError {
 }
 
 function framesOf(error: Error): string[] {
-  const lines = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line));
-  return lines.slice(0, 8).map((line) => line.slice(7));
+  const stack = error.stack ?? '';
+  const message = stack.indexOf(error.message);
+  // Without knowing where the message ends, a line of it could pass for a frame.
+  if (message === -1) return [];
+  const lines = stack.slice(message + error.message.length).split('\n');
+  return lines
+    .filter((line) => /^ {4}at /.test(line))
+    .slice(0, 8)
+    .map((line) => line.slice(7));
 }

@@ -7,7 +7,8 @@ import { pathToFileURL } from 'node:url';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from './app.ts';
 import { type Config, loadConfig } from './config.ts';
-import { createLog } from './log.ts';
+import { WritError } from './errors.ts';
+import { createLog, type Log } from './log.ts';
 import { provision } from './provision.ts';
 import { StartError } from './start-error.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
@@ -26,7 +27,7 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
     onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
   });
   try {
-    const provisioned = await provision({ database, config, newId: uuidv7 });
+    const provisioned = await patiently(() => provision({ database, config, newId: uuidv7 }), log);
     const app = await buildApp({ config, database, provisioned, log });
     const stopped = stopOnSignal(config, async () => {
       await app.close();
@@ -39,6 +40,23 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
   } catch (error) {
     await database.close().catch(() => {});
     throw error;
+  }
+}
+
+const PATIENCE_MS = 30_000;
+
+/** A database that starts beside us, or a busy machine, is waited for; a refusal is not. */
+async function patiently<T>(work: () => Promise<T>, log: Log): Promise<T> {
+  for (const deadline = performance.now() + PATIENCE_MS; ; ) {
+    try {
+      return await work();
+    } catch (err) {
+      const passing =
+        err instanceof WritError && err.code === 'UNAVAILABLE' && !/ (28|3D)/.test(err.detail ?? '');
+      if (!passing || performance.now() > deadline) throw err;
+      log.warn({ err }, 'the database does not answer yet');
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
   }
 }
 

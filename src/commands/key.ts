@@ -33,13 +33,14 @@ writ key revoke KEY_ID [--json]
       },
     });
     const [action, keyId, ...rest] = positionals;
+    const takesNothingElse = rest.length === 0 && (values.role ?? values.name ?? values.scope) === undefined;
     if (action === 'create' && keyId === undefined) {
       const role = ROLES.find((candidate) => candidate === values.role);
       if (role === undefined) throw new UsageError(`--role must be one of ${ROLES.join(', ')}`);
       if (!values.name) throw new UsageError('--name is required');
       return create(env, { role, name: values.name, scopes: values.scope ?? null, json: values.json });
     }
-    if (action === 'revoke' && keyId !== undefined && rest.length === 0)
+    if (action === 'revoke' && keyId !== undefined && takesNothingElse)
       return revoke(env, keyId, values.json);
     throw new UsageError('say "create" or "revoke KEY_ID"');
   },

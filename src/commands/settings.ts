@@ -22,7 +22,7 @@ writ settings set issuer_url|token_audience VALUE [--json]`,
     if (positionals.length === 0) return show(env, values.json);
     const [action, name, value, ...rest] = positionals;
     const known = Object.entries(SETTINGS).find(([setting]) => setting === name);
-    if (action !== 'set' || known === undefined || value === undefined || rest.length > 0) {
+    if (action !== 'set' || known === undefined || !value || rest.length > 0) {
       throw new UsageError('say nothing, or "set issuer_url|token_audience VALUE"');
     }
     const [setting, variable] = known;

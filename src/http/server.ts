@@ -79,6 +79,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     if (request.is404) throw noSuchEndpoint();
   });
   app.addHook('onResponse', async (request, reply) => options.logRequest(lineOf(request, reply)));
+  app.addHook('preClose', async () => closeConnectionsAsTheyFallIdle(app));
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
   // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
@@ -88,6 +89,12 @@ export function createServer(options: ServerOptions): FastifyInstance {
 }
 
 const noSuchEndpoint = (): WritError => new WritError('NOT_FOUND', 'There is no such endpoint.');
+
+/** Without it a client that keeps its connection would hold up the end until the keep-alive time-out. */
+function closeConnectionsAsTheyFallIdle(app: FastifyInstance): void {
+  const timer = setInterval(() => app.server.closeIdleConnections(), 50);
+  app.server.once('close', () => clearInterval(timer));
+}
 
 /** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
 function originForm(target: string): string {

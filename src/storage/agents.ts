@@ -16,6 +16,19 @@ import { insertAuditEvents } from './audit-events.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';
 import { agents, apiKeys } from './schema.ts';
 
+/**
+ * Closes the race of two administrators who revoke each other: both rows are locked in the order of their ids before
+ * anybody is judged, so the second one finds what the first has done.
+ */
+const LOCK_AGENTS: Statement = {
+  name: 'lock_agents',
+  effect: 'write',
+  text: `
+    select id from agents
+    where id = (select agent_id from api_keys where key_id = $1) or id = $2
+    order by id for no key update`,
+};
+
 const ACTOR_IS_LIVE: Statement = {
   name: 'actor_is_live',
   effect: 'read',
@@ -28,13 +41,15 @@ const ACTOR_IS_LIVE: Statement = {
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createAgentStore(database: Database): AgentStore {
-  /** Runs `change`; its event follows if it had an effect. */
+  /** Runs `change` on an agent; its event follows if it had an effect. */
   const guarded = <Outcome extends string>(
+    agentId: string,
     { actorKeyId, event }: ActorWrite,
     effective: Outcome,
     change: (orm: Orm) => Promise<Outcome>,
   ): Promise<Outcome | 'actor_not_live'> =>
     database.transaction(async (session) => {
+      await session.query(LOCK_AGENTS, [actorKeyId, agentId]);
       if (actorKeyId !== null && (await session.query(ACTOR_IS_LIVE, [actorKeyId])).length === 0) {
         return 'actor_not_live';
       }
@@ -45,7 +60,7 @@ export function createAgentStore(database: Database): AgentStore {
 
   return {
     create: ({ key, ...agent }, write) =>
-      guarded<'created' | 'name_taken'>(write, 'created', async (orm) => {
+      guarded<'created' | 'name_taken'>(agent.id, write, 'created', async (orm) => {
         const row = { ...columnsOf(agent), id: agent.id, name: agent.name, role: agent.role };
         const made = await orm.insert(agents).values(row).onConflictDoNothing().returning({ id: agents.id });
         if (made.length === 0) return 'name_taken';
@@ -75,7 +90,7 @@ export function createAgentStore(database: Database): AgentStore {
     },
 
     update: (agentId, changes, write) =>
-      guarded<'updated' | 'absent'>(write, 'updated', async (orm) => {
+      guarded<'updated' | 'absent'>(agentId, write, 'updated', async (orm) => {
         const updated = await orm
           .update(agents)
           .set({ ...columnsOf(changes), revision: sql`${agents.revision} + 1` })
@@ -85,7 +100,7 @@ export function createAgentStore(database: Database): AgentStore {
       }),
 
     revoke: (agentId, write) =>
-      guarded<'revoked' | 'absent'>(write, 'revoked', async (orm) => {
+      guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
         const revoked = await orm
           .update(agents)
           .set({ revokedAt: sql`clock_timestamp()`, revision: sql`${agents.revision} + 1` })
@@ -95,20 +110,18 @@ export function createAgentStore(database: Database): AgentStore {
       }),
 
     addKey: (agentId, key, write) =>
-      guarded<'added' | 'absent'>(write, 'added', async (orm) => {
-        // Locked, so that a key is never added to an agent that is being revoked.
+      guarded<'added' | 'absent'>(agentId, write, 'added', async (orm) => {
         const live = await orm
           .select({ id: agents.id })
           .from(agents)
-          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)))
-          .for('share');
+          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)));
         if (live.length === 0) return 'absent';
         await orm.insert(apiKeys).values(keyRow(agentId, key));
         return 'added';
       }),
 
     revokeKey: ({ agentId, keyId }, write) =>
-      guarded<'revoked' | 'absent'>(write, 'revoked', async (orm) => {
+      guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
         const revoked = await orm
           .update(apiKeys)
           .set({ revokedAt: sql`clock_timestamp()` })

@@ -26,7 +26,9 @@ export function holdFolder(folder: string): { release(): void } {
     for (let attempt = 0; attempt < 3; attempt += 1) {
       if (linkIfFree(draft, path)) return { release: () => releaseIfOwn(path, own) };
       const holder = readHolder(path);
-      if (holder !== undefined && isAlive(holder)) {
+      // Gone since: whoever held it has left, so try again without removing what another may have put there.
+      if (holder === 'absent') continue;
+      if (holder !== 'unreadable' && isAlive(holder)) {
         throw new FolderHeldError(
           `The data folder ${folder} is in use by process ${holder.pid}. Stop it first; the embedded database serves one process.`,
         );
@@ -50,17 +52,18 @@ function removeStale({
 }: {
   path: string;
   draft: string;
-  stale: Holder | undefined;
+  stale: Holder | 'unreadable';
 }): void {
   const marker = `${path}.takeover`;
   if (!linkIfFree(draft, marker)) {
     const remover = readHolder(marker);
-    if (remover === undefined || !isAlive(remover)) rmSync(marker, { force: true });
+    if (remover === 'unreadable' || (remover !== 'absent' && !isAlive(remover)))
+      rmSync(marker, { force: true });
     return;
   }
   try {
     const current = readHolder(path);
-    if (current?.pid === stale?.pid && current?.startedAt === stale?.startedAt) rmSync(path, { force: true });
+    if (isSame(current, stale)) rmSync(path, { force: true });
   } finally {
     rmSync(marker, { force: true });
   }
@@ -92,20 +95,24 @@ function linkIfFree(draft: string, path: string): boolean {
 }
 
 function releaseIfOwn(path: string, own: Holder): void {
-  const holder = readHolder(path);
-  if (holder?.pid === own.pid && holder.startedAt === own.startedAt) unlinkSync(path);
+  if (isSame(readHolder(path), own)) unlinkSync(path);
 }
 
-function readHolder(path: string): Holder | undefined {
+function isSame(one: Holder | 'absent' | 'unreadable', other: Holder | 'unreadable'): boolean {
+  if (typeof one === 'string' || typeof other === 'string') return one === other;
+  return one.pid === other.pid && one.startedAt === other.startedAt;
+}
+
+function readHolder(path: string): Holder | 'absent' | 'unreadable' {
   try {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    if (typeof value !== 'object' || value === null) return undefined;
+    if (typeof value !== 'object' || value === null) return 'unreadable';
     const { pid, startedAt } = value as Partial<Holder>;
     return Number.isInteger(pid) && typeof pid === 'number'
       ? { pid, startedAt: startedAt ?? null }
-      : undefined;
-  } catch {
-    return undefined;
+      : 'unreadable';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'absent' : 'unreadable';
   }
 }
 

@@ -4,7 +4,7 @@ import type { IntentTokenReader, IntentTokenState } from '../use-cases/ports.ts'
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 
-/** Liveness is derived: a token is dead as soon as it, an ancestor, or the agent of any of them is. */
+/** Liveness is derived: a token is dead as soon as it, an ancestor, or the agent of any of them is revoked or missing. */
 const FIND_STATES: Statement = {
   name: 'find_intent_token_states',
   effect: 'read',
@@ -13,9 +13,9 @@ const FIND_STATES: Statement = {
       token.expires_at <= clock_timestamp() as expired,
       token.revoked_at is not null or agent.revoked_at is not null or exists (
         select from unnest(token.ancestors) as ancestor (jti)
-        join intent_tokens parent on parent.jti = ancestor.jti
-        join agents parent_agent on parent_agent.id = parent.agent_id
-        where parent.revoked_at is not null or parent_agent.revoked_at is not null
+        left join intent_tokens parent on parent.jti = ancestor.jti
+        left join agents parent_agent on parent_agent.id = parent.agent_id
+        where parent_agent.id is null or parent.revoked_at is not null or parent_agent.revoked_at is not null
       ) as revoked
     from unnest($1::uuid[]) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti

@@ -14,6 +14,8 @@ import { translateStorageError } from './storage-errors.ts';
 
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
+/** Above `statement_timeout`, which a live server answers first. */
+const SILENCE_MS = 4000;
 const SESSION_SETTINGS =
   "set statement_timeout = 2000; set lock_timeout = 250; set idle_in_transaction_session_timeout = 5000; set timezone = 'UTC'";
 
@@ -22,6 +24,8 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     connectionString: options.databaseUrl,
     max: options.poolMax,
     connectionTimeoutMillis: 1500,
+    // A server that falls silent enforces no time-out of its own.
+    query_timeout: SILENCE_MS,
     application_name: 'writ',
     onConnect: async (client) => {
       await client.query(SESSION_SETTINGS);

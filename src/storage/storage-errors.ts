@@ -25,7 +25,7 @@ export function readFault(error: unknown): Faults {
     }
     if (typeof code === 'string' && LOST_CONNECTION.test(code)) return NO_CONNECTION;
     if (
-      /^(Connection terminated|Client has encountered a connection error|Client was closed)/.test(
+      /^(Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed)/.test(
         current.message,
       )
     ) {
@@ -55,7 +55,7 @@ export function translateStorageError(error: unknown, effect: 'read' | 'write' |
   if (error instanceof WritError) return error;
   const { sqlState, connectionLost, auditRefused } = readFault(error);
   const detail = sqlState === undefined ? 'connection lost' : `SQLSTATE ${sqlState}`;
-  if (connectionLost || sqlState?.startsWith('08')) {
+  if (connectionLost || sqlState?.startsWith('08') || sqlState === '40003') {
     return effect === 'write'
       ? new WritError(
           'OUTCOME_UNKNOWN',
@@ -69,13 +69,6 @@ export function translateStorageError(error: unknown, effect: 'read' | 'write' |
       : unavailable(error, detail);
   }
   if (sqlState === undefined) return effect === 'connect' ? unavailable(error, 'no connection') : error;
-  if (auditRefused && effect === 'write') {
-    return new WritError('AUDIT_UNAVAILABLE', 'The audit trail cannot be written, so nothing was done.', {
-      detail,
-      cause: error,
-      retryAfterSeconds: 5,
-    });
-  }
   // A server that says it is stopping, starting, read-only, out of room or out of time has done nothing.
   if (/^(57P|53|25006|57014|28|3D|58)/.test(sqlState)) return unavailable(error, detail);
   if (/^(40|55P03)/.test(sqlState)) {
@@ -83,6 +76,13 @@ export function translateStorageError(error: unknown, effect: 'read' | 'write' |
       detail,
       cause: error,
       retryAfterSeconds: 1,
+    });
+  }
+  if (auditRefused && effect === 'write') {
+    return new WritError('AUDIT_UNAVAILABLE', 'The audit trail cannot be written, so nothing was done.', {
+      detail,
+      cause: error,
+      retryAfterSeconds: 5,
     });
   }
   return error;

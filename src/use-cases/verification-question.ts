@@ -1,5 +1,6 @@
 /** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
 
+import { canonicalJson } from '../domain/canonical-json.ts';
 import type { ProofNode } from '../domain/merkle.ts';
 import { parseStepProof } from '../domain/step-proof.ts';
 import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
@@ -36,7 +37,7 @@ export interface StepToVerify {
   readonly underflowed: ReadonlySet<object>;
 }
 
-/** Throws `VALIDATION_ERROR`. */
+/** Throws `VALIDATION_ERROR` or `PLAN_NOT_CANONICALIZABLE`. */
 export function readVerificationQuestion(
   body: VerificationRequest,
   underflowed: ReadonlySet<object>,
@@ -83,6 +84,12 @@ function readStep(body: VerificationRequest, underflowed: ReadonlySet<object>): 
     throw fault('/step', 'or action is required with step_index');
   if (mcp !== undefined && step === undefined)
     throw fault('/step', 'is required with mcp, which is unproven alone');
+  const text = step === undefined ? undefined : canonicalJson(step, underflowed);
+  if (text?.ok === false) {
+    throw new WritError('PLAN_NOT_CANONICALIZABLE', `The step has no canonical form: ${text.reason}.`, {
+      details: { reason: text.reason, pointer: '/step' },
+    });
+  }
   const proof = parseStepProof(body.proof);
   if (!proof.ok)
     throw new WritError('VALIDATION_ERROR', `${proof.message}.`, { details: { pointer: proof.pointer } });

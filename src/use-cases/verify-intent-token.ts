@@ -145,11 +145,6 @@ function prove(
     { treeSize: claims.treeSize, merkleRootHex: claims.merkleRootHex, stepIndex, subject, proof },
     deps.sha256,
   );
-  if (!verdict.ok && verdict.reason !== 'proof_invalid') {
-    throw new WritError('PLAN_NOT_CANONICALIZABLE', `The step has no canonical form: ${verdict.reason}.`, {
-      details: { reason: verdict.reason, pointer: '/step' },
-    });
-  }
   const provenAction = step === undefined ? action : step['action'];
   if (!verdict.ok || typeof provenAction !== 'string') return undefined;
   const provenMcp = step?.['mcp'];

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, sign } from 'node:crypto';
+import { createHash, generateKeyPairSync, sign, verify } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
@@ -44,8 +44,10 @@ const EXPECTED: JwtExpectations = {
   audience: CLAIMS.aud,
   nowSeconds: NOW,
   checkSignature: ({ kid, signingInput, signature }) =>
-    kid === KID ? verifyEd25519({ signature, message: signingInput, publicKey: RAW }) : undefined,
+    kid === KID ? verify(null, signingInput, publicKey, signature) : undefined,
 };
+const IN_A_BROWSER: JwtExpectations['checkSignature'] = ({ kid, signingInput, signature }) =>
+  kid === KID ? verifyEd25519({ signature, message: signingInput, publicKey: RAW }) : undefined;
 
 const base64url = (data: string | Uint8Array): string => Buffer.from(data).toString('base64url');
 
@@ -101,6 +103,17 @@ test('a token that jose signs is accepted', async () => {
   const verdict = judge(jwt);
   assert.ok(verdict.ok);
   assert.deepEqual(verdict.claims.all, CLAIMS);
+});
+
+test('with the check of signatures that a browser has, it is taken and any byte of its signature changed is not', () => {
+  const checkSignature = IN_A_BROWSER;
+  assert.ok(judge(GOOD, { checkSignature }).ok);
+  const signature = Buffer.from(TAIL, 'base64url');
+  for (let at = 0; at < signature.length; at += 1) {
+    const changed = Buffer.from(signature);
+    changed.writeUInt8(signature.readUInt8(at) ^ 1, at);
+    assertRefused(`${HEAD}.${BODY}.${base64url(changed)}`, `byte ${at}`, { checkSignature });
+  }
 });
 
 test('the order of members and white space inside what was signed do not matter', () => {
@@ -312,7 +325,7 @@ test('one character changed anywhere is refused, to each neighbour in the alphab
 test('one bit flipped in any byte of the text is refused', () => {
   const bytes = Buffer.from(GOOD, 'latin1');
   for (let at = 0; at < bytes.length; at += 1) {
-    for (const bit of [0, 3, 7]) {
+    for (let bit = 0; bit < 8; bit += 1) {
       const flipped = Buffer.from(bytes);
       flipped.writeUInt8(bytes.readUInt8(at) ^ (1 << bit), at);
       assertRefused(flipped.toString('latin1'), `byte ${at} bit ${bit}`);
@@ -330,7 +343,7 @@ test('one character left out, doubled or swapped with the next is refused', () =
     ];
     assertRefused(before + next + after, `without ${at}`);
     assertRefused(before + here + here + next + after, `doubled ${at}`);
-    if (here !== next) assertRefused(before + next + here + after, `swapped ${at}`);
+    if (next !== '' && here !== next) assertRefused(before + next + here + after, `swapped ${at}`);
   }
 });
 

@@ -72,7 +72,6 @@ test('a validity is a positive whole number of seconds or it is refused', () => 
     -1,
     0.5,
     60.5,
-    1e21,
     Number.NaN,
     Number.POSITIVE_INFINITY,
     '60',
@@ -82,6 +81,11 @@ test('a validity is a positive whole number of seconds or it is refused', () => 
     {},
   ];
   for (const value of refused) assert.deepEqual(readValiditySeconds(value), malformed, JSON.stringify(value));
+});
+
+test('a whole number beyond every range is out of range, however large', () => {
+  for (const value of [86_401, 2 ** 53, 1e21, 1e300])
+    assert.deepEqual(readValiditySeconds(value), outOfRange);
 });
 
 test('another range has its own default and bounds', () => {

@@ -72,7 +72,7 @@ test('ready', { skip: postgresSkip }, async (t) => {
 
   await t.test('a database whose migrations are not current is not', async (t) => {
     const { call, sql } = await buildTestApp(t);
-    await sql('delete from drizzle.__drizzle_migrations');
+    await sql('delete from schema_migrations');
     assertRefused(await call({ method: 'GET', url: '/ready' }), { status: 503, code: 'UNAVAILABLE' });
   });
 });

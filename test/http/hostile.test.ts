@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { formatApiKey } from '../../src/domain/api-key.ts';
 import { generateApiKey } from '../../src/keys/api-key-hash.ts';
 import {
   assertRefused,
@@ -21,11 +22,15 @@ interface HostileRoute {
   readonly method: string;
   /** As registered. */
   readonly route: string;
-  /** As asked; `:id` is an agent that exists. */
+  /** As asked; what it names exists. */
   readonly url?: string;
   readonly credential: 'none' | 'api-key-if-sent' | 'api-key';
   /** A body that the route accepts, with every member of the documented ones that has a type of its own. */
   readonly body?: Readonly<Record<string, unknown>>;
+  /** Members of `body` that may have several types. */
+  readonly several?: readonly string[];
+  /** Answers every well-formed body with the same refusal. */
+  readonly notServed?: true;
 }
 
 const PLAN = { steps: [{ action: 'look', mcp: 'm' }] };
@@ -48,6 +53,7 @@ const CHANGES = {
   allowed_namespaces: ['a/b'],
   policy: { allow: ['*'] },
 };
+const QUESTION = { token: 'a.b.c', step_index: 0, step: PLAN.steps[0], action: 'look', mcp: 'm', proof: [] };
 const FUTURE = '2999-01-01T00:00:00Z';
 
 const ROUTES: readonly HostileRoute[] = [
@@ -55,8 +61,20 @@ const ROUTES: readonly HostileRoute[] = [
   { method: 'GET', route: '/v1/health', credential: 'api-key-if-sent' },
   { method: 'GET', route: '/ready', credential: 'none' },
   { method: 'GET', route: '/.well-known/jwks.json', credential: 'none' },
+  { method: 'GET', route: '/v1/openapi.json', credential: 'none' },
+  { method: 'GET', route: '/docs', credential: 'none' },
   { method: 'POST', route: '/token/issue', credential: 'api-key', body: ISSUE },
   { method: 'POST', route: '/iap/sdk/token', credential: 'api-key', body: ISSUE },
+  {
+    method: 'POST',
+    route: '/token/verify',
+    credential: 'api-key-if-sent',
+    body: QUESTION,
+    several: ['token', 'proof'],
+  },
+  { method: 'POST', route: '/iap/verify-step', credential: 'api-key', notServed: true },
+  { method: 'POST', route: '/iap/sdk/enforce', credential: 'api-key', notServed: true },
+  { method: 'POST', route: '/verify/action', credential: 'none', notServed: true },
   {
     method: 'POST',
     route: '/v1/agents',
@@ -72,7 +90,7 @@ const ROUTES: readonly HostileRoute[] = [
     credential: 'api-key',
     body: CHANGES,
   },
-  { method: 'DELETE', route: '/v1/agents/:id', url: '/v1/agents/victim', credential: 'api-key' },
+  { method: 'DELETE', route: '/v1/agents/:id', url: '/v1/agents/doomed', credential: 'api-key' },
   {
     method: 'POST',
     route: '/v1/agents/:id/keys',
@@ -114,7 +132,7 @@ test('every registered route stands in the table, and nothing else does', {
 test('hostile input', { skip: postgresSkip }, async (t) => {
   const server = await buildTestApp(t);
   const keys = await makeKeys(server);
-  await server.createAgent({ name: 'victim' });
+  for (const name of ['victim', 'doomed']) await server.createAgent({ name });
   await server.call({ method: 'GET', url: '/ready' });
 
   for (const route of ROUTES) {
@@ -129,49 +147,63 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         headers: { 'x-request-id': FORGED_REQUEST_ID, ...request.headers },
       });
 
-    await t.test(`${name} refuses hostile bodies and leaves nothing behind`, async () => {
-      if (route.method === 'GET') return;
-      const before = await rowCounts(server);
-      for (const { what, raw, headers, status, code, reason } of bodiesNobodyTakes()) {
-        const answer = await ask({ raw, ...(headers === undefined ? {} : { headers }) });
-        const details = reason === undefined ? {} : { details: { reason } };
-        assertRefused(answer, { status, code, ...details }, what);
-        assertProper(answer, url, what);
-      }
-      assert.deepEqual(await rowCounts(server), before);
-    });
-
-    await t.test(`${name} refuses an unknown member, wherever it takes a body or none`, async () => {
-      if (route.method === 'GET') return;
-      const before = await rowCounts(server);
-      for (const member of ['surprise', 'constructor', 'toString', 'a/b~c']) {
-        const answer = await ask({ json: { ...route.body, [member]: 1 } });
-        const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-        assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR', details: { pointer } }, member);
-        assertProper(answer, url, member);
-      }
-      assert.deepEqual(await rowCounts(server), before);
-    });
-
-    await t.test(`${name} coerces no member of another type`, async () => {
-      const before = await rowCounts(server);
-      for (const [member, valid] of Object.entries(route.body ?? {})) {
-        for (const wrong of wrongTypesFor(valid)) {
-          const what = `${member}: ${JSON.stringify(wrong)}`;
-          const answer = await ask({ json: { ...route.body, [member]: wrong } });
-          assert.equal(answer.status, 400, `${what} ${answer.text}`);
-          const pointer = String(errorOf(answer).details?.['pointer']);
-          assert.ok(pointer === `/${member}` || pointer.startsWith(`/${member}/`), `${what} ${answer.text}`);
+    if (route.method !== 'GET') {
+      await t.test(`${name} refuses hostile bodies and leaves nothing behind`, async () => {
+        const before = await rowCounts(server);
+        for (const { what, raw, headers, status, code, reason } of bodiesNobodyTakes()) {
+          const answer = await ask({ raw, ...(headers === undefined ? {} : { headers }) });
+          const details = reason === undefined ? {} : { details: { reason } };
+          assertRefused(answer, { status, code, ...details }, what);
           assertProper(answer, url, what);
         }
-      }
-      if (route.body !== undefined) {
-        for (const raw of ['[]', '"text"', '7', 'true', 'null', `[${JSON.stringify(route.body)}]`]) {
+        assert.deepEqual(await rowCounts(server), before);
+      });
+
+      await t.test(`${name} refuses an unknown member, wherever it takes a body or none`, async () => {
+        const before = await rowCounts(server);
+        for (const member of ['surprise', 'constructor', 'toString', 'a/b~c']) {
+          const answer = await ask({ json: { ...route.body, [member]: 1 } });
+          const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+          const details = route.notServed ? {} : { details: { pointer } };
+          assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR', ...details }, member);
+          assertProper(answer, url, member);
+        }
+        assert.deepEqual(await rowCounts(server), before);
+      });
+    }
+
+    const { body } = route;
+    if (body !== undefined) {
+      await t.test(`${name} answers an absent body as documented`, async () => {
+        for (const headers of [{}, { 'content-type': 'application/json' }]) {
+          const answer = await ask({ headers });
+          assert.ok([200, 201, 400].includes(answer.status), answer.text);
+          assertProper(answer, url);
+        }
+      });
+
+      await t.test(`${name} coerces no member of another type`, async () => {
+        const before = await rowCounts(server);
+        for (const [member, valid] of Object.entries(body)) {
+          if (route.several?.includes(member)) continue;
+          for (const wrong of wrongTypesFor(valid)) {
+            const what = `${member}: ${JSON.stringify(wrong)}`;
+            const answer = await ask({ json: { ...body, [member]: wrong } });
+            assert.equal(answer.status, 400, `${what} ${answer.text}`);
+            const pointer = String(errorOf(answer).details?.['pointer']);
+            assert.ok(
+              pointer === `/${member}` || pointer.startsWith(`/${member}/`),
+              `${what} ${answer.text}`,
+            );
+            assertProper(answer, url, what);
+          }
+        }
+        for (const raw of ['[]', '"text"', '7', 'true', 'null', `[${JSON.stringify(body)}]`]) {
           assert.equal((await ask({ raw })).status, 400, raw);
         }
-      }
-      assert.deepEqual(await rowCounts(server), before);
-    });
+        assert.deepEqual(await rowCounts(server), before);
+      });
+    }
 
     await t.test(`${name} refuses an unknown query parameter`, async () => {
       const before = await rowCounts(server);
@@ -184,12 +216,13 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
       assert.deepEqual(await rowCounts(server), before);
     });
 
+    if (route.credential === 'none') continue;
+
     await t.test(`${name} refuses every credential that is not one, before it reads the body`, async () => {
       const before = await rowCounts(server);
       const hostileBody = route.method === 'GET' ? {} : { raw: '{"not json' };
       const hugeBody = route.method === 'GET' ? {} : { raw: Buffer.alloc(2 * ONE_MIB, 0x20) };
       for (const { what, headers } of refusedCredentials(keys, server.adminKey)) {
-        if (route.credential === 'none') continue;
         if (route.credential === 'api-key-if-sent' && Object.keys(headers).length === 0) continue;
         const answer = await server.call({
           method: route.method,
@@ -205,7 +238,6 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
     });
 
     await t.test(`${name} takes one credential that is sent several times`, async () => {
-      if (route.credential === 'none') return;
       const { adminKey } = server;
       for (const headers of [
         { 'x-api-key': adminKey },
@@ -316,7 +348,8 @@ test('bodies', { skip: postgresSkip }, async (t) => {
     }
     assertRefused(await issue({ headers: { 'content-type': 'application/json' } }), {
       status: 400,
-      code: 'VALIDATION_ERROR',
+      code: 'INVALID_PLAN',
+      details: { pointer: '/plan' },
     });
   });
 
@@ -378,9 +411,11 @@ async function makeKeys(server: TestApp) {
     expired.keyId,
   ]);
   await sql('update agents set revoked_at = now() where id = $1', [ended.id]);
-  // Another secret and so another checksum under an id that exists.
-  const other = generateApiKey().text;
-  const wrongSecret = withChecksum(`ak_live_${revoked.keyId}${other.slice(24, 64)}`);
+  const wrongSecret = formatApiKey({
+    environment: 'live',
+    keyIdHex: revoked.keyId,
+    secretHex: '0'.repeat(40),
+  });
   return {
     unknown: generateApiKey().text,
     wrongSecret,
@@ -388,16 +423,6 @@ async function makeKeys(server: TestApp) {
     expired: expired.key,
     ended: ended.key,
   };
-}
-
-/** CRC-32 (IEEE 802.3), bit by bit. */
-function withChecksum(body: string): string {
-  let crc = 0xffffffff;
-  for (const byte of Buffer.from(body)) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  return body + ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0');
 }
 
 type Headers = Readonly<Record<string, string | readonly string[]>>;
@@ -557,6 +582,8 @@ function assertProper(answer: TestAnswer, url: string, about = ''): void {
     url === '/v1' || url.startsWith('/v1/')
       ? { error: { code, message, ...given }, detail: message, request_id: requestId }
       : { success: false, error: message, error_code: code, message, ...given, request_id: requestId };
-  assert.deepEqual(answer.body, expected, about);
+  // A client of these reads a missing `allowed` as permission.
+  const grants = /^\/(iap\/verify-step|verify\/action|iap\/sdk\/enforce)(\?|$)/.test(url);
+  assert.deepEqual(answer.body, grants ? { ...expected, allowed: false, reason: message } : expected, about);
   assert.equal(typeof message, 'string');
 }

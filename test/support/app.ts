@@ -13,6 +13,7 @@ import { type ConfigVariable, loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
 import { provision } from '../../src/provision.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
+import { openApiCheckOf } from './openapi-check.ts';
 import { createTestDatabase } from './postgres.ts';
 
 export interface TestRequest {
@@ -45,7 +46,9 @@ export interface Exchange {
 }
 
 /** Run after every answer that passes `call`; what they throw fails the test that asked. */
-export const onResponse: ((exchange: Exchange) => void | Promise<void>)[] = [];
+export const onResponse: ((exchange: Exchange) => void | Promise<void>)[] = [
+  async ({ request, answer, app }) => (await openApiCheckOf(app))({ ...request, ...answer }),
+];
 
 export interface AgentSpec {
   readonly name?: string;

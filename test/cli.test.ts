@@ -1,0 +1,421 @@
+/** The command line and the life of the server process: what is printed where, and with which exit code it ends. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { freePort } from './support/free-port.ts';
+import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until } from './support/issuing.ts';
+import { createEmptyTestDatabase, createTestDatabase, postgresSkip } from './support/postgres.ts';
+import { startNode, startServer } from './support/processes.ts';
+
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+const skip = postgresSkip;
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function writ(
+  t: TestContext,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Ended> {
+  const started = await startNode(t, [CLI, ...args], env);
+  const code = await started.ended;
+  return { code, stdout: started.stdout(), stderr: started.stderr() };
+}
+
+async function onPostgres(t: TestContext): Promise<Record<string, string>> {
+  const { url } = await createTestDatabase(t);
+  return { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+}
+
+async function aFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'writ-test-cli-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const COMMANDS = ['serve', 'migrate', 'key', 'settings', 'health'];
+
+test('--help lists every command on standard output and exits 0', async (t) => {
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await writ(t, args);
+    assert.equal(code, 0);
+    assert.equal(stderr, '');
+    for (const command of COMMANDS) assert.match(stdout, new RegExp(`^ {2}${command} `, 'm'));
+  }
+});
+
+test('without a command the overview is shown and the exit code is 64', async (t) => {
+  const { code, stdout } = await writ(t, []);
+  assert.equal(code, 64);
+  assert.match(stdout, /^Usage: writ/);
+});
+
+test('--version prints the version of the package', async (t) => {
+  const { code, stdout } = await writ(t, ['--version']);
+  assert.equal(code, 0);
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+for (const command of COMMANDS) {
+  test(`writ ${command} --help shows its usage, needs no configuration and exits 0`, async (t) => {
+    const { code, stdout, stderr } = await writ(t, [command, '--help'], { PORT: 'no port' });
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, new RegExp(`^writ ${command}`));
+  });
+}
+
+const WRONG_USAGE: readonly (readonly string[])[] = [
+  ['no-such-command'],
+  ['constructor'],
+  ['serve', 'now'],
+  ['migrate', '--force'],
+  ['migrate', 'now'],
+  ['health', '--url', 'x'],
+  ['key'],
+  ['key', 'make'],
+  ['key', 'create'],
+  ['key', 'create', '--role', 'root', '--name', 'x'],
+  ['key', 'create', '--role', 'admin'],
+  ['key', 'create', 'extra', '--role', 'admin', '--name', 'x'],
+  ['key', 'create', '--role', 'admin', '--name', 'x', '--ttl', '1'],
+  ['key', 'revoke'],
+  ['key', 'revoke', 'one', 'two'],
+  ['key', 'revoke', '0123456789abcdef', '--role', 'admin'],
+  ['key', 'revoke', '0123456789abcdef', '--scope', 'secrets:read:*'],
+  ['settings', 'get'],
+  ['settings', 'set', 'issuer_url'],
+  ['settings', 'set', 'port', '3000'],
+  ['settings', 'set', 'issuer_url', 'not a url'],
+  ['settings', 'set', 'issuer_url', ''],
+  ['settings', 'set', 'token_audience', ''],
+  ['settings', 'set', 'token_audience', 'with space'],
+  ['settings', 'set', 'token_audience', 'one', 'two'],
+];
+
+test('wrong usage exits 64, says what is wrong on standard error, and changes nothing', {
+  skip,
+}, async (t) => {
+  const env = await onPostgres(t);
+  const taken: string[] = [];
+  for (const args of WRONG_USAGE) {
+    const { code, stdout, stderr } = await writ(t, args, env);
+    const refused = code === 64 && stdout === '' && stderr.startsWith('writ');
+    if (!refused) taken.push(`writ ${args.join(' ')} (${code}): ${stdout}${stderr}`);
+  }
+  assert.deepEqual(taken, []);
+  assert.equal((await writ(t, ['settings', '--json'], env)).stdout, '{}\n');
+});
+
+test('configuration faults exit 2, all at once, without the values of secrets', async (t) => {
+  const env = {
+    PORT: 'eighty',
+    LOG_LEVEL: 'loud',
+    MASTER_KEY: 'a secret that is no key',
+    DATABASE_URL: 'mysql://root:hunter2@db/x',
+  };
+  const { code, stdout, stderr } = await writ(t, ['serve'], env);
+  assert.deepEqual([code, stdout], [2, '']);
+  for (const variable of Object.keys(env)) assert.match(stderr, new RegExp(`^ {2}- ${variable} `, 'm'));
+  assert.doesNotMatch(stderr, /a secret|hunter2/);
+});
+
+test('a command does not stumble over variables that it does not read', { skip }, async (t) => {
+  const { url } = await createTestDatabase(t);
+  const { code, stderr } = await writ(t, ['settings'], { DATABASE_URL: url, PORT: 'eighty' });
+  assert.equal(code, 0, stderr);
+});
+
+test('a database that cannot be reached exits 1 without the driver’s words or the password', async (t) => {
+  const port = await freePort();
+  const { code, stdout, stderr } = await writ(t, ['migrate'], {
+    DATABASE_URL: `postgres://writ:hunter2@127.0.0.1:${port}/writ`,
+    MASTER_KEY: TEST_MASTER_KEY,
+  });
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(stderr, /database/i);
+  assert.doesNotMatch(stderr, /hunter2|ECONNREFUSED.*127|\bat .*\(/);
+});
+
+test('writ migrate tells how many migrations it applied, and none the second time', { skip }, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const first = await writ(t, ['migrate', '--json'], env);
+  assert.equal(first.code, 0, first.stderr);
+  assert.ok((JSON.parse(first.stdout) as { applied: number }).applied >= 1);
+  assert.equal((await writ(t, ['migrate', '--json'], env)).stdout, '{"applied":0}\n');
+  assert.match((await writ(t, ['migrate'], env)).stdout, /up to date/);
+});
+
+test('a created key works at once on a running server, and no longer once it is revoked', {
+  skip,
+}, async (t) => {
+  const env = await onPostgres(t);
+  const server = await startServer(t, { ...env, PORT: '0' });
+  for (const role of ['admin', 'agent', 'approver']) {
+    const made = await writ(t, ['key', 'create', '--role', role, '--name', `${role} one`, '--json'], env);
+    assert.equal(made.code, 0, made.stderr);
+    const { api_key: key, key_id: keyId, ...facts } = JSON.parse(made.stdout) as Record<string, string>;
+    assert.match(String(key), new RegExp(`^ak_live_${keyId}[0-9a-f]{48}$`));
+    assert.equal(facts['role'], role);
+    assert.equal(facts['name'], `${role} one`);
+    const client = createClient(server.url, key);
+    t.after(() => client.close());
+    assert.equal((await client.send('GET', '/v1/me'))?.status, 200);
+    assert.equal((await client.issue())?.status, role === 'approver' ? 403 : 200);
+    const revoked = await writ(t, ['key', 'revoke', String(keyId), '--json'], env);
+    assert.deepEqual(JSON.parse(revoked.stdout), { key_id: keyId, revoked: true });
+    assert.equal((await client.send('GET', '/v1/me'))?.status, 401);
+    if (role !== 'approver') assert.equal((await client.issue())?.status, 401);
+    assert.equal((await writ(t, ['key', 'revoke', String(keyId)], env)).code, 0, 'again is fine');
+  }
+});
+
+test('key create prints the key once for people, and takes scopes for agents only', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const scopes = ['--scope', 'secrets:read:prod/*', '--scope', 'secrets:write:prod/*'];
+  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'scoped', ...scopes], env);
+  assert.equal(made.code, 0, made.stderr);
+  assert.equal(made.stdout.match(/ak_live_[0-9a-f]{64}/g)?.length, 1);
+  assert.equal(made.stderr, '');
+  const failures = [
+    [['--role', 'admin', '--name', 'x', ...scopes], /allowed_scopes/],
+    [['--role', 'agent', '--name', 'x', '--scope', 'everything'], /scope/],
+    [['--role', 'agent', '--name', 'scoped'], /name/],
+    [['--role', 'agent', '--name', 'x'.repeat(65)], /name/],
+  ] as const;
+  for (const [args, what] of failures) {
+    const failed = await writ(t, ['key', 'create', ...args], env);
+    assert.deepEqual([failed.code, failed.stdout], [1, ''], failed.stderr);
+    assert.match(failed.stderr, what);
+  }
+});
+
+test('revoking a key that does not exist exits 1 and says so', { skip }, async (t) => {
+  const { code, stdout, stderr } = await writ(t, ['key', 'revoke', '0'.repeat(16)], await onPostgres(t));
+  assert.deepEqual([code, stdout], [1, '']);
+  assert.match(stderr, /no key/);
+});
+
+test('what the command line does is in the audit trail, as the system’s', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'x', '--json'], env);
+  await writ(t, ['key', 'revoke', (JSON.parse(made.stdout) as { key_id: string }).key_id], env);
+  const client = new pg.Client({ connectionString: env['DATABASE_URL'] });
+  await client.connect();
+  const { rows } = await client.query(
+    'select event_type, actor_id, actor_type from audit_events order by xact',
+  );
+  await client.end();
+  assert.deepEqual(rows, [
+    { event_type: 'agent.created', actor_id: 'system', actor_type: 'system' },
+    { event_type: 'key.revoked', actor_id: 'system', actor_type: 'system' },
+  ]);
+});
+
+test('settings are shown and changed, for people and as JSON', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  assert.match((await writ(t, ['settings'], env)).stdout, /Nothing is stored/);
+  const set = await writ(t, ['settings', 'set', 'issuer_url', 'https://writ.example', '--json'], env);
+  assert.deepEqual(JSON.parse(set.stdout), { issuer_url: 'https://writ.example' });
+  assert.match((await writ(t, ['settings', 'set', 'token_audience', 'tools'], env)).stdout, /tools/);
+  assert.equal(
+    (await writ(t, ['settings'], env)).stdout.trim().split('\n').sort().join(' '),
+    'issuer_url=https://writ.example token_audience=tools',
+  );
+  assert.deepEqual(JSON.parse((await writ(t, ['settings', '--json'], env)).stdout), {
+    issuer_url: 'https://writ.example',
+    token_audience: 'tools',
+  });
+});
+
+test('health is 0 for a server that is ready, 1 for none', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const server = await startServer(t, { ...env, PORT: '0' });
+  const { port } = new URL(server.url);
+  const ready = await writ(t, ['health', '--json'], { PORT: port });
+  assert.equal(ready.code, 0);
+  assert.deepEqual(JSON.parse(ready.stdout), { ready: true, url: `http://127.0.0.1:${port}/ready` });
+  await server.stop();
+  const gone = await writ(t, ['health'], { PORT: port });
+  assert.equal(gone.code, 1);
+  assert.match(gone.stdout, /not ready/);
+  const wrong = await writ(t, ['health'], { PORT: 'x' });
+  assert.equal(wrong.code, 2);
+});
+
+test('commands on an embedded folder that a server holds exit 2 and say to stop it', async (t) => {
+  const DATA_DIR = await aFolder(t);
+  const server = await startServer(t, { DATA_DIR, PORT: '0' });
+  const commands = [
+    ['migrate'],
+    ['settings'],
+    ['key', 'create', '--role', 'admin', '--name', 'x'],
+    ['serve'],
+  ];
+  for (const args of commands) {
+    const { code, stdout, stderr } = await writ(t, args, { DATA_DIR, PORT: '0' });
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+    assert.match(stderr, new RegExp(`in use by process ${server.child.pid}\\b.*Stop it`));
+  }
+  assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+  assert.equal(await server.stop(), 0);
+  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'later', '--json'], { DATA_DIR });
+  assert.equal(made.code, 0, made.stderr);
+});
+
+test('writ serve is the server: it names its address and ends with 0 on SIGTERM and SIGINT', {
+  skip,
+}, async (t) => {
+  const env = await onPostgres(t);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const server = await startNode(t, [CLI, 'serve'], { ...env, PORT: '0' });
+    await until('the address', () => /listening on http:\/\/127\.0\.0\.1:\d+/.test(server.stdout()));
+    server.child.kill(signal);
+    assert.equal(await server.ended, 0);
+  }
+});
+
+test('a port in use exits 1 and is named', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  t.after(() => taken.close());
+  const address = taken.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const server = await startNode(t, [SERVER], { ...env, PORT: String(address.port) });
+  assert.equal(await server.ended, 1);
+  assert.match(
+    server.stderr(),
+    new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${address.port} \\(EADDRINUSE\\)`),
+  );
+});
+
+/** Sends the head of a request and half of its body; `finish` sends the rest and gives the status. */
+function halfARequest(url: string, key: string) {
+  const body = JSON.stringify({ plan: A_PLAN });
+  const half = request(`${url}/token/issue`, {
+    method: 'POST',
+    headers: { 'x-api-key': key, 'content-type': 'application/json', 'content-length': body.length },
+  });
+  const status = new Promise<number | undefined>((resolve) => {
+    half.on('response', (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode));
+    });
+    half.on('error', () => resolve(undefined));
+  });
+  half.write(body.slice(0, 10));
+  return {
+    status,
+    finish: () => half.end(body.slice(10)),
+  };
+}
+
+test('SIGTERM: what is in flight is answered, new connections are refused, and it ends with 0', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const server = await startServer(t, { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY, PORT: '0' });
+  const key = printedKey(server.stdout());
+  const client = createClient(server.url, key);
+  t.after(() => client.close());
+  assert.equal((await client.issue())?.status, 200, 'a connection that stays open and idle');
+  const half = halfARequest(server.url, key);
+  await client.issue();
+  const begun = performance.now();
+  server.child.kill('SIGTERM');
+  await until('new connections are refused', () =>
+    fetch(`${server.url}/health`).then(
+      () => false,
+      () => true,
+    ),
+  );
+  assert.equal(server.child.exitCode, null);
+  half.finish();
+  assert.equal(await half.status, 200);
+  assert.equal(await server.ended, 0);
+  assert.ok(performance.now() - begun < 8_000, 'well before the drain is cut off');
+});
+
+test('SIGTERM under load: every request that was taken is answered, and kept-alive clients do not hold it up', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const server = await startServer(t, {
+    DATABASE_URL: url,
+    MASTER_KEY: TEST_MASTER_KEY,
+    PORT: '0',
+    RATE_LIMIT_MAX: '0',
+  });
+  const client = createClient(server.url, printedKey(server.stdout()));
+  t.after(() => client.close());
+  await client.issue();
+  const inFlight = Array.from({ length: 20 }, () => client.issue());
+  await Promise.race(inFlight);
+  const begun = performance.now();
+  server.child.kill('SIGTERM');
+  const statuses = (await Promise.all(inFlight)).map((answer) => answer?.status);
+  assert.ok(
+    statuses.every((status) => status === 200 || status === undefined || status === 503),
+    String(statuses),
+  );
+  assert.equal(await server.ended, 0);
+  assert.ok(performance.now() - begun < 5_000, `took ${Math.round(performance.now() - begun)} ms`);
+});
+
+test('a second signal ends the process at once', { skip }, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const server = await startServer(t, {
+    DATABASE_URL: url,
+    MASTER_KEY: TEST_MASTER_KEY,
+    PORT: '0',
+    SHUTDOWN_TIMEOUT_MS: '60000',
+    REQUEST_TIMEOUT_MS: '60000',
+  });
+  const half = halfARequest(server.url, printedKey(server.stdout()));
+  const client = createClient(server.url, undefined);
+  t.after(() => client.close());
+  await client.send('GET', '/health');
+  server.child.kill('SIGTERM');
+  await until('new connections are refused', () =>
+    fetch(`${server.url}/health`).then(
+      () => false,
+      () => true,
+    ),
+  );
+  assert.equal(server.child.exitCode, null);
+  const begun = performance.now();
+  server.child.kill('SIGTERM');
+  assert.equal(await server.ended, 1);
+  assert.ok(performance.now() - begun < 2_000);
+  assert.equal(await half.status, undefined);
+});
+
+test('a drain that takes longer than SHUTDOWN_TIMEOUT_MS is cut off', { skip }, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const server = await startServer(t, {
+    DATABASE_URL: url,
+    MASTER_KEY: TEST_MASTER_KEY,
+    PORT: '0',
+    SHUTDOWN_TIMEOUT_MS: '300',
+  });
+  halfARequest(server.url, printedKey(server.stdout()));
+  const client = createClient(server.url, undefined);
+  t.after(() => client.close());
+  await client.send('GET', '/health');
+  const begun = performance.now();
+  server.child.kill('SIGTERM');
+  assert.equal(await server.ended, 1);
+  assert.ok(performance.now() - begun < 5_000);
+});

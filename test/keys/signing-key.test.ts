@@ -1,0 +1,117 @@
+/** Signing keys: a row is trusted only if its private half opens and yields its public half and its kid. */
+
+import assert from 'node:assert/strict';
+import { createPublicKey, verify } from 'node:crypto';
+import { test } from 'node:test';
+import { jwkThumbprint } from '../../src/domain/jwk.ts';
+import { createKeyEncryption, UnwrapError } from '../../src/keys/key-encryption.ts';
+import { openKeyRing } from '../../src/keys/key-ring.ts';
+import { nodeSha256 } from '../../src/keys/node-sha256.ts';
+import { generateSigningKey, openSigningKey } from '../../src/keys/signing-key.ts';
+
+const kek = createKeyEncryption(new Uint8Array(32).fill(1));
+const strangerKek = createKeyEncryption(new Uint8Array(32).fill(2));
+const x = (publicKey: Uint8Array) => Buffer.from(publicKey).toString('base64url');
+
+test('a generated key opens, and is named by its RFC 7638 thumbprint', () => {
+  const stored = generateSigningKey(kek);
+  const key = openSigningKey(stored, kek);
+  assert.equal(stored.publicKey.length, 32);
+  assert.equal(stored.kekId, kek.kekId);
+  assert.equal(key.kid, jwkThumbprint(x(stored.publicKey), nodeSha256));
+  assert.equal(key.publicKeyHex, Buffer.from(stored.publicKey).toString('hex'));
+  assert.notEqual(generateSigningKey(kek).kid, stored.kid);
+});
+
+test('a JWT and a text are signed under the public half, with header members alg, kid and typ only', () => {
+  const key = openSigningKey(generateSigningKey(kek), kek);
+  const jwk = { kty: 'OKP', crv: 'Ed25519', x: x(key.publicKey) };
+  const publicKey = createPublicKey({ key: jwk, format: 'jwk' });
+  const claims = '{"sub":"é","list":[1]}';
+  const { jwt, signatureHex } = key.signJwt(claims);
+  const [header = '', payload = '', signature = ''] = jwt.split('.');
+  assert.deepEqual(JSON.parse(Buffer.from(header, 'base64url').toString()), {
+    alg: 'EdDSA',
+    kid: key.kid,
+    typ: 'JWT',
+  });
+  assert.equal(Buffer.from(payload, 'base64url').toString(), claims);
+  const bytes = Buffer.from(signature, 'base64url');
+  assert.equal(bytes.toString('hex'), signatureHex);
+  assert.ok(verify(null, Buffer.from(`${header}.${payload}`), publicKey, bytes));
+  assert.ok(verify(null, Buffer.from('é'), publicKey, Buffer.from(key.signText('é'), 'hex')));
+});
+
+test('the same claims are signed to the same text: Ed25519 is deterministic', () => {
+  const stored = generateSigningKey(kek);
+  const [one, again] = [openSigningKey(stored, kek), openSigningKey(stored, kek)];
+  assert.deepEqual(one.signJwt('{}'), again.signJwt('{}'));
+});
+
+test('a row that someone without the master key wrote is refused', () => {
+  assert.throws(() => openSigningKey(generateSigningKey(strangerKek), kek), UnwrapError);
+});
+
+test('a row whose parts come from two honest rows is refused, however they are mixed', () => {
+  const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
+  for (const mixed of [
+    { ...one, publicKey: other.publicKey },
+    { ...one, kid: other.kid },
+    { ...one, kid: other.kid, publicKey: other.publicKey },
+    { ...one, wrappedPrivateKey: other.wrappedPrivateKey },
+  ]) {
+    assert.throws(() => openSigningKey(mixed, kek), UnwrapError);
+  }
+});
+
+test('another public key is refused even where the private half is wrapped for that kid', () => {
+  const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
+  const seed = kek.unwrap(one.wrappedPrivateKey, `signing-key:${one.kid}`);
+  const rewrapped = kek.wrap(seed, `signing-key:${other.kid}`);
+  assert.throws(
+    () => openSigningKey({ ...other, wrappedPrivateKey: rewrapped }, kek),
+    UnwrapError,
+    'the kid and public key of another pair',
+  );
+  assert.throws(
+    () => openSigningKey({ ...one, kid: other.kid, wrappedPrivateKey: rewrapped }, kek),
+    UnwrapError,
+    'the kid of another pair',
+  );
+  assert.throws(() => openSigningKey({ ...one, publicKey: one.publicKey.subarray(0, 31) }, kek), UnwrapError);
+});
+
+test('a ring without an active key, or with one foreign row, does not open', async () => {
+  const stored = generateSigningKey(kek);
+  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) => openKeyRing({ kek, load: keys });
+  await assert.rejects(load(async () => []));
+  await assert.rejects(load(async () => [{ ...stored, state: 'retiring' as const }]));
+  const foreign = { ...generateSigningKey(strangerKek), state: 'retiring' as const };
+  await assert.rejects(
+    load(async () => [{ ...stored, state: 'active' as const }, foreign]),
+    UnwrapError,
+  );
+});
+
+test('a ring that meets a foreign row later keeps what it had', async () => {
+  const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
+  let rows: Awaited<ReturnType<Parameters<typeof openKeyRing>[0]['load']>> = [{ ...one, state: 'active' }];
+  const ring = await openKeyRing({ kek, load: async () => rows });
+  rows = [
+    { ...one, state: 'retiring' },
+    { ...other, publicKey: one.publicKey, state: 'active' },
+  ];
+  await assert.rejects(ring.refresh(), UnwrapError);
+  assert.equal(ring.active().kid, one.kid);
+  assert.equal(ring.find(other.kid), undefined);
+  rows = [
+    { ...one, state: 'retiring' },
+    { ...other, state: 'active' },
+  ];
+  await ring.refresh();
+  assert.equal(ring.active().kid, other.kid);
+  assert.deepEqual(
+    ring.published().map(({ kid }) => kid),
+    [one.kid, other.kid],
+  );
+});

@@ -1,0 +1,123 @@
+/** Many processes starting at once on one empty database make one of everything, and all of them serve. */
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { createClient, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
+import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
+
+const SERVER = fileURLToPath(new URL('../../dist/server.js', import.meta.url));
+/** Only a whole line: a chunk may end in the middle of the port. */
+const ADDRESS = /listening on (http:\/\/\S+)\n/;
+const PROCESSES = 20;
+const ROUNDS = 10;
+
+test(`${PROCESSES} processes started at once make one schema, one administrator and one active signing key, ${ROUNDS} times`, {
+  skip: postgresSkip,
+}, async (t) => {
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const { url } = await createEmptyTestDatabase(t);
+    const started = await startAll(t, { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY });
+    try {
+      const printed = started.filter((server) => server.stdout().includes('ak_live_'));
+      assert.equal(printed.length, 1, 'exactly one process prints a key');
+      const key = printedKey(printed[0]?.stdout() ?? '');
+      const served = await Promise.all(started.map((server) => issueOnce(server, key)));
+      assert.deepEqual(served, Array(PROCESSES).fill(200), `round ${round}: all serve the one key`);
+      const published = await Promise.all(started.map(publishedKeys));
+      assert.equal(new Set(published).size, 1, 'all publish the same signing keys');
+      assert.deepEqual(await inventory(url), {
+        migrations: 0,
+        admins: 1,
+        keys: 1,
+        active: 1,
+        signing_keys: 1,
+        checks: 1,
+        settings: 2,
+        created: 1,
+        issued: PROCESSES,
+      });
+    } finally {
+      await Promise.all(started.map((server) => server.kill()));
+    }
+  }
+});
+
+test('two processes that start without a master key file agree on one file of mode 0600, and serve', {
+  skip: postgresSkip,
+}, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  for (let round = 0; round < 3; round += 1) {
+    const { url } = await createEmptyTestDatabase(t);
+    const MASTER_KEY_FILE = join(folder, `round-${round}`, 'master.key');
+    const started = await startAll(t, { DATABASE_URL: url, MASTER_KEY_FILE }, 2);
+    const key = printedKey(started.map((server) => server.stdout()).join(''));
+    assert.deepEqual(await Promise.all(started.map((server) => issueOnce(server, key))), [200, 200]);
+    assert.equal(new Set(await Promise.all(started.map(publishedKeys))).size, 1);
+    assert.match(await readFile(MASTER_KEY_FILE, 'utf8'), /^[0-9a-f]{64}\n$/);
+    assert.equal((await stat(MASTER_KEY_FILE)).mode & 0o777, 0o600);
+    await Promise.all(started.map((server) => server.kill()));
+  }
+});
+
+/** Twenty starts take as long as the machine is slow: only the round as a whole has a deadline. */
+async function startAll(
+  t: Parameters<typeof startNode>[0],
+  env: Record<string, string>,
+  processes = PROCESSES,
+): Promise<StartedServer[]> {
+  const all = { ...env, PORT: '0', LOG_LEVEL: 'silent', DATABASE_POOL_MAX: '2' };
+  const started = await Promise.all(Array.from({ length: processes }, () => startNode(t, [SERVER], all)));
+  // On an idle machine that is a fraction of a second; on any, nobody is done before everybody has begun.
+  assert.ok(
+    started.every((server) => address(server) === undefined),
+    'they start beside each other',
+  );
+  return Promise.all(
+    started.map(async (server) => {
+      const done = () => address(server) ?? server.child.exitCode !== null;
+      await until('the address, or an end', done, 120_000);
+      const url = address(server);
+      assert.ok(url !== undefined, `ended with ${server.child.exitCode}: ${server.stderr()}`);
+      return { ...server, url };
+    }),
+  );
+}
+
+const address = (server: StartedProcess) => ADDRESS.exec(server.stdout())?.[1];
+
+async function issueOnce(server: StartedServer, key: string): Promise<number | undefined> {
+  const client = createClient(server.url, key);
+  const answer = await client.issue();
+  client.close();
+  return answer?.status;
+}
+
+async function publishedKeys(server: StartedServer): Promise<string> {
+  return (await fetch(`${server.url}/.well-known/jwks.json`)).text();
+}
+
+async function inventory(url: string): Promise<Record<string, number> | undefined> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<Record<string, number>>(`
+      select (select count(*) - count(distinct hash) from schema_migrations)::int as migrations,
+        (select count(*) from agents where role = 'admin')::int as admins,
+        (select count(*) from api_keys)::int as keys,
+        (select count(*) from signing_keys where state = 'active')::int as active,
+        (select count(*) from signing_keys)::int as signing_keys,
+        (select count(*) from kek_check)::int as checks,
+        (select count(*) from settings)::int as settings,
+        (select count(*) from audit_events where event_type = 'agent.created')::int as created,
+        (select count(*) from audit_events where event_type = 'intent.issued')::int as issued`);
+    return rows[0];
+  } finally {
+    await client.end();
+  }
+}

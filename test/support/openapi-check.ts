@@ -1,0 +1,196 @@
+/**
+ * Checks an answer against the description that its own app serves: operation, status, headers, media type and shape
+ * must be documented. What is not routed must be 404 `NOT_FOUND` in the envelope of its place.
+ */
+import assert from 'node:assert/strict';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import type { FastifyInstance } from 'fastify';
+
+export type Json = Readonly<Record<string, unknown>>;
+
+export interface CheckedExchange {
+  readonly method: string;
+  /** As sent; an absolute form is read by its path. */
+  readonly url: string;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly text: string;
+}
+
+/** Throws an AssertionError that says what is not as documented. */
+export type OpenApiCheck = (exchange: CheckedExchange) => void;
+
+interface Described {
+  readonly headers?: Readonly<Record<string, { readonly schema: Json }>>;
+  readonly content?: Readonly<Record<string, { readonly schema: Json }>>;
+}
+interface Operation {
+  readonly responses: Readonly<Record<string, Described>>;
+}
+type Paths = Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+
+const FORMATS: Readonly<Record<string, RegExp>> = {
+  'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/,
+  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
+  email: /^[^@\s]+@[^@\s]+$/,
+};
+/** Asked once per app; compiled once per text. */
+const checks = new WeakMap<FastifyInstance, Promise<OpenApiCheck>>();
+const byText = new Map<string, OpenApiCheck>();
+
+/** Strict: a keyword that nobody knows is an error. */
+export function schemaValidator(): Ajv2020 {
+  const ajv = new Ajv2020({
+    strict: true,
+    strictTypes: false,
+    strictRequired: false,
+    allErrors: true,
+    formats: { ...FORMATS },
+  });
+  // An annotation of request schemas: which code a fault there has.
+  return ajv.addKeyword('x-error-code');
+}
+
+/** The check for this app, by what it serves at `/v1/openapi.json`. */
+export function openApiCheckOf(app: FastifyInstance): Promise<OpenApiCheck> {
+  const known = checks.get(app) ?? readCheck(app);
+  checks.set(app, known);
+  return known;
+}
+
+async function readCheck(app: FastifyInstance): Promise<OpenApiCheck> {
+  // From an address of its own, so that no limit of a test counts it.
+  const { payload, statusCode } = await app.inject({
+    method: 'GET',
+    url: '/v1/openapi.json',
+    remoteAddress: '2001:db8:ffff:ffff::1',
+  });
+  assert.equal(statusCode, 200, payload);
+  const check = byText.get(payload) ?? createOpenApiCheck(JSON.parse(payload) as Json);
+  byText.set(payload, check);
+  return check;
+}
+
+export function createOpenApiCheck(document: Json): OpenApiCheck {
+  const paths = document['paths'] as Paths;
+  const ajv = schemaValidator();
+  const compiled = new Map<Json, ValidateFunction>();
+  const validatorOf = (schema: Json): ValidateFunction => {
+    const made = compiled.get(schema) ?? ajv.compile(schema);
+    compiled.set(schema, made);
+    return made;
+  };
+  return (exchange) => {
+    const about = `${exchange.method} ${exchange.url.slice(0, 120)} → ${exchange.status} ${exchange.text.slice(0, 500)}`;
+    assert.match(
+      exchange.headers['x-request-id'] ?? '',
+      FORMATS['uuid'] as RegExp,
+      `no X-Request-Id: ${about}`,
+    );
+    const path = pathOf(exchange.url);
+    const operation =
+      operationAt(paths, exchange.method, path) ?? operationAt(paths, exchange.method, decoded(path));
+    if (
+      operation === undefined ||
+      (isOtherSpelling(paths, exchange.method, path) && exchange.status === 404)
+    ) {
+      assertNotFound(exchange, path, about);
+      return;
+    }
+    const described = operation.responses[String(exchange.status)];
+    assert.ok(described !== undefined, `the status is not documented: ${about}`);
+    checkHeaders(described, exchange, validatorOf, about);
+    checkBody(described, exchange, validatorOf, about);
+  };
+}
+
+function pathOf(url: string): string {
+  return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '') || '/';
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURI(path);
+  } catch {
+    return path;
+  }
+}
+
+function operationAt(paths: Paths, method: string, path: string): Operation | undefined {
+  const template = Object.keys(paths).find((candidate) => matches(candidate, path));
+  return template === undefined ? undefined : paths[template]?.[method.toLowerCase()];
+}
+
+/** `/%761/me` for `/v1/me`: a router may take it for the same or for nothing. */
+function isOtherSpelling(paths: Paths, method: string, path: string): boolean {
+  return operationAt(paths, method, path) === undefined;
+}
+
+function matches(template: string, path: string): boolean {
+  const wanted = template.split('/');
+  const given = path.split('/');
+  return (
+    wanted.length === given.length &&
+    wanted.every((part, index) => (part.startsWith('{') ? given[index] !== '' : part === given[index]))
+  );
+}
+
+const CONTENT_TYPE = /^application\/json; charset=utf-8$/;
+const GRANTS: ReadonlySet<string> = new Set(['/iap/verify-step', '/verify/action', '/iap/sdk/enforce']);
+
+/** Contract section 3: the envelope of its place, and `allowed: false` where a client looks for a grant. */
+function assertNotFound(exchange: CheckedExchange, path: string, about: string): void {
+  assert.equal(exchange.status, 404, `not routed, so it must be 404: ${about}`);
+  if (exchange.method === 'HEAD') return;
+  assert.match(exchange.headers['content-type'] ?? '', CONTENT_TYPE, about);
+  const body = JSON.parse(exchange.text) as Record<string, unknown>;
+  const inside = /^\/v1(\/|$)/.test(path);
+  const message = inside ? body['detail'] : body['message'];
+  const id = exchange.headers['x-request-id'];
+  assert.equal(typeof message, 'string', about);
+  const envelope = inside
+    ? { error: { code: 'NOT_FOUND', message }, detail: message, request_id: id }
+    : { success: false, error: message, error_code: 'NOT_FOUND', message, request_id: id };
+  const grant = GRANTS.has(path) ? { allowed: false, reason: message } : {};
+  assert.deepEqual(body, { ...envelope, ...grant }, about);
+}
+
+/** A documented header of a refusal is always there: `Retry-After` with 429 and 503, `WWW-Authenticate` with 401. */
+function checkHeaders(
+  described: Described,
+  { headers, status }: CheckedExchange,
+  validatorOf: (schema: Json) => ValidateFunction,
+  about: string,
+): void {
+  for (const [name, { schema }] of Object.entries(described.headers ?? {})) {
+    const text = headers[name.toLowerCase()];
+    assert.ok(text !== undefined, `${name} is documented and missing: ${about}`);
+    const value = schema['type'] === 'integer' && /^[1-9]\d*$/.test(text) ? Number(text) : text;
+    assert.ok(validatorOf(schema)(value), `${name}: ${text} is not as documented: ${about}`);
+  }
+  const documented = new Set(Object.keys(described.headers ?? {}).map((name) => name.toLowerCase()));
+  for (const name of ['retry-after', 'www-authenticate']) {
+    assert.equal(headers[name] !== undefined, documented.has(name), `${name} is not documented: ${about}`);
+  }
+  assert.equal(documented.has('retry-after'), status === 429 || status === 503, about);
+}
+
+function checkBody(
+  { content }: Described,
+  { headers, text }: CheckedExchange,
+  validatorOf: (schema: Json) => ValidateFunction,
+  about: string,
+): void {
+  const type = headers['content-type'];
+  if (content === undefined) {
+    assert.equal(text, '', `no body is documented: ${about}`);
+    assert.equal(type, undefined, `no content type is documented: ${about}`);
+    return;
+  }
+  const mediaType = type?.split(';')[0] ?? '';
+  const documented = content[mediaType];
+  assert.ok(documented !== undefined, `the content type ${type} is not documented: ${about}`);
+  const validate = validatorOf(documented.schema);
+  const value: unknown = mediaType === 'application/json' ? JSON.parse(text) : text;
+  assert.ok(validate(value), `the body is not as documented: ${JSON.stringify(validate.errors)} ${about}`);
+}
