@@ -21,7 +21,8 @@ export function createLog(level: LogLevel): Log {
     // A person at a terminal reads along; elsewhere lines are written in batches, at most a second late.
     process.stdout.isTTY
       ? pino.destination({ sync: true })
-      : pino.destination({ sync: false, minLength: 4096, periodicFlush: 1000 }),
+      : // Every write wakes the thread pool: at 4 KiB that was 4 to 7 % of issuing.
+        pino.destination({ sync: false, minLength: 65_536, maxWrite: 131_072, periodicFlush: 1000 }),
   );
 }
 

@@ -27,12 +27,15 @@ export interface Sha256 {
   hex(text: string): string;
   /** 32-byte digest of `data`. */
   bytes(data: Uint8Array): Uint8Array;
+  /** Lower-case hex digest of 0x01 and two digests in lower-case hex: an inner node of a Merkle tree. */
+  nodeHex(children: { left: string; right: string }): string;
 }
 
 /** Runs wherever JavaScript runs. @throws TypeError for anything but text or bytes. */
 export const portableSha256: Sha256 = {
   hex: (text) => bytesToHex(sha256(textToBytes(text))),
   bytes: (data) => sha256(data),
+  nodeHex: ({ left, right }) => bytesToHex(sha256(hexToBytes(`01${left}${right}`))),
 };
 
 /** Compares without telling by its duration where two byte strings of one length differ. */

@@ -48,16 +48,28 @@ export function nodeHash(children: { left: Uint8Array; right: Uint8Array }, sha2
 
 /** Builds the whole tree once, with one node hash per pair; a node without a partner moves up as it is. */
 export function merkleLevels(leafHashes: readonly Uint8Array[], sha256: Sha256): MerkleLevels {
-  const levels: Uint8Array[][] = [];
+  return levelsOver(leafHashes, (children) => nodeHash(children, sha256));
+}
+
+/** The same tree with every hash in lower-case hex, as proofs are sent. */
+export function merkleLevelsHex(leafHashesHex: readonly string[], sha256: Sha256): MerkleLevels<string> {
+  return levelsOver(leafHashesHex, (children) => sha256.nodeHex(children));
+}
+
+function levelsOver<T>(
+  leafHashes: readonly T[],
+  join: (children: { left: T; right: T }) => T,
+): MerkleLevels<T> {
+  const levels: T[][] = [];
   let level = [...leafHashes];
   while (level.length > 0) {
     levels.push(level);
     if (level.length === 1) break;
-    const above: Uint8Array[] = [];
+    const above: T[] = [];
     for (let index = 0; index < level.length; index += 2) {
       const left = level[index];
       const right = level[index + 1];
-      if (left !== undefined) above.push(right === undefined ? left : nodeHash({ left, right }, sha256));
+      if (left !== undefined) above.push(right === undefined ? left : join({ left, right }));
     }
     level = above;
   }

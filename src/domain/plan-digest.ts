@@ -4,15 +4,8 @@
  */
 
 import { type CanonicalJson, type CanonicalJsonReason, canonicalJson } from './canonical-json.ts';
-import { bytesToHex, type Sha256 } from './hashing.ts';
-import {
-  inclusionProof,
-  leafHash,
-  type MerkleLevels,
-  merkleLevels,
-  merkleRoot,
-  type Side,
-} from './merkle.ts';
+import type { Sha256 } from './hashing.ts';
+import { inclusionProof, leafHash, type MerkleLevels, merkleLevelsHex, type Side } from './merkle.ts';
 import type { Plan } from './plan.ts';
 
 /** Of `canonicalText`, whose length is its size in bytes. The caller decides it. */
@@ -45,13 +38,31 @@ export function actionPath(stepIndex: number): string {
 }
 
 /** Leaf 2i of the tree. `digestHex` is that of the canonical action. */
-export function actionLeafHash(leaf: { stepIndex: number; digestHex: string }, sha256: Sha256): Uint8Array {
-  return leafHash(`["${actionPath(leaf.stepIndex)}","${leaf.digestHex}"]`, sha256);
+export function actionLeafHash(leaf: PlanLeaf, sha256: Sha256): Uint8Array {
+  return leafHash(actionLeafText(leaf), sha256);
 }
 
 /** Leaf 2i + 1 of the tree. `digestHex` is that of the canonical step. */
-export function stepLeafHash(leaf: { stepIndex: number; digestHex: string }, sha256: Sha256): Uint8Array {
-  return leafHash(`["/steps/[${leaf.stepIndex}]","${leaf.digestHex}"]`, sha256);
+export function stepLeafHash(leaf: PlanLeaf, sha256: Sha256): Uint8Array {
+  return leafHash(stepLeafText(leaf), sha256);
+}
+
+interface PlanLeaf {
+  readonly stepIndex: number;
+  readonly digestHex: string;
+}
+
+function actionLeafText({ stepIndex, digestHex }: PlanLeaf): string {
+  return `["${actionPath(stepIndex)}","${digestHex}"]`;
+}
+
+function stepLeafText({ stepIndex, digestHex }: PlanLeaf): string {
+  return `["/steps/[${stepIndex}]","${digestHex}"]`;
+}
+
+/** `leafHash` in hex: the UTF-8 of U+0000 is the byte 0x00. */
+function leafHashHex(text: string, sha256: Sha256): string {
+  return sha256.hex(`\0${text}`);
 }
 
 /** The digest, or why the plan has no canonical form. `underflowed` comes from `readStrictJson`. */
@@ -64,29 +75,27 @@ export function digestPlan(
   | { readonly ok: false; readonly reason: CanonicalJsonReason } {
   const stepTexts: string[] = [];
   const actionDigests: string[] = [];
-  const leaves: Uint8Array[] = [];
+  const leaves: string[] = [];
   for (const [stepIndex, step] of plan.steps.entries()) {
     const written = canonicalJson(step.value, underflowed);
     if (!written.ok) return written;
     // The characters that an action may have stand for themselves in canonical JSON.
     const actionDigest = sha256.hex(`"${step.action}"`);
-    leaves.push(actionLeafHash({ stepIndex, digestHex: actionDigest }, sha256));
-    leaves.push(stepLeafHash({ stepIndex, digestHex: sha256.hex(written.text) }, sha256));
+    leaves.push(leafHashHex(actionLeafText({ stepIndex, digestHex: actionDigest }), sha256));
+    leaves.push(leafHashHex(stepLeafText({ stepIndex, digestHex: sha256.hex(written.text) }), sha256));
     stepTexts.push(written.text);
     actionDigests.push(actionDigest);
   }
   const whole = writePlan(plan, stepTexts, underflowed);
   if (!whole.ok) return whole;
-  const levels = merkleLevels(leaves, sha256);
+  const levels = merkleLevelsHex(leaves, sha256);
   const digest: PlanDigest = {
     canonicalText: whole.text,
     planHashHex: sha256.hex(whole.text),
-    merkleRootHex: bytesToHex(merkleRoot(levels, sha256)),
+    // A plan has a step, so there is a root.
+    merkleRootHex: levels.at(-1)?.[0] ?? '',
     treeSize: leaves.length,
-    stepProofs: proveSteps(
-      levels.map((level) => level.map(bytesToHex)),
-      actionDigests,
-    ),
+    stepProofs: proveSteps(levels, actionDigests),
   };
   return { ok: true, digest };
 }

@@ -128,7 +128,9 @@ export function addIntentTokenRoutes(routes: Routes, deps: IntentTokenDeps): voi
       refusals: REFUSALS,
       handle: async ({ body, caller, context, request }) => {
         const issued = await deps.issue(commandOf(body, request, deps.sha256Hex), caller, context);
-        return { status: 200, body: 'jwt' in issued ? render(issued, caller) : dryRun(issued) };
+        return 'jwt' in issued
+          ? { status: 200, body: render(issued, caller), shape: schema }
+          : { status: 200, body: dryRun(issued), shape: DryRun };
       },
     });
   }

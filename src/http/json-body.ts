@@ -13,9 +13,11 @@ export type ReadJson = (bytes: Uint8Array) => StrictJson;
 
 export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void {
   app.removeAllContentTypeParsers();
-  app.addHook('preParsing', async (request) => {
+  app.addHook('preParsing', (request, _reply, payload, done) => {
     // RFC 9110 section 9.3.1: content of a GET means nothing, and is not read.
-    if (request.method !== 'GET' && carriesBody(request)) requireJson(request);
+    const refusal = request.method !== 'GET' && carriesBody(request) ? refusalOf(request) : undefined;
+    if (refusal === undefined) done(null, payload);
+    else done(refusal);
   });
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
     if (body.length === 0) return done(null, undefined);
@@ -41,12 +43,13 @@ function carriesBody(request: FastifyRequest): boolean {
 
 const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
 
-function requireJson(request: FastifyRequest): void {
+function refusalOf(request: FastifyRequest): WritError | undefined {
   const { 'content-type': type, 'content-encoding': encoding } = request.headers;
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
+    return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
   }
   if (type === undefined || !JSON_TYPE.test(type)) {
-    throw new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
+    return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
   }
+  return undefined;
 }

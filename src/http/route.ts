@@ -17,6 +17,8 @@ export interface Answer {
   readonly status: number;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Which member of a union the body is: without it the answer is validated to find out. */
+  readonly shape?: TSchema;
 }
 
 export interface RouteInput<Body, Query, Params> {
@@ -113,7 +115,14 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
         response: route.mediaType === undefined ? bodySchemas(route.answers) : {},
       },
       onRequest: (request) => admit(admission, request, deps),
-      ...(body === undefined ? {} : { preValidation: async (request) => settleAbsentMembers(request, body) }),
+      ...(body === undefined
+        ? {}
+        : {
+            preValidation: (request, _reply, done) => {
+              settleAbsentMembers(request, body);
+              done();
+            },
+          }),
       ...(admission.credential === 'api-key' && admission.liveness === 'guarded'
         ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
         : {}),
@@ -203,5 +212,10 @@ function callerOf(request: FastifyRequest): Caller {
 function send(reply: FastifyReply, answer: Answer): FastifyReply {
   reply.code(answer.status);
   if (answer.headers !== undefined) reply.headers(answer.headers);
+  if (answer.shape !== undefined) {
+    reply.header('content-type', 'application/json; charset=utf-8');
+    // Compiled at the first use; Fastify remembers it by schema.
+    reply.serializer(reply.compileSerializationSchema(answer.shape as unknown as Record<string, unknown>));
+  }
   return reply.send(answer.body);
 }

@@ -73,12 +73,16 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
   app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
   app.decorateRequest('facts');
-  app.addHook('onRequest', async (request, reply) => {
+  // With callbacks: a promise for every hook of every request is felt.
+  app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, options);
     // Before a byte of the body: what is wrong with it is no concern of an endpoint that does not exist.
-    if (request.is404) throw noSuchEndpoint();
+    done(request.is404 ? noSuchEndpoint() : undefined);
   });
-  app.addHook('onResponse', async (request, reply) => options.logRequest(lineOf(request, reply)));
+  app.addHook('onResponse', (request, reply, done) => {
+    options.logRequest(lineOf(request, reply));
+    done();
+  });
   app.addHook('preClose', async () => closeConnectionsAsTheyFallIdle(app));
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));

@@ -33,6 +33,7 @@ const { plans }: { plans: Vector[] } = JSON.parse(
 const nodeSha256: Sha256 = {
   hex: (text) => createHash('sha256').update(text).digest('hex'),
   bytes: (data) => createHash('sha256').update(data).digest(),
+  nodeHex: ({ left, right }) => createHash('sha256').update(`01${left}${right}`, 'hex').digest('hex'),
 };
 
 function aPlan(value: JsonValue): Plan {
@@ -180,6 +181,7 @@ test('n steps cost 6n hashes: one of the plan, four per step, 2n - 1 nodes', () 
     const counting: Sha256 = {
       hex: (text) => count1(nodeSha256.hex(text)),
       bytes: (data) => count1(nodeSha256.bytes(data)),
+      nodeHex: (children) => count1(nodeSha256.nodeHex(children)),
     };
     digestOf({ steps: Array.from({ length: count }, (_, index) => ({ action: `a${index}` })) }, counting);
     assert.equal(hashes, 6 * count);
