@@ -49,6 +49,7 @@ import { VERSION } from './version.ts';
 
 const REMEMBERED_KEYS = 10_000;
 const REMEMBER_MS = 60_000;
+const MAX_KNOWN_PEERS = 1000;
 const CLOCK_SAMPLE_MS = 10_000;
 const KEY_REFRESH_MS = 15_000;
 const SWEEP_MS = 30_000;
@@ -181,10 +182,21 @@ function boundedCompare() {
 }
 
 function readClientBehind(trustedProxies: readonly AddressBlock[]): ReadClient {
-  return (from) => {
+  const read = (from: Parameters<ReadClient>[0]): ReturnType<ReadClient> => {
     const client = clientAddress({ ...from, trustedProxies });
     const address = client.ok ? client.address : client.seen;
     return { address, origin: rateLimitKey(address) };
+  };
+  // One peer asks many times: what its address reads as is worked out once.
+  const known = new Map<string, ReturnType<ReadClient>>();
+  return (from) => {
+    if (from.forwardedFor !== undefined) return read(from);
+    const remembered = known.get(from.peer);
+    if (remembered !== undefined) return remembered;
+    const client = read(from);
+    if (known.size >= MAX_KNOWN_PEERS) known.clear();
+    known.set(from.peer, client);
+    return client;
   };
 }
 
@@ -203,10 +215,7 @@ function publication(keyRing: KeyRing) {
   };
 }
 
-function logRequest(
-  log: Log,
-  { failure, ...line }: Parameters<Parameters<typeof createServer>[0]['logRequest']>[0],
-): void {
+function logRequest(log: Log, line: Parameters<Parameters<typeof createServer>[0]['logRequest']>[0]): void {
   const fields = {
     request_id: line.requestId,
     method: line.method,
@@ -215,9 +224,11 @@ function logRequest(
     ms: line.ms,
     ip: line.ip,
     principal: line.principal,
-    ...(failure instanceof WritError ? { code: failure.code } : {}),
+    // Undefined members are not written.
+    code: line.failure instanceof WritError ? line.failure.code : undefined,
+    err: line.status >= 500 ? line.failure : undefined,
   };
-  if (line.status >= 500) log.error({ ...fields, err: failure }, 'request');
+  if (line.status >= 500) log.error(fields, 'request');
   // Probes ask every few seconds; their success is no news.
   else if (PROBES.has(line.route) && line.status === 200) log.debug(fields, 'request');
   else log.info(fields, 'request');

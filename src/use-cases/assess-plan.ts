@@ -14,9 +14,6 @@ import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
 import { readValiditySeconds } from '../domain/ttl.ts';
 import { WritError } from '../errors.ts';
 
-/** Signed in this form when a request has no policy. */
-const DEFAULT_POLICY: JsonValue = { allow: ['*'], deny: [] };
-
 export interface PlanRequest {
   readonly plan: JsonValue;
   /** Undefined means everything is allowed. */
@@ -57,13 +54,6 @@ export function assessPlan(command: PlanRequest, sha256: Sha256): AssessedPlan {
   checkMetadata(command.metadata);
   const plan = parsePlan(command.plan);
   if (!plan.ok) throw new WritError('INVALID_PLAN', plan.message, { details: { pointer: plan.pointer } });
-  const policyJson: JsonValue = command.policy ?? DEFAULT_POLICY;
-  const policy = parsePolicy(policyJson);
-  if (!policy.ok) {
-    throw new WritError('INVALID_POLICY', `policy${policy.pointer}: ${policy.message}`, {
-      details: { pointer: `/policy${policy.pointer}` },
-    });
-  }
   const digested = digestPlan(plan.plan, sha256, command.underflowed);
   if (!digested.ok) throw notCanonicalizable('plan', digested.reason);
   if (digested.digest.canonicalText.length > MAX_CANONICAL_PLAN_BYTES) {
@@ -72,20 +62,41 @@ export function assessPlan(command: PlanRequest, sha256: Sha256): AssessedPlan {
       `The canonical plan is larger than ${MAX_CANONICAL_PLAN_BYTES} bytes.`,
     );
   }
-  const policyText = canonicalJson(policyJson, command.underflowed);
-  if (!policyText.ok) throw notCanonicalizable('policy', policyText.reason);
+  const { policy, policyJson, policyText } =
+    command.policy === undefined ? DEFAULT_POLICY : readPolicy(command.policy, command.underflowed);
   return {
     plan: plan.plan,
-    policy: policy.policy,
+    policy,
     validitySeconds,
     assessment: {
       digest: digested.digest,
       policyJson,
-      policyText: policyText.text,
-      policyHashHex: sha256.hex(policyText.text),
+      policyText,
+      policyHashHex: sha256.hex(policyText),
       totalSteps: plan.plan.steps.length,
     },
   };
+}
+
+interface ReadPolicy {
+  readonly policy: Policy;
+  readonly policyJson: JsonValue;
+  readonly policyText: string;
+}
+
+/** Signed in this form when a request has no policy; read once. */
+const DEFAULT_POLICY: ReadPolicy = readPolicy({ allow: ['*'], deny: [] }, new Set());
+
+function readPolicy(policyJson: JsonValue, underflowed: ReadonlySet<object>): ReadPolicy {
+  const parsed = parsePolicy(policyJson);
+  if (!parsed.ok) {
+    throw new WritError('INVALID_POLICY', `policy${parsed.pointer}: ${parsed.message}`, {
+      details: { pointer: `/policy${parsed.pointer}` },
+    });
+  }
+  const written = canonicalJson(policyJson, underflowed);
+  if (!written.ok) throw notCanonicalizable('policy', written.reason);
+  return { policy: parsed.policy, policyJson, policyText: written.text };
 }
 
 function readValidity({ expires_in: short, validity_seconds: long }: PlanRequest['validity']): number {
