@@ -195,16 +195,15 @@ for (const publicKey of [...SMALL_ORDER, ...OTHER_ENCODINGS]) {
   });
 }
 
-test('under the identity key node:crypto takes one signature for every message, and this does not', () => {
+test('under the identity key one signature fits every message, and is refused', () => {
   const [publicKey] = SMALL_ORDER;
   assert.ok(publicKey !== undefined);
-  // R = [S]B with any S: then R = [S]B − [k]A for every k, because A is nothing.
+  // R = [S]B with any S: then R = [S]B − [k]A for every k, because A is nothing. Some releases of node:crypto take it.
   const s = 7n;
   const r = Point.BASE.multiply(s).toBytes();
   const signature = new Uint8Array([...r, 7, ...new Uint8Array(31)]);
   for (const text of ['', 'anything', 'transfer everything']) {
     const question: Question = { publicKey, message: new Uint8Array(Buffer.from(text)), signature };
-    assert.ok(nodeVerifies(question), 'this is why the check is there');
     assert.equal(verifyEd25519(question), false);
   }
 });
