@@ -251,7 +251,7 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
   };
   t.after(cleanUp);
   const clone = ['Dockerfile', '.dockerignore', 'docker-compose.yml', 'docker', 'src', 'migrations'];
-  clone.push('package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json');
+  clone.push('package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE');
   for (const path of clone) await cp(path, join(folder, path), { recursive: true });
   await compose('up', '--detach');
   await ready();
@@ -282,6 +282,7 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
   await t.test('has neither sources nor tools of the build in the image', async () => {
     assert.equal((await inWrit('command -v npm npx tsc cc make; ls /app/src 2>/dev/null; true')).trim(), '');
     assert.deepEqual((await inWrit('ls /app')).trim().split('\n'), [
+      'LICENSE',
       'dist',
       'migrations',
       'node_modules',
