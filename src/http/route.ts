@@ -157,8 +157,10 @@ type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller })
 function confirmBeforeRefusing(authenticator: Authenticator) {
   return async (error: unknown, request: FastifyRequest): Promise<never> => {
     const { caller, context } = request.facts;
-    const mayRefuse = !(error instanceof WritError) || error.status < 500;
-    if (caller !== undefined && mayRefuse) await authenticator.confirm(caller, context);
+    // A 401 is the answer of such a reading already: a second one would count the refusal twice.
+    const unconfirmed =
+      !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
+    if (caller !== undefined && unconfirmed) await authenticator.confirm(caller, context);
     throw error;
   };
 }

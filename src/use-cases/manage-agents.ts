@@ -13,6 +13,7 @@ import { WritError } from '../errors.ts';
 import type {
   ActorWrite,
   AgentChanges,
+  AgentProfile,
   AgentRecord,
   AgentStore,
   ApiKeyRecord,
@@ -21,7 +22,6 @@ import type {
   EventType,
   NewApiKey,
   RequestContext,
-  Role,
 } from './ports.ts';
 import type { CallerRefusals } from './refuse-caller.ts';
 
@@ -40,13 +40,7 @@ const LAST_INSTANT_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /** Who acts: an administrator's key, or the operator at the command line. */
 export type Actor = Caller | 'system';
 
-export interface AgentSpec {
-  readonly name: string;
-  readonly role: Role;
-  readonly email: string | null;
-  readonly description: string | null;
-  readonly allowedScopes: readonly string[] | null;
-  readonly allowedNamespaces: readonly string[] | null;
+export interface AgentSpec extends AgentProfile {
   readonly policy: JsonValue;
   readonly keyExpiresAt: Date | null;
 }

@@ -151,15 +151,19 @@ export interface TokenSigner {
   signText(text: string): string;
 }
 
-/** A principal as an administrator sees it. */
-export interface AgentRecord {
-  readonly id: string;
+/** What an operator says of a principal. */
+export interface AgentProfile {
   readonly name: string;
   readonly role: Role;
   readonly email: string | null;
   readonly description: string | null;
   readonly allowedScopes: readonly string[] | null;
   readonly allowedNamespaces: readonly string[] | null;
+}
+
+/** A principal as an administrator sees it. */
+export interface AgentRecord extends AgentProfile {
+  readonly id: string;
   /** Canonical JSON. */
   readonly policyText: string | null;
   readonly createdAt: Date;
@@ -186,14 +190,8 @@ export interface NewApiKey {
   readonly expiresAt: Date | null;
 }
 
-export interface NewAgent {
+export interface NewAgent extends AgentProfile {
   readonly id: string;
-  readonly name: string;
-  readonly role: Role;
-  readonly email: string | null;
-  readonly description: string | null;
-  readonly allowedScopes: readonly string[] | null;
-  readonly allowedNamespaces: readonly string[] | null;
   readonly policyText: string | null;
   readonly key: NewApiKey;
 }

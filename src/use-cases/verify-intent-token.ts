@@ -6,7 +6,6 @@
 
 import type { Sha256 } from '../domain/hashing.ts';
 import { type CheckSignature, type IntentClaims, verifyIntentJwt } from '../domain/intent-jwt.ts';
-import type { ProofNode } from '../domain/merkle.ts';
 import { parseAgentPolicy } from '../domain/policy.ts';
 import { decideStep } from '../domain/policy-decision.ts';
 import { type StepSubject, verifyStep } from '../domain/step-proof.ts';
@@ -136,7 +135,7 @@ function judgeStep(
 /** The action and, if the whole step was given, its mcp; null where the step has none or it is not proven. */
 function prove(
   deps: VerifyIntentTokenDeps,
-  { step, action, stepIndex, proof, underflowed }: StepToVerify & { proof: readonly ProofNode[] },
+  { step, action, stepIndex, proof, underflowed }: StepToVerify,
   claims: IntentClaims,
 ): { action: string; mcp: string | null } | undefined {
   const subject: StepSubject =
