@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { uuidv7 } from 'uuidv7';
 import { createDatabaseClock } from './clock.ts';
+import { composeSecrets } from './compose-secrets.ts';
 import type { Config } from './config.ts';
 import type { AddressBlock } from './domain/address.ts';
 import { clientAddress, rateLimitKey } from './domain/client-address.ts';
@@ -36,8 +37,9 @@ import { createCredentialStore } from './storage/credentials.ts';
 import type { Database } from './storage/database.ts';
 import { readDatabaseTime } from './storage/health.ts';
 import { createIntentTokenReader } from './storage/intent-token-states.ts';
-import { createIntentTokenStore, sweepIdempotencyKeys } from './storage/intent-tokens.ts';
+import { createIntentTokenStore } from './storage/intent-tokens.ts';
 import { readSigningKeys } from './storage/provisioning.ts';
+import { sweep } from './storage/sweep.ts';
 import { createAuthenticator, type RememberedKey } from './use-cases/authenticate.ts';
 import { createDescribeCaller } from './use-cases/describe-caller.ts';
 import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
@@ -128,11 +130,19 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     authFailureMax: config.authFailureMax,
     windowSeconds: config.rateLimitWindowSeconds,
   });
-  const routes = createRoutes(app, {
-    credentials: createCredentialCheck(authenticator, limits),
+  const credentials = createCredentialCheck(authenticator, limits);
+  const secrets = composeSecrets({
+    database,
+    kek: provisioned.kek,
+    clock,
+    monotonicMs,
     authenticator,
+    refusals,
     refuse,
+    limits,
+    apiKeys: credentials,
   });
+  const routes = createRoutes(app, { credentials, bearers: secrets.bearers, authenticator, refuse });
   addHealthRoutes(routes, {
     version: VERSION,
     whyNotReady: createReadiness({ database, clock, keyRing, monotonicMs }),
@@ -144,7 +154,8 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   });
   addVerificationRoutes(routes, verify);
   addAgentRoutes(routes, agents);
-  addMeRoute(routes, createDescribeCaller({ store: agentStore }));
+  secrets.addRoutes(routes);
+  addMeRoute(routes, createDescribeCaller({ store: agentStore, reader: secrets.reader }));
   addDescriptionRoutes(routes, {
     version: VERSION,
     sha256Base64: (text) => Buffer.from(nodeSha256.hex(text), 'hex').toString('base64'),
@@ -154,7 +165,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     [
       { name: 'clock', everyMs: CLOCK_SAMPLE_MS, run: () => clock.sample() },
       { name: 'signing keys', everyMs: KEY_REFRESH_MS, run: () => keyRing.refresh() },
-      { name: 'idempotency keys', everyMs: SWEEP_MS, run: () => sweepIdempotencyKeys(database) },
+      { name: 'sweep', everyMs: SWEEP_MS, run: async () => void (await sweep(database, config)) },
       { name: 'refusals', everyMs: REFUSAL_FLUSH_MS, run: () => refusals.flush() },
     ],
     (job, err) => log.warn({ job, err }, 'a job failed; it runs again'),

@@ -28,6 +28,7 @@ export const CONFIG_VARIABLES = [
   'RATE_LIMIT_WINDOW_SECONDS',
   'AUTH_FAILURE_MAX',
   'LOG_LEVEL',
+  'RETENTION_DAYS',
   'ACCEPT_UNSAFE_DURABILITY',
   'REQUEST_TIMEOUT_MS',
   'SHUTDOWN_TIMEOUT_MS',
@@ -55,6 +56,8 @@ export interface Config {
   readonly rateLimitWindowSeconds: number;
   readonly authFailureMax: number;
   readonly logLevel: LogLevel;
+  /** How long dead tokens stay. */
+  readonly retentionDays: number;
   readonly acceptUnsafeDurability: boolean;
   readonly requestTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
@@ -135,6 +138,7 @@ export function loadConfig(env: Environment, relevant?: readonly ConfigVariable[
     rateLimitWindowSeconds: integer('RATE_LIMIT_WINDOW_SECONDS', { min: 1, max: 86_400, fallback: 60 }),
     authFailureMax: integer('AUTH_FAILURE_MAX', { min: 0, max: 1_000_000, fallback: 30 }),
     logLevel: logLevel ?? 'info',
+    retentionDays: integer('RETENTION_DAYS', { min: 1, max: 36_500, fallback: 30 }),
     acceptUnsafeDurability: unsafe === '1',
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', { min: 100, max: 600_000, fallback: 10_000 }),
     shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', { min: 0, max: 600_000, fallback: 10_000 }),

@@ -4,7 +4,9 @@
  */
 
 const API_KEY = /^ak_(?:live|test)_[0-9a-f]{64}$/;
-const SCOPED_TOKEN = /^ast_tok_[A-Za-z0-9_-]{43}$/;
+/** How every scoped token begins. */
+export const SCOPED_TOKEN_PREFIX = 'ast_tok_';
+const SCOPED_TOKEN = new RegExp(`^${SCOPED_TOKEN_PREFIX}[A-Za-z0-9_-]{43}$`);
 const KEY_ID = /^[0-9a-f]{16}$/;
 const SECRET = /^[0-9a-f]{40}$/;
 const CHECKSUM_START = 64;

@@ -6,6 +6,7 @@
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../errors.ts';
 import { type Authenticator, refusedKey } from '../use-cases/authenticate.ts';
+import type { Caller } from '../use-cases/ports.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export type CredentialHeader =
@@ -52,7 +53,7 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     const text = header.kind === 'text' ? header.text : undefined;
     const remembered = text === undefined ? undefined : authenticator.recall(text);
     if (remembered !== undefined && 'caller' in remembered) {
-      request.facts.caller = remembered.caller;
+      accept(request, remembered.caller);
       return limits.countPrincipal(request);
     }
     await limits.countAddress(request);
@@ -62,7 +63,7 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     try {
       if (text === undefined) throw refusedKey('AUTH_INVALID_KEY');
       if (remembered !== undefined) await authenticator.refuse(remembered, request.facts.context);
-      request.facts.caller = await authenticator.verify(text, request.facts);
+      accept(request, await authenticator.verify(text, request.facts));
     } catch (error) {
       if (error instanceof WritError && error.kind === 'unauthenticated') await limits.countFailure(request);
       throw error;
@@ -79,4 +80,9 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     },
     admitAnonymous: (request) => limits.countAddress(request),
   };
+}
+
+function accept({ facts }: FastifyRequest, caller: Caller): void {
+  facts.caller = caller;
+  facts.principalId = caller.principal.id;
 }

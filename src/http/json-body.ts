@@ -1,5 +1,5 @@
 /**
- * The one reader of request bodies (contract section 3). Media type and encoding are judged before a byte is read;
+ * The one reader of request bodies (contract section 3): strict JSON, and a form where a route takes one. Media type and encoding are judged before a byte is read;
  * an empty body is an absent one, whatever its type says.
  */
 
@@ -8,6 +8,12 @@ import type { StrictJson } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 1024 * 1024;
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    takesForms: boolean;
+  }
+}
 
 export type ReadJson = (bytes: Uint8Array) => StrictJson;
 
@@ -21,6 +27,10 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
   });
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
     if (body.length === 0) return done(null, undefined);
+    if (isForm(request)) {
+      const form = readForm(body as Buffer);
+      return form === undefined ? done(repeatedName()) : done(null, form);
+    }
     const read = readJson(body as Buffer);
     if (!read.ok) {
       return done(
@@ -48,8 +58,25 @@ function refusalOf(request: FastifyRequest): WritError | undefined {
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
   }
-  if (type === undefined || !JSON_TYPE.test(type)) {
+  if (type === undefined || !(JSON_TYPE.test(type) || isForm(request))) {
     return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
   }
   return undefined;
 }
+
+const FORM_TYPE =
+  /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
+
+function isForm(request: FastifyRequest): boolean {
+  return request.routeOptions.config.takesForms && FORM_TYPE.test(request.headers['content-type'] ?? '');
+}
+
+/** A name that is repeated would have two values. */
+function readForm(body: Buffer): object | undefined {
+  const members = [...new URLSearchParams(body.toString('utf8'))];
+  const form = Object.fromEntries(members);
+  return Object.keys(form).length === members.length ? form : undefined;
+}
+
+const repeatedName = (): WritError =>
+  new WritError('VALIDATION_ERROR', 'The form repeats a name.', { details: { pointer: '' } });

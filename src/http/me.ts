@@ -37,7 +37,7 @@ export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
         email: '',
         plan: 'self-hosted',
         subscription_status: 'active',
-        secret_count: 0,
+        secret_count: me.secretCount,
         agent_count: me.agentCount,
         allowed_scopes: me.allowedScopes,
         api_key_id: caller.keyId,

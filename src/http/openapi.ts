@@ -1,6 +1,6 @@
 /** The OpenAPI 3.1 description, made from what the routes declare: every status, every code, every shape. */
 
-import type { TSchema } from 'typebox';
+import Type, { type TSchema } from 'typebox';
 import { ERROR_CODES, type ErrorCode } from '../errors.ts';
 import { envelopeSchema, isInsideV1 } from './envelopes.ts';
 import type { DeclaredRoute } from './route.ts';
@@ -23,10 +23,19 @@ const WITH_KEY: readonly ErrorCode[] = [
   'OUTCOME_UNKNOWN',
 ];
 
+const WITH_SCOPED_TOKEN: readonly ErrorCode[] = [
+  'TOKEN_INVALID',
+  'TOKEN_EXPIRED',
+  'TOKEN_REVOKED',
+  'TOKEN_EXHAUSTED',
+  'IP_NOT_ALLOWED',
+  'FORBIDDEN',
+];
+
 export function openApiDocument(routes: readonly DeclaredRoute[], version: string): Json {
   const paths: Record<string, Json> = {};
   for (const route of routes) {
-    const path = route.url.replace(/:(\w+)/g, '{$1}');
+    const path = route.documentedPath ?? route.url.replace(/:(\w+)/g, '{$1}');
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
   }
   return {
@@ -34,7 +43,8 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
     info: {
       title: 'Writ',
       version,
-      description: 'Self-hosted token issuance for AI agents: signed intent tokens over plans.',
+      description:
+        'Self-hosted token issuance for AI agents: signed intent tokens over plans, and short-lived scoped tokens that open secrets.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
@@ -43,6 +53,7 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
       securitySchemes: {
         apiKeyHeader: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
         apiKeyBearer: { type: 'http', scheme: 'bearer', description: 'An API key as bearer token' },
+        scopedToken: { type: 'http', scheme: 'bearer', description: 'A scoped token' },
       },
     },
     paths,
@@ -51,7 +62,12 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
 
 function operation(route: DeclaredRoute): Json {
   const keys = [{ apiKeyHeader: [] }, { apiKeyBearer: [] }];
-  const security = { none: [], 'api-key-if-sent': [{}, ...keys], 'api-key': keys }[route.credential];
+  const security = {
+    none: [],
+    'api-key-if-sent': [{}, ...keys],
+    'api-key': keys,
+    'scoped-token-or-api-key': [{ scopedToken: [] }, ...keys],
+  }[route.credential];
   const roles = route.roles === undefined ? [] : [`Roles: ${route.roles.join(', ')}.`];
   return {
     operationId: operationId(route),
@@ -65,15 +81,21 @@ function operation(route: DeclaredRoute): Json {
       : {
           requestBody: {
             required: ((plain(route.body)['required'] ?? []) as unknown[]).length > 0,
-            content: { 'application/json': { schema: nullsAllowed(plain(route.body)) } },
+            content: contentOf(route),
           },
         }),
     responses: { ...answersOf(route), ...refusalsOf(route) },
   };
 }
 
+function contentOf(route: DeclaredRoute): Json {
+  const schema = nullsAllowed(plain(route.body));
+  const form = route.takesForms === true ? { 'application/x-www-form-urlencoded': { schema } } : {};
+  return { 'application/json': { schema }, ...form };
+}
+
 function operationId(route: DeclaredRoute): string {
-  const words = route.url.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
+  const words = (route.documentedPath ?? route.url).split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
   return [
     route.method.toLowerCase(),
     ...words.map((word) => `${word[0]?.toUpperCase()}${word.slice(1)}`),
@@ -87,12 +109,19 @@ function parametersOf(route: DeclaredRoute): Json[] {
     (place: string, required: boolean) =>
     ([name, schema]: [string, Json]) => ({ name, in: place, required, schema });
   return [
-    ...members(route.params).map(parameter('path', true)),
+    ...members(route.params ?? pathParameterOf(route)).map(parameter('path', true)),
     ...members(route.query).map(parameter('query', false)),
     ...Object.entries(route.headers ?? {}).map(([name, schema]) =>
       parameter('header', false)([name, plain(schema)]),
     ),
   ];
+}
+
+/** A path in a path: its slashes may be written as they are. */
+function pathParameterOf({ documentedPath }: DeclaredRoute): TSchema | undefined {
+  if (documentedPath === undefined) return undefined;
+  const description = '2 to 16 segments, `namespace/key`; a `GET` also takes a namespace';
+  return Type.Object({ path: Type.String({ description }) });
 }
 
 const REQUEST_ID = {
@@ -118,6 +147,7 @@ function refusalsOf(route: DeclaredRoute): Json {
     ...EVERYWHERE,
     ...(route.body === undefined ? [] : WITH_BODY),
     ...(route.credential === 'none' ? [] : WITH_KEY),
+    ...(route.credential === 'scoped-token-or-api-key' ? WITH_SCOPED_TOKEN : []),
     ...(route.roles === undefined ? [] : (['FORBIDDEN'] as const)),
     ...(route.params === undefined ? [] : (['NOT_FOUND'] as const)),
     ...(route.refusals ?? []),

@@ -33,7 +33,7 @@ export async function addRateLimits(app: FastifyInstance, settings: RateLimitSet
       ? undefined
       : app.createRateLimit({ max, timeWindow: settings.windowSeconds * 1000, keyGenerator });
   const byAddress = limiter(settings.max, (request) => request.facts.origin);
-  const byPrincipal = limiter(settings.max, (request) => request.facts.caller?.principal.id ?? '');
+  const byPrincipal = limiter(settings.max, (request) => request.facts.principalId ?? '');
   const failures = limiter(settings.authFailureMax, (request) => request.facts.origin);
 
   return {

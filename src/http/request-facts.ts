@@ -2,6 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import type { Caller, RequestContext } from '../use-cases/ports.ts';
+import type { Admission } from '../use-cases/secret-admission.ts';
 
 export interface RequestFacts {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */
@@ -9,8 +10,12 @@ export interface RequestFacts {
   readonly context: RequestContext;
   /** The address, or the /64 of an IPv6 address, for counting before a caller is known. */
   readonly origin: string;
-  /** Set once the credential is accepted. */
+  /** Set once an API key is accepted. */
   caller: Caller | undefined;
+  /** Set once a request on secrets is admitted to its body. */
+  admission: Admission | undefined;
+  /** Whose the credential is, an API key or a scoped token: what is counted and logged. */
+  principalId: string | undefined;
   /** The body as sent. */
   bodyBytes: Uint8Array;
   /** Numbers of the body that were written non-zero and read as 0. */
@@ -45,6 +50,8 @@ export function factsOf(request: FastifyRequest, readClient: ReadClient): Reques
     context: { requestId: request.id, ipAddress: address },
     origin,
     caller: undefined,
+    admission: undefined,
+    principalId: undefined,
     bodyBytes: NO_BYTES,
     underflowed: NOTHING_UNDERFLOWED,
     failure: undefined,

@@ -6,12 +6,11 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static, TSchema } from 'typebox';
-import { type ErrorCode, WritError } from '../errors.ts';
-import type { Authenticator } from '../use-cases/authenticate.ts';
+import type { ErrorCode } from '../errors.ts';
 import type { Caller, RequestContext, Role } from '../use-cases/ports.ts';
-import type { CallerRefusals } from '../use-cases/refuse-caller.ts';
+import type { Admission, SecretQuestion } from '../use-cases/secret-admission.ts';
 import { settleAbsentMembers } from './absent-members.ts';
-import type { CredentialCheck } from './credentials.ts';
+import { type AdmittanceDeps, type Admitted, admit, confirmBeforeRefusing } from './admittance.ts';
 
 export interface Answer {
   readonly status: number;
@@ -47,6 +46,10 @@ export interface Shape<
   readonly headers?: Readonly<Record<string, TSchema>>;
   /** An answer that is not JSON. */
   readonly mediaType?: string;
+  /** Also takes its body as a form (RFC 6749 appendix B). */
+  readonly takesForms?: boolean;
+  /** The path as people write it, where the router's pattern cannot say it. */
+  readonly documentedPath?: string;
   /** Status to schema; null means an answer without a body. */
   readonly answers: Readonly<Record<number, TSchema | null>>;
   /** Beside the codes that every route shares. */
@@ -70,14 +73,17 @@ export interface KeyedRoute<Body extends TSchema, Query extends TSchema, Params 
   ): Promise<Answer>;
 }
 
-export interface RouteDeps {
-  readonly credentials: CredentialCheck;
-  readonly authenticator: Authenticator;
-  readonly refuse: CallerRefusals;
+export interface BearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  /** What is wanted of secrets, as far as it can be told before the body. */
+  readonly asks: (request: FastifyRequest) => SecretQuestion;
+  handle(
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { admission: Admission },
+  ): Promise<Answer>;
 }
 
 export interface DeclaredRoute extends Shape {
-  readonly credential: 'none' | 'api-key-if-sent' | 'api-key';
+  readonly credential: Admitted['credential'];
   /** Of a keyed route. */
   readonly roles: readonly Role[] | undefined;
 }
@@ -93,15 +99,19 @@ export interface Routes {
   keyed<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
     route: KeyedRoute<Body, Query, Params>,
   ): void;
+  /** For whoever has a scoped token or an API key whose scopes allow it. */
+  bearer<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: BearerRoute<Body, Query, Params>,
+  ): void;
 }
 
 type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
 
-export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
+export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes {
   const declared: DeclaredRoute[] = [];
-  const add = (route: Shape, admission: Admission, handle: Handle): void => {
-    const roles = admission.credential === 'api-key' ? admission.roles : undefined;
-    declared.push({ ...route, credential: admission.credential, roles });
+  const add = (route: Shape, admitted: Admitted, handle: Handle): void => {
+    const roles = admitted.credential === 'api-key' ? admitted.roles : undefined;
+    declared.push({ ...route, credential: admitted.credential, roles });
     // No body schema means no members: whatever is sent to a route that takes nothing is refused, not ignored.
     const body = route.body ?? (route.method === 'GET' ? undefined : NOTHING);
     app.route({
@@ -114,7 +124,8 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
         ...(body === undefined ? {} : { body }),
         response: route.mediaType === undefined ? bodySchemas(route.answers) : {},
       },
-      onRequest: (request) => admit(admission, request, deps),
+      onRequest: (request) => admit(admitted, request, deps),
+      config: { takesForms: route.takesForms === true },
       ...(body === undefined
         ? {}
         : {
@@ -123,7 +134,7 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
               done();
             },
           }),
-      ...(admission.credential === 'api-key' && admission.liveness === 'guarded'
+      ...(admitted.credential === 'api-key' && admitted.liveness === 'guarded'
         ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
         : {}),
       handler: async (request, reply) => {
@@ -144,26 +155,15 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
       add(route, { ...route, credential: 'api-key' }, (input) =>
         (route.handle as KeyedHandle)({ ...input, caller: callerOf(input.request) }),
       ),
+    bearer: (route) =>
+      add(route, { credential: 'scoped-token-or-api-key', asks: route.asks }, (input) =>
+        (route.handle as BearerHandle)({ ...input, admission: admissionOf(input.request) }),
+      ),
   };
 }
 
 type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
-
-/**
- * A guarded write judges the key where it has an effect; a refusal has none, so the key's row is read before it is
- * answered: a revoked key is told that it is revoked, whatever else is wrong. What is thrown goes on to the server's
- * own handler.
- */
-function confirmBeforeRefusing(authenticator: Authenticator) {
-  return async (error: unknown, request: FastifyRequest): Promise<never> => {
-    const { caller, context } = request.facts;
-    // A 401 is the answer of such a reading already: a second one would count the refusal twice.
-    const unconfirmed =
-      !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
-    if (caller !== undefined && unconfirmed) await authenticator.confirm(caller, context);
-    throw error;
-  };
-}
+type BearerHandle = (input: RouteInput<never, never, never> & { admission: Admission }) => Promise<Answer>;
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
 const NOTHING = { type: 'object', properties: {}, additionalProperties: false };
@@ -173,36 +173,10 @@ function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<
   return Object.fromEntries(withBody);
 }
 
-/** What admission needs to know of a route. */
-type Admission =
-  | { readonly method: string; readonly url: string; readonly credential: 'none' | 'api-key-if-sent' }
-  | {
-      readonly method: string;
-      readonly url: string;
-      readonly credential: 'api-key';
-      readonly roles: readonly Role[];
-      readonly liveness: 'read' | 'guarded';
-    };
-
-async function admit(route: Admission, request: FastifyRequest, deps: RouteDeps): Promise<void> {
-  if (route.credential === 'none') return deps.credentials.admitAnonymous(request);
-  if (route.credential === 'api-key-if-sent') await deps.credentials.checkApiKeyIfSent(request);
-  else await deps.credentials.requireApiKey(request);
-  const { facts } = request;
-  if (facts.caller === undefined) return;
-  if (route.credential !== 'api-key' || route.liveness === 'read') {
-    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
-  }
-  if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
-    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller, facts.context);
-    const { role } = facts.caller.principal;
-    const what = {
-      type: 'endpoint',
-      id: `${route.method} ${route.url}`,
-      why: `A key of role ${role} may not do this.`,
-    };
-    await deps.refuse.forbid(facts.caller, facts.context, what);
-  }
+function admissionOf(request: FastifyRequest): Admission {
+  const { admission } = request.facts;
+  if (admission === undefined) throw new Error('a bearer route ran without an admission');
+  return admission;
 }
 
 function callerOf(request: FastifyRequest): Caller {

@@ -2,7 +2,7 @@
 
 import Type, { type Static, type TSchema } from 'typebox';
 import type { JsonObject } from '../domain/strict-json.ts';
-import type { ErrorCode } from '../errors.ts';
+import { type ErrorCode, WritError } from '../errors.ts';
 
 /** An object whose members are all named here: an unknown one is refused, never ignored. */
 export const strictObject = <Members extends Record<string, TSchema>>(
@@ -73,3 +73,15 @@ export const UNPAGED_LIMIT = 10_000;
 
 export const listOf = <Item extends TSchema>(item: Item) =>
   strictObject({ items: Type.Array(item), next_cursor: nullable(Type.String()) });
+
+/** Two spellings of one member: either of them, or both if they say the same. Else `VALIDATION_ERROR`. */
+export function sameIfBoth<Value>(
+  [name, value]: readonly [string, Value | undefined],
+  [alias, other]: readonly [string, Value | undefined],
+): Value | undefined {
+  if (value === undefined || other === undefined) return value ?? other;
+  if (JSON.stringify(value) === JSON.stringify(other)) return value;
+  throw new WritError('VALIDATION_ERROR', `${name} and ${alias} are one member and differ.`, {
+    details: { pointer: `/${alias}` },
+  });
+}

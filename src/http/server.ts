@@ -62,7 +62,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     requestIdHeader: false,
     genReqId: options.newRequestId,
     routerOptions: { maxParamLength: MAX_TARGET_PARAMETER },
-    rewriteUrl: (request) => originForm(request.url ?? '/'),
+    rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
     ajv: { customOptions: AJV_OPTIONS },
     schemaErrorFormatter: validationError,
     frameworkErrors: (error, request, reply) => {
@@ -108,6 +108,23 @@ function originForm(target: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`;
 }
 
+const SECRET_TARGETS = '/v1/secrets/';
+
+/**
+ * The router refuses a target whose escapes do not decode before anybody is asked who they are. Below
+ * `/v1/secrets/` that is a fault of the path, judged in its turn: with its escapes escaped it is routed, and is a path
+ * no more than before.
+ */
+function routable(target: string): string {
+  if (!target.startsWith(SECRET_TARGETS) || !target.includes('%')) return target;
+  try {
+    decodeURIComponent(target);
+    return target;
+  } catch {
+    return target.replaceAll('%', '%25');
+  }
+}
+
 function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
   request.facts = factsOf(request, options.readClient);
   reply.headers(SECURITY_HEADERS);
@@ -148,7 +165,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
     status: reply.statusCode,
     ms: Math.round(reply.elapsedTime * 10) / 10,
     ip: request.facts.context.ipAddress,
-    principal: request.facts.caller?.principal.id,
+    principal: request.facts.principalId,
     failure: request.facts.failure,
   };
 }

@@ -87,18 +87,6 @@ const FIND_ISSUED: Statement = {
     where agent_id = $1 and path = $2 and key = $3 and created_at > clock_timestamp() - interval '10 minutes'`,
 };
 
-/** Bounded, and beside other sweepers: rows that one holds are another's no more. */
-const SWEEP: Statement = {
-  name: 'sweep_idempotency_keys',
-  effect: 'write',
-  text: `
-    delete from idempotency_keys where (agent_id, path, key) in (
-      select agent_id, path, key from idempotency_keys
-      where created_at <= clock_timestamp() - interval '10 minutes'
-      order by agent_id, path, key limit 1000 for update skip locked
-    )`,
-};
-
 interface Member {
   readonly record: IntentTokenRecord;
   readonly event: AuditEvent;
@@ -131,11 +119,6 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
       return row;
     },
   };
-}
-
-/** Removes idempotency rows that no longer answer anything, a thousand at a time. */
-export async function sweepIdempotencyKeys(database: Database): Promise<void> {
-  await database.query(SWEEP, []);
 }
 
 function valuesOf({ record, event }: Member): readonly unknown[] {

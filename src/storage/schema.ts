@@ -18,6 +18,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
+import { ACCESS_TIERS } from '../domain/access-tier.ts';
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
 const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 'xid8' });
@@ -113,25 +114,34 @@ export const heartbeat = pgTable(
 );
 
 /** Signed plans. The plan itself is not kept: only its hashes and its distinct (mcp, action) pairs. */
-export const intentTokens = pgTable('intent_tokens', {
-  jti: uuid('jti').primaryKey(),
-  planId: uuid('plan_id').notNull(),
-  agentId: uuid('agent_id').notNull(),
-  keyId: text('key_id').notNull(),
-  kid: text('kid').notNull(),
-  planHash: text('plan_hash').notNull(),
-  merkleRoot: text('merkle_root').notNull(),
-  treeSize: integer('tree_size').notNull(),
-  /** Canonical JSON. */
-  policy: text('policy').notNull(),
-  /** Canonical JSON: a list of `[mcp | null, action]`. */
-  actions: text('actions').notNull(),
-  issuedAt: instant('issued_at').notNull(),
-  expiresAt: instant('expires_at').notNull(),
-  revokedAt: instant('revoked_at'),
-  rootJti: uuid('root_jti').notNull(),
-  ancestors: uuid('ancestors').array().notNull().default(sql`'{}'`),
-});
+export const intentTokens = pgTable(
+  'intent_tokens',
+  {
+    jti: uuid('jti').primaryKey(),
+    planId: uuid('plan_id').notNull(),
+    agentId: uuid('agent_id').notNull(),
+    keyId: text('key_id').notNull(),
+    kid: text('kid').notNull(),
+    planHash: text('plan_hash').notNull(),
+    merkleRoot: text('merkle_root').notNull(),
+    treeSize: integer('tree_size').notNull(),
+    /** Canonical JSON. */
+    policy: text('policy').notNull(),
+    /** Canonical JSON: a list of `[mcp | null, action]`. */
+    actions: text('actions').notNull(),
+    issuedAt: instant('issued_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+    revokedAt: instant('revoked_at'),
+    rootJti: uuid('root_jti').notNull(),
+    ancestors: uuid('ancestors').array().notNull().default(sql`'{}'`),
+  },
+  (table) => [
+    // For the sweep, at next to no cost for issuing: see scoped_tokens_expiry.
+    index('intent_tokens_expiry').using('brin', table.expiresAt),
+    // Only delegations: whether a token is still an ancestor.
+    index('intent_tokens_delegated').on(table.rootJti).where(sql`root_jti <> jti`),
+  ],
+);
 
 /**
  * What a repeated request needs to be answered again for 10 minutes. The token itself is not kept: it is rebuilt
@@ -159,6 +169,98 @@ export const idempotencyKeys = pgTable(
     primaryKey({ columns: [table.agentId, table.path, table.key] }),
     index('idempotency_keys_age').on(table.createdAt),
   ],
+);
+
+/** Opaque bearer strings that open some secrets. Only the SHA-256 of one is kept. */
+export const scopedTokens = pgTable(
+  'scoped_tokens',
+  {
+    id: uuid('id').primaryKey(),
+    tokenHash: bytea('token_hash').notNull(),
+    agentId: uuid('agent_id').notNull(),
+    /** The key it was asked for with; the token does not end with it. */
+    keyId: text('key_id').notNull(),
+    scopes: text('scopes').array().notNull(),
+    allowedIps: text('allowed_ips').array(),
+    /** Null: as often as one likes within its time. */
+    maxUses: integer('max_uses'),
+    uses: integer('uses').notNull().default(0),
+    /** Opens secrets up to this tier. */
+    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull().default('standard'),
+    description: text('description'),
+    createdAt: instant('created_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+    revokedAt: instant('revoked_at'),
+  },
+  (table) => [
+    uniqueIndex('scoped_tokens_hash').on(table.tokenHash),
+    index('scoped_tokens_agent').on(table.agentId, table.id),
+    // Tokens end about in the order in which they begin: a block range index finds the dead ones at next to no cost.
+    index('scoped_tokens_expiry').using('brin', table.expiresAt),
+    check('scoped_tokens_hash_length', sql`octet_length(token_hash) = 32`),
+    check('scoped_tokens_uses', sql`uses >= 0 and uses <= coalesce(max_uses, uses)`),
+    check('scoped_tokens_tier', sql`access_tier in ('standard', 'sensitive', 'critical')`),
+  ],
+);
+
+/** `revision` changes with every change of the row, a tier's too. An expired secret keeps its row. */
+export const secrets = pgTable(
+  'secrets',
+  {
+    id: uuid('id').primaryKey(),
+    path: text('path').notNull(),
+    namespace: text('namespace').notNull(),
+    key: text('key').notNull(),
+    secretType: text('secret_type').notNull(),
+    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
+    /** JSON as it was sent. */
+    metadata: text('metadata'),
+    description: text('description'),
+    tags: text('tags').array().notNull(),
+    /** The newest. */
+    version: integer('version').notNull().default(1),
+    /** Versions before it were written before the secret expired, and stay unreadable. */
+    firstReadableVersion: integer('first_readable_version').notNull().default(1),
+    revision: integer('revision').notNull().default(1),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+    updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
+    expiresAt: instant('expires_at'),
+  },
+  (table) => [
+    uniqueIndex('secrets_path').on(table.path),
+    index('secrets_namespace').on(table.namespace, table.key),
+    index('secrets_expiry').on(table.expiresAt).where(sql`expires_at is not null`),
+    check('secrets_whole_path', sql`path = namespace || '/' || key`),
+    check('secrets_tier', sql`access_tier in ('standard', 'sensitive', 'critical')`),
+  ],
+);
+
+/** One row per value that was ever written: encrypted under a key of its own, which is wrapped. */
+export const secretVersions = pgTable(
+  'secret_versions',
+  {
+    secretId: uuid('secret_id')
+      .notNull()
+      .references(() => secrets.id, { onDelete: 'cascade' }),
+    version: integer('version').notNull(),
+    wrappedKey: bytea('wrapped_key').notNull(),
+    kekId: text('kek_id').notNull(),
+    nonce: bytea('nonce').notNull(),
+    /** With its tag. */
+    ciphertext: bytea('ciphertext').notNull(),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.secretId, table.version] })],
+);
+
+/** How many secrets each namespace holds, the expired ones included: counting them would cost as many reads. */
+export const namespaces = pgTable(
+  'namespaces',
+  {
+    namespace: text('namespace').primaryKey(),
+    secretCount: integer('secret_count').notNull(),
+  },
+  () => [check('namespaces_count', sql`secret_count >= 0`)],
 );
 
 /**

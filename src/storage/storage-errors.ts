@@ -50,6 +50,11 @@ function isAuditRefusal(error: Error, sqlState: string): boolean {
   );
 }
 
+/** Thrown by the work of a transaction to undo it; the connection is as good as before. */
+export class Undo extends Error {
+  override readonly name = 'Undo';
+}
+
 /** `effect` decides what a connection that broke under way means. Values of `WritError` pass through. */
 export function translateStorageError(error: unknown, effect: 'read' | 'write' | 'connect'): unknown {
   if (error instanceof WritError) return error;

@@ -46,7 +46,19 @@ export type EventType =
   | 'agent.revoked'
   | 'key.created'
   | 'key.revoked'
-  | 'auth.denied';
+  | 'auth.denied'
+  | 'token.issued'
+  | 'token.denied'
+  | 'token.revoked'
+  | 'secret.created'
+  | 'secret.read'
+  | 'secret.updated'
+  | 'secret.rotated'
+  | 'secret.imported'
+  | 'secret.deleted'
+  | 'secret.listed'
+  | 'secret.denied'
+  | 'namespace.listed';
 
 export type ActorType = Role | 'anonymous' | 'system';
 

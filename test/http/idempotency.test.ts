@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { createKeyEncryption } from '../../src/keys/key-encryption.ts';
 import { generateSigningKey } from '../../src/keys/signing-key.ts';
-import { sweepIdempotencyKeys } from '../../src/storage/intent-tokens.ts';
+import { sweep } from '../../src/storage/sweep.ts';
 import {
   assertRefused,
   buildTestApp,
@@ -553,7 +553,7 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
         key,
       ]);
     }
-    await sweepIdempotencyKeys(server.database);
+    await sweep(server.database, { retentionDays: 30 });
     const left = await server.sql<{ key: string }>('select key from idempotency_keys');
     assert.deepEqual(left.map(({ key }) => key).sort(), [fresh, nearly].sort());
     assert.deepEqual(await countsOf(server, agent), { tokens: 4, keys: 2, events: 4 });

@@ -117,8 +117,12 @@ function decoded(path: string): string {
 }
 
 function operationAt(paths: Paths, method: string, path: string): Operation | undefined {
-  const template = Object.keys(paths).find((candidate) => matches(candidate, path));
-  return template === undefined ? undefined : paths[template]?.[method.toLowerCase()];
+  const operations = Object.keys(paths)
+    .filter((candidate) => matches(candidate, path))
+    // What is written out wins over a parameter.
+    .sort((a, b) => a.split('{').length - b.split('{').length || b.length - a.length)
+    .map((template) => paths[template]?.[method.toLowerCase()]);
+  return operations.find((operation) => operation !== undefined);
 }
 
 /** `/%761/me` for `/v1/me`: a router may take it for the same or for nothing. */
@@ -126,13 +130,13 @@ function isOtherSpelling(paths: Paths, method: string, path: string): boolean {
   return operationAt(paths, method, path) === undefined;
 }
 
+/** `{path}` holds slashes, and may be empty where that is a fault of its own; every other parameter is one segment. */
 function matches(template: string, path: string): boolean {
-  const wanted = template.split('/');
-  const given = path.split('/');
-  return (
-    wanted.length === given.length &&
-    wanted.every((part, index) => (part.startsWith('{') ? given[index] !== '' : part === given[index]))
-  );
+  const parts = template.split(/(\{\w+\})/).map((part) => {
+    if (part === '{path}') return '.*';
+    return part.startsWith('{') ? '[^/]+' : part.replaceAll('.', '\\.');
+  });
+  return new RegExp(`^${parts.join('')}$`, 's').test(path);
 }
 
 const CONTENT_TYPE = /^application\/json; charset=utf-8$/;

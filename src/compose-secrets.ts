@@ -1,0 +1,105 @@
+/** The part of the composition root that is about scoped tokens and secrets. */
+
+import { randomBytes } from 'node:crypto';
+import { parse as readEnvText } from 'dotenv';
+import { uuidv7 } from 'uuidv7';
+import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/api-key.ts';
+import { type BearerCheckDeps, createBearerCheck } from './http/bearers.ts';
+import type { Routes } from './http/route.ts';
+import { addScopedTokenRoutes } from './http/scoped-tokens.ts';
+import { addSecretRoutes } from './http/secrets.ts';
+import { createCredentialMemory } from './keys/credential-memory.ts';
+import type { KeyEncryption } from './keys/key-encryption.ts';
+import { generateScopedToken, hashScopedToken } from './keys/scoped-token.ts';
+import { createSecretCipher } from './keys/secret-cipher.ts';
+import type { Database } from './storage/database.ts';
+import { createScopedTokenStore } from './storage/scoped-tokens.ts';
+import { createSecretStore } from './storage/secret-changes.ts';
+import { createSecretReader } from './storage/secret-reads.ts';
+import { createSecretUses } from './storage/secret-uses.ts';
+import { createImportSecrets } from './use-cases/import-secrets.ts';
+import { createIntrospectScopedToken } from './use-cases/introspect-scoped-token.ts';
+import { createIssueScopedToken } from './use-cases/issue-scoped-token.ts';
+import { createScopedTokenManager } from './use-cases/manage-scoped-tokens.ts';
+import type { Clock } from './use-cases/ports.ts';
+import { createReadSecrets } from './use-cases/read-secrets.ts';
+import type { RefusalRecorder } from './use-cases/record-refusal.ts';
+import type { CallerRefusals } from './use-cases/refuse-caller.ts';
+import { createSecretAdmission } from './use-cases/secret-admission.ts';
+import type { SecretReader } from './use-cases/secret-ports.ts';
+import { createWriteSecrets } from './use-cases/write-secrets.ts';
+
+const REMEMBERED_TOKENS = 10_000;
+const REMEMBER_MS = 60_000;
+const RANDOM_VALUE_BYTES = 32;
+
+export interface SecretPartDeps {
+  readonly database: Database;
+  readonly kek: KeyEncryption;
+  readonly clock: Clock;
+  readonly monotonicMs: () => number;
+  readonly authenticator: BearerCheckDeps['authenticator'];
+  readonly refusals: RefusalRecorder;
+  readonly refuse: CallerRefusals;
+  readonly limits: BearerCheckDeps['limits'];
+  readonly apiKeys: BearerCheckDeps['apiKeys'];
+}
+
+export interface SecretPart {
+  readonly bearers: ReturnType<typeof createBearerCheck>;
+  readonly reader: SecretReader;
+  addRoutes(routes: Routes): void;
+}
+
+export function composeSecrets(deps: SecretPartDeps): SecretPart {
+  const { database, clock, authenticator, refusals } = deps;
+  const { confirm } = authenticator;
+  const newId = uuidv7;
+  const reader = createSecretReader(database);
+  const tokenStore = createScopedTokenStore(database);
+  const cipher = createSecretCipher(deps.kek);
+  const changes = { store: createSecretStore(database), cipher, newId, refusals };
+  const owners = createCredentialMemory<string>({
+    maxEntries: REMEMBERED_TOKENS,
+    maxAgeMs: REMEMBER_MS,
+    monotonicMs: deps.monotonicMs,
+  });
+  return {
+    reader,
+    bearers: createBearerCheck({
+      apiKeys: deps.apiKeys,
+      authenticator,
+      admission: createSecretAdmission({ reader, confirm, refusals }),
+      limits: deps.limits,
+      scopedTokens: {
+        prefix: SCOPED_TOKEN_PREFIX,
+        isWellFormed: looksLikeScopedToken,
+        hash: hashScopedToken,
+      },
+      owners,
+    }),
+    addRoutes: (routes) => {
+      addScopedTokenRoutes(routes, {
+        issue: createIssueScopedToken({
+          store: tokenStore,
+          generate: generateScopedToken,
+          clock,
+          newId,
+          confirm,
+          refusals,
+        }),
+        tokens: createScopedTokenManager({ store: tokenStore, newId, refuse: deps.refuse }),
+        introspect: createIntrospectScopedToken({ store: tokenStore }),
+        hashToken: hashScopedToken,
+      });
+      addSecretRoutes(routes, {
+        read: createReadSecrets({ reader, uses: createSecretUses(database), cipher, newId, refusals }),
+        write: createWriteSecrets({
+          ...changes,
+          randomValue: () => randomBytes(RANDOM_VALUE_BYTES).toString('base64url'),
+        }),
+        importEnv: createImportSecrets({ ...changes, readEnvText }),
+      });
+    },
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * The scopes that a new token shall have (contract section 5.1): parsed, vendor names put into scopes, and each
+ * covered by what its principal holds. Nothing is widened, cut or dropped: a scope is granted as asked or refused.
+ */
+
+import { vendorScopeAction } from './effective-scopes.ts';
+import { formatScope, parseScope, type Scope, scopesForAction } from './scope.ts';
+import { scopesCover } from './scope-coverage.ts';
+
+/** Scopes in one request. */
+export const MAX_REQUESTED_SCOPES = 64;
+
+export type RequestedScopes =
+  | { readonly ok: true; readonly scopes: readonly Scope[] }
+  /** `index` is the place of the scope that was refused in the request. */
+  | { readonly ok: false; readonly code: 'INVALID_SCOPE' | 'SCOPE_DENIED'; readonly index: number };
+
+/**
+ * Without duplicates, in the order asked. A vendor name stands for the holder's own scopes as far as they hold that
+ * action. What does not parse is refused before anything that is not covered.
+ */
+export function requestScopes(texts: readonly string[], held: readonly Scope[]): RequestedScopes {
+  const asked: (readonly Scope[])[] = [];
+  for (const [index, text] of texts.entries()) {
+    const action = vendorScopeAction(text);
+    const parsed = action === undefined ? parseScope(text) : undefined;
+    if (parsed?.ok === false) return { ok: false, code: 'INVALID_SCOPE', index };
+    asked.push(
+      parsed === undefined ? (action === undefined ? [] : scopesForAction(held, action)) : [parsed.scope],
+    );
+  }
+  const denied = asked.findIndex(
+    (scopes) => scopes.length === 0 || !scopes.every((scope) => scopesCover(held, scope)),
+  );
+  if (denied !== -1) return { ok: false, code: 'SCOPE_DENIED', index: denied };
+  return { ok: true, scopes: distinct(asked.flat()) };
+}
+
+/** The paths that scopes name without any `*`: who names one secret means that one. */
+export function exactlyNamedPaths(scopes: readonly Scope[]): readonly string[] {
+  const paths = scopes.flatMap((scope) =>
+    scope.kind === 'secrets' && scope.pattern.segments.every((segment) => segment.kind === 'literal')
+      ? [scope.pattern.text]
+      : [],
+  );
+  return [...new Set(paths)];
+}
+
+function distinct(scopes: readonly Scope[]): readonly Scope[] {
+  return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
+}

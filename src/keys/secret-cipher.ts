@@ -1,0 +1,62 @@
+/**
+ * Envelope encryption of secrets: every version has a 256-bit key of its own, used once with AES-256-GCM (NIST SP
+ * 800-38D), and that key is wrapped by the key-encryption key. Value and key are bound to secret, path and version
+ * by additional data, so a row that was changed, or exchanged for another, does not open.
+ */
+
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import type { SealBinding, SealedValue, SecretCipher } from '../use-cases/secret-ports.ts';
+import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
+
+const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+export function createSecretCipher(kek: KeyEncryption): SecretCipher {
+  return {
+    seal: (value, binding) => {
+      const purpose = purposeOf(binding);
+      const random = randomBytes(KEY_BYTES + NONCE_BYTES);
+      const dataKey = random.subarray(0, KEY_BYTES);
+      const nonce = random.subarray(KEY_BYTES);
+      const cipher = createCipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES });
+      cipher.setAAD(Buffer.from(purpose));
+      const ciphertext = Buffer.concat([cipher.update(value), cipher.final(), cipher.getAuthTag()]);
+      const wrappedKey = kek.wrap(dataKey, purpose);
+      return { wrappedKey, kekId: kek.kekId, nonce: Buffer.from(nonce), ciphertext };
+    },
+    open: (sealed, binding) => {
+      if (sealed.kekId !== kek.kekId) return undefined;
+      if (sealed.nonce.length !== NONCE_BYTES || sealed.ciphertext.length < TAG_BYTES) return undefined;
+      return decrypt(kek, sealed, purposeOf(binding));
+    },
+  };
+}
+
+function decrypt(
+  kek: KeyEncryption,
+  { wrappedKey, nonce, ciphertext }: SealedValue,
+  purpose: string,
+): Uint8Array | undefined {
+  try {
+    const dataKey = kek.unwrap(wrappedKey, purpose);
+    if (dataKey.length !== KEY_BYTES) return undefined;
+    const decipher = createDecipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(Buffer.from(purpose));
+    decipher.setAuthTag(ciphertext.subarray(ciphertext.length - TAG_BYTES));
+    const head = decipher.update(ciphertext.subarray(0, ciphertext.length - TAG_BYTES));
+    return Buffer.concat([head, decipher.final()]);
+  } catch (error) {
+    // What node:crypto throws here says only that the tag does not fit.
+    if (error instanceof UnwrapError || isTagMismatch(error)) return undefined;
+    throw error;
+  }
+}
+
+function isTagMismatch(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('unable to authenticate data');
+}
+
+/** No part holds a colon but the last: an id is hexadecimal, a version a number, and the path ends the text. */
+const purposeOf = ({ secretId, path, version }: SealBinding): string =>
+  `secret:${secretId}:${version}:${path}`;

@@ -1,0 +1,235 @@
+/** What a request reads of tokens and secrets before its guarded write, many requests in one statement. */
+
+import type { AccessTier } from '../domain/access-tier.ts';
+import { type AddressBlock, parseAddressBlocks } from '../domain/address.ts';
+import { grantedScopes } from '../domain/granted-scopes.ts';
+import { parseScope, type Scope } from '../domain/scope.ts';
+import type { TokenState } from '../domain/secret-request.ts';
+import type { JsonObject } from '../domain/strict-json.ts';
+import type { Role } from '../use-cases/ports.ts';
+import type { FoundSecret, PresentedToken, SecretReader, StoredSecret } from '../use-cases/secret-ports.ts';
+import { createBoundedMemo } from './bounded-memo.ts';
+import type { Database, Statement } from './database.ts';
+import { TOKEN_STATE } from './scoped-tokens.ts';
+import { createWriteQueue } from './write-queue.ts';
+
+const SECRET_COLUMNS = `
+      secret.id as secret_id, secret.path, secret.namespace, secret.key, secret.version, secret.secret_type,
+      secret.access_tier, secret.metadata, secret.description, secret.tags, secret.revision,
+      secret.created_at, secret.updated_at, secret.expires_at`;
+
+const NOT_EXPIRED = `(secret.expires_at is null or secret.expires_at > clock_timestamp())`;
+
+/** The secret at a path and the version asked for: `asked` has `path` and `version`. */
+const JOIN_SECRET = (kind: 'join' | 'left join') => `
+    ${kind} secrets secret on secret.path = asked.path and ${NOT_EXPIRED}
+    left join secret_versions held on held.secret_id = secret.id
+      and held.version = coalesce(asked.version, secret.version) and held.version >= secret.first_readable_version`;
+
+const SEALED_COLUMNS = `held.version as held_version, held.wrapped_key, held.kek_id, held.nonce, held.ciphertext`;
+
+const FIND_BY_TOKENS: Statement = {
+  name: 'find_secrets_by_tokens',
+  effect: 'read',
+  text: `
+    select asked.position::int as position,
+      token.id as token_id, token.agent_id, array_to_string(token.scopes, ' ') as scopes,
+      array_to_string(token.allowed_ips, ' ') as allowed_ips, token.max_uses is not null as limited,
+      token.access_tier as token_tier, ${TOKEN_STATE} as state,
+      agent.role as agent_role, agent.revision as agent_revision, agent.allowed_scopes, agent.allowed_namespaces,
+      ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
+    from unnest($1::bytea[], $2::text[], $3::int[]) with ordinality as asked (token_hash, path, version, position)
+    join scoped_tokens token on token.token_hash = asked.token_hash
+    join agents agent on agent.id = token.agent_id
+    ${JOIN_SECRET('left join')}`,
+};
+
+const FIND: Statement = {
+  name: 'find_secret',
+  effect: 'read',
+  text: `
+    select ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
+    from (select $1::text as path, $2::int as version) as asked
+    ${JOIN_SECRET('join')}`,
+};
+
+const LIST: Statement = {
+  name: 'list_secrets',
+  effect: 'read',
+  text: `
+    select ${SECRET_COLUMNS} from secrets secret
+    where secret.namespace = $1 and secret.key > $2 and ${NOT_EXPIRED}
+    order by secret.key limit $3`,
+};
+
+/** A namespace's count holds the expired ones, which are few and have an index of their own. */
+const LIST_NAMESPACES: Statement = {
+  name: 'list_namespaces',
+  effect: 'read',
+  text: `
+    select present.namespace, present.secret_count - coalesce(expired.count, 0)::int as "secretCount"
+    from namespaces present
+    left join (
+      select namespace, count(*) as count from secrets where expires_at <= clock_timestamp() group by namespace
+    ) as expired on expired.namespace = present.namespace
+    where present.namespace > $1 and present.secret_count > coalesce(expired.count, 0)
+    order by present.namespace limit $2`,
+};
+
+export interface SecretRow {
+  secret_id: string;
+  path: string;
+  namespace: string;
+  key: string;
+  version: number;
+  secret_type: string;
+  access_tier: AccessTier;
+  metadata: string | null;
+  description: string | null;
+  tags: string[];
+  revision: number;
+  created_at: Date;
+  updated_at: Date;
+  expires_at: Date | null;
+}
+
+interface HeldRow extends SecretRow {
+  held_version: number | null;
+  wrapped_key: Uint8Array;
+  kek_id: string;
+  nonce: Uint8Array;
+  ciphertext: Uint8Array;
+}
+
+interface TokenRow {
+  position: number;
+  token_id: string;
+  agent_id: string;
+  scopes: string;
+  allowed_ips: string | null;
+  limited: boolean;
+  token_tier: AccessTier;
+  state: TokenState;
+  agent_role: Role;
+  agent_revision: number;
+  allowed_scopes: string[] | null;
+  allowed_namespaces: string[] | null;
+}
+
+type Found = { readonly token: PresentedToken; readonly found: FoundSecret | undefined } | undefined;
+
+interface Asked {
+  readonly tokenHash: Uint8Array;
+  readonly path: string | undefined;
+  readonly version: number | undefined;
+}
+
+const REMEMBERED = 10_000;
+
+export function createSecretReader(database: Database): SecretReader {
+  const presented = createPresentedTokens();
+  const questions = createWriteQueue<Asked, { answer: Found }>({
+    // Nothing is locked, so any order will do.
+    orderKey: () => '',
+    run: async (asked) => {
+      const rows = await database.query<TokenRow & HeldRow>(FIND_BY_TOKENS, [
+        asked.map((one) => one.tokenHash),
+        asked.map((one) => one.path ?? null),
+        asked.map((one) => one.version ?? null),
+      ]);
+      const byPosition = new Map(rows.map((row) => [row.position, row]));
+      return asked.map((_, index): { answer: Found } => {
+        const row = byPosition.get(index + 1);
+        return { answer: row && { token: presented(row), found: foundOf(row, asked[index]?.version) } };
+      });
+    },
+  });
+  return {
+    findByToken: async (asked) => (await questions.submit(asked)).answer,
+    find: async ({ path, version }) => {
+      const [row] = await database.query<HeldRow>(FIND, [path, version ?? null]);
+      return row === undefined ? undefined : foundOf(row, version);
+    },
+    list: async ({ namespace, limit, after }) =>
+      (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(storedSecretOf),
+    listNamespaces: ({ limit, after }) => database.query(LIST_NAMESPACES, [after ?? '', limit]),
+  };
+}
+
+export function storedSecretOf(row: SecretRow): StoredSecret {
+  return {
+    id: row.secret_id,
+    path: row.path,
+    namespace: row.namespace,
+    key: row.key,
+    version: row.version,
+    secretType: row.secret_type,
+    tier: row.access_tier,
+    metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as JsonObject),
+    description: row.description,
+    tags: row.tags,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    expiresAt: row.expires_at,
+    revision: row.revision,
+  };
+}
+
+function foundOf(row: HeldRow, asked: number | undefined): FoundSecret | undefined {
+  // A left join: null where there is no such secret.
+  if ((row.secret_id as string | null) === null) return undefined;
+  const sealed =
+    row.held_version === null
+      ? undefined
+      : { wrappedKey: row.wrapped_key, kekId: row.kek_id, nonce: row.nonce, ciphertext: row.ciphertext };
+  return { secret: storedSecretOf(row), version: asked ?? row.version, sealed };
+}
+
+/**
+ * Scopes and addresses of a token never change, and those of an agent only with its `revision`: each text is parsed,
+ * and each pattern compiled, once.
+ */
+function createPresentedTokens(): (row: TokenRow) => PresentedToken {
+  const ofToken = createBoundedMemo<{ scopes: readonly Scope[]; blocks: readonly AddressBlock[] | null }>(
+    REMEMBERED,
+  );
+  const ofOwner = createBoundedMemo<readonly Scope[]>(REMEMBERED);
+  return (row) => {
+    const { scopes, blocks } = ofToken(row.token_id, () => ({
+      scopes: row.scopes.split(' ').map(storedScope),
+      blocks: row.allowed_ips === null ? null : storedBlocks(row.allowed_ips.split(' ')),
+    }));
+    const ownerScopes = ofOwner(`${row.agent_id} ${row.agent_revision}`, () =>
+      grantedScopes({
+        role: row.agent_role,
+        allowedScopes: row.allowed_scopes,
+        allowedNamespaces: row.allowed_namespaces,
+      }),
+    );
+    return {
+      id: row.token_id,
+      agentId: row.agent_id,
+      agentRole: row.agent_role,
+      agentRevision: row.agent_revision,
+      scopes,
+      ownerScopes,
+      allowedAddresses: blocks,
+      limited: row.limited,
+      state: row.state,
+      tier: row.token_tier,
+    };
+  };
+}
+
+/** What a row grants was validated when it was written; one that no longer parses is a fault, never a grant. */
+function storedScope(text: string): Scope {
+  const parsed = parseScope(text);
+  if (!parsed.ok) throw new Error('a stored scope does not parse');
+  return parsed.scope;
+}
+
+function storedBlocks(texts: string[]): readonly AddressBlock[] {
+  const parsed = parseAddressBlocks(texts);
+  if (!parsed.ok) throw new Error('a stored address list does not parse');
+  return parsed.blocks;
+}

@@ -1,0 +1,159 @@
+/**
+ * The guarded write behind everything that only reads secrets: it takes a use of a limited token and adds the event,
+ * for many requests in one statement, and only for those whose credential, owner and version are still what was read.
+ */
+
+import type { CredentialGuard, SecretUses } from '../use-cases/secret-ports.ts';
+import { AUDIT_COLUMNS, columnsOf } from './audit-events.ts';
+import type { Database, Statement } from './database.ts';
+import { createWriteQueue } from './write-queue.ts';
+
+type Use = Parameters<SecretUses['record']>[0];
+type UseBy<Kind extends CredentialGuard['kind']> = Use & { readonly guard: { readonly kind: Kind } };
+
+/** What every member says; `credential` is the token's id or the key's. */
+const ASKED = (credentialType: 'uuid' | 'text') => `
+      select * from unnest(
+        $1::${credentialType}[], $2::uuid[], $3::int[], $4::boolean[], $5::uuid[], $6::int[], $7::int[],
+        $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
+      ) with ordinality as asked (
+        credential, agent_id, agent_revision, limited, secret_id, secret_revision, version,
+        event_id, event_type, actor_type, resource_type, resource_id, metadata, ip_address, request_id, position
+      )`;
+
+/**
+ * Closes the races with narrowing or revoking the owner, and with every change of the secret: a member whose agent or
+ * secret is not at the revision that was read is left out.
+ */
+const AS_READ = `
+      join agents agent on agent.id = asked.agent_id and agent.revision = asked.agent_revision
+        and agent.revoked_at is null
+      where (asked.secret_id is null or exists (
+        select from secrets secret
+        join secret_versions held on held.secret_id = secret.id and held.version = asked.version
+        where secret.id = asked.secret_id and secret.revision = asked.secret_revision
+          and (secret.expires_at is null or secret.expires_at > clock_timestamp())
+      ))`;
+
+const TOKEN_IS_LIVE = `token.revoked_at is null and token.expires_at > clock_timestamp()`;
+
+const EVENT = `
+      insert into audit_events (${AUDIT_COLUMNS})
+      select event_id, event_type, agent_id::text, actor_type, resource_type, resource_id, metadata::jsonb, ip_address,
+        request_id
+      from granted`;
+
+/** For groups in which no token is limited: no row is locked or updated. */
+const USE_UNLIMITED: Statement = {
+  name: 'use_unlimited_tokens',
+  effect: 'write',
+  text: `
+    with asked as (${ASKED('uuid')}
+    ), granted as (
+      select asked.* from asked
+      ${AS_READ}
+        and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
+    ), event as (${EVENT}
+    )
+    select position::int from granted`,
+};
+
+/**
+ * Closes the race for the last use: the rows of limited tokens are locked in the order of their ids, which reads them
+ * as they are then; of the members that ask for one token as many are granted as uses remain, and exactly their
+ * number is added. A plain `update … from unnest` would add one for all of them.
+ */
+const USE: Statement = {
+  name: 'use_tokens',
+  effect: 'write',
+  text: `
+    with asked as (${ASKED('uuid')}
+    ), held as (
+      select token.id, token.max_uses - token.uses as remaining from scoped_tokens token
+      where token.id in (select credential from asked where limited) and ${TOKEN_IS_LIVE}
+      order by token.id for no key update
+    ), sound as (
+      select asked.*, row_number() over (partition by asked.credential order by asked.position) as rank
+      from asked
+      ${AS_READ}
+        and (asked.limited
+          or exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE}))
+    ), granted as (
+      select sound.* from sound left join held on held.id = sound.credential
+      where not sound.limited or sound.rank <= held.remaining
+    ), taken as (
+      update scoped_tokens token set uses = token.uses + used.times
+      from (select credential, count(*)::int as times from granted where limited group by credential) as used
+      where token.id = used.credential
+    ), event as (${EVENT}
+    )
+    select position::int from granted`,
+};
+
+const USE_KEYS: Statement = {
+  name: 'use_api_keys',
+  effect: 'write',
+  text: `
+    with asked as (${ASKED('text')}
+    ), granted as (
+      select asked.* from asked
+      ${AS_READ}
+        and exists (
+          select from api_keys key
+          where key.key_id = asked.credential and key.agent_id = asked.agent_id and key.revoked_at is null
+            and (key.expires_at is null or key.expires_at > clock_timestamp())
+        )
+    ), event as (${EVENT}
+    )
+    select position::int from granted`,
+};
+
+export function createSecretUses(database: Database): SecretUses {
+  const queueOf = <Kind extends CredentialGuard['kind']>(
+    statementFor: (members: readonly UseBy<Kind>[]) => Statement,
+  ) =>
+    createWriteQueue<UseBy<Kind>, { granted: boolean }>({
+      orderKey: ({ guard, event }) => `${credentialOf(guard)} ${event.id}`,
+      run: async (members) => {
+        const values = columnsOf(members.map(valuesOf));
+        const rows = await database.query<{ position: number }>(statementFor(members), values);
+        const granted = new Set(rows.map((row) => row.position));
+        return members.map((_, index) => ({ granted: granted.has(index + 1) }));
+      },
+    });
+  const byToken = queueOf<'scoped_token'>((members) =>
+    members.some(({ guard }) => guard.limited) ? USE : USE_UNLIMITED,
+  );
+  const byKey = queueOf<'api_key'>(() => USE_KEYS);
+  return {
+    record: async (use) => {
+      const { guard } = use;
+      const queued =
+        guard.kind === 'scoped_token' ? byToken.submit({ ...use, guard }) : byKey.submit({ ...use, guard });
+      return (await queued).granted;
+    },
+  };
+}
+
+const credentialOf = (guard: CredentialGuard): string =>
+  guard.kind === 'scoped_token' ? guard.tokenId : guard.keyId;
+
+function valuesOf({ guard, released, event }: Use): readonly unknown[] {
+  return [
+    credentialOf(guard),
+    guard.agentId,
+    guard.agentRevision,
+    guard.kind === 'scoped_token' && guard.limited,
+    released?.secretId ?? null,
+    released?.revision ?? null,
+    released?.version ?? null,
+    event.id,
+    event.eventType,
+    event.actorType,
+    event.resourceType,
+    event.resourceId,
+    JSON.stringify(event.metadata),
+    event.ipAddress,
+    event.requestId,
+  ];
+}

@@ -1,0 +1,88 @@
+/**
+ * Removes what has served its time (contract section 9): bounded batches, one process at a time, never a row that
+ * somebody holds.
+ */
+
+import type { Database, Statement } from './database.ts';
+
+const SWEEP_LOCK_KEY = 0x5357_4550; // "SWEP"
+const BATCH = 1000;
+/** In one run; what is left is for the next. */
+const MAX_BATCHES = 20;
+
+/** Ends with the transaction, so a process that dies holds up nobody. */
+const LOCK: Statement = {
+  name: 'try_sweep_lock',
+  effect: 'write',
+  text: `select pg_try_advisory_xact_lock($1) as held`,
+};
+
+/** They answer a repeated request for 10 minutes. */
+const IDEMPOTENCY_KEYS: Statement = {
+  name: 'sweep_idempotency_keys',
+  effect: 'write',
+  text: `
+    delete from idempotency_keys where (agent_id, path, key) in (
+      select agent_id, path, key from idempotency_keys
+      where created_at <= clock_timestamp() - interval '10 minutes'
+      order by agent_id, path, key limit ${BATCH} for update skip locked
+    )
+    returning 1`,
+};
+
+const SCOPED_TOKENS: Statement = {
+  name: 'sweep_scoped_tokens',
+  effect: 'write',
+  text: `
+    delete from scoped_tokens where id in (
+      select id from scoped_tokens
+      where expires_at <= clock_timestamp() - make_interval(days => $1::int)
+      limit ${BATCH} for update skip locked
+    )
+    returning 1`,
+};
+
+/** A row that is still somebody's ancestor stays: the liveness of what was delegated is derived from it. */
+const INTENT_TOKENS: Statement = {
+  name: 'sweep_intent_tokens',
+  effect: 'write',
+  text: `
+    delete from intent_tokens where jti in (
+      select jti from intent_tokens dead
+      where expires_at <= clock_timestamp() - make_interval(days => $1::int)
+        and not exists (
+          select from intent_tokens heir
+          where heir.root_jti <> heir.jti and heir.root_jti = dead.root_jti and heir.ancestors @> array[dead.jti]
+        )
+      limit ${BATCH} for update skip locked
+    )
+    returning 1`,
+};
+
+/** How many rows went; none where another process is sweeping. */
+export async function sweep(
+  database: Database,
+  { retentionDays }: { retentionDays: number },
+): Promise<number> {
+  let removed = 0;
+  for (const [statement, values] of [
+    [IDEMPOTENCY_KEYS, []],
+    [SCOPED_TOKENS, [retentionDays]],
+    [INTENT_TOKENS, [retentionDays]],
+  ] as const) {
+    for (let batch = 0; batch < MAX_BATCHES; batch += 1) {
+      const count = await sweepBatch(database, statement, values);
+      removed += count;
+      if (count < BATCH) break;
+    }
+  }
+  return removed;
+}
+
+/** One short transaction for each batch: nobody waits for a long one. */
+function sweepBatch(database: Database, statement: Statement, values: readonly unknown[]): Promise<number> {
+  return database.transaction(async (session) => {
+    const [lock] = await session.query<{ held: boolean }>(LOCK, [SWEEP_LOCK_KEY]);
+    return lock?.held === true ? (await session.query(statement, values)).length : 0;
+  });
+}

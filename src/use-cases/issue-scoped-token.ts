@@ -1,0 +1,176 @@
+/**
+ * An API key for a short-lived string (contract section 5.1): it opens some secrets, from some addresses, so many
+ * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
+ */
+
+import { exactlyNamedPaths, requestScopes } from '../domain/requested-scopes.ts';
+import { formatScope, type Scope } from '../domain/scope.ts';
+import { WritError } from '../errors.ts';
+import type { Authenticator } from './authenticate.ts';
+import type { AuditEvent, Caller, Clock, RequestContext } from './ports.ts';
+import type { RefusalRecorder } from './record-refusal.ts';
+import type { NewScopedToken, ScopedTokenStore } from './secret-ports.ts';
+import { START_OVER, startingOver } from './start-over.ts';
+
+export interface IssueScopedTokenCommand {
+  /** Scopes or vendor names, as asked. */
+  readonly scopes: readonly string[];
+  readonly ttlSeconds: number;
+  readonly maxUses: number | null;
+  /** As asked; each entry is known to be an address or a block. */
+  readonly allowedIps: readonly string[] | null;
+  readonly requireApproval: boolean;
+  readonly description: string | null;
+}
+
+export interface IssuedScopedToken {
+  /** The token itself: leaves in this answer and never again. */
+  readonly text: string;
+  readonly token: NewScopedToken;
+  readonly ttlSeconds: number;
+}
+
+export interface IssueScopedTokenDeps {
+  readonly store: ScopedTokenStore;
+  /** A fresh token and its SHA-256. */
+  readonly generate: () => { readonly text: string; readonly hash: Uint8Array };
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly confirm: Authenticator['confirm'];
+  readonly refusals: RefusalRecorder;
+}
+
+/** Rejects with `INVALID_SCOPE`, `SCOPE_DENIED`, `APPROVAL_REQUIRED`, and what storage and a dead key reject with. */
+export type IssueScopedToken = (
+  command: IssueScopedTokenCommand,
+  caller: Caller,
+  context: RequestContext,
+) => Promise<IssuedScopedToken>;
+
+export function createIssueScopedToken(deps: IssueScopedTokenDeps): IssueScopedToken {
+  return (command, firstCaller, context) => {
+    let caller = firstCaller;
+    return startingOver(async () => {
+      const decision = await decide(deps, command, caller);
+      if (!decision.granted) {
+        // What is remembered of the principal may be a minute old: a refusal rests on its row.
+        const fresh = await deps.confirm(caller, context);
+        const changed = fresh.principal.revision !== caller.principal.revision;
+        caller = fresh;
+        if (changed) return START_OVER;
+        return refuse(deps, decision, caller, context);
+      }
+      const issued = make(deps, command, decision.scopes, caller);
+      const written = await deps.store.issue(issued.token, eventOf(deps, issued, caller, context));
+      if (written) return issued;
+      caller = await deps.confirm(caller, context);
+      return START_OVER;
+    });
+  };
+}
+
+type Decision =
+  | { readonly granted: true; readonly scopes: readonly Scope[] }
+  | { readonly granted: false; readonly error: WritError };
+
+async function decide(
+  deps: IssueScopedTokenDeps,
+  command: IssueScopedTokenCommand,
+  { principal }: Caller,
+): Promise<Decision> {
+  const requested = requestScopes(command.scopes, principal.effectiveScopes);
+  if (!requested.ok) return { granted: false, error: refusalOfScope(requested) };
+  if (command.requireApproval) {
+    return { granted: false, error: approvalRequired('require_approval asks for a human’s approval') };
+  }
+  const named = exactlyNamedPaths(requested.scopes);
+  const tier = named.length === 0 ? undefined : await deps.store.highestTier(named);
+  if (tier === undefined || tier === 'standard') return { granted: true, scopes: requested.scopes };
+  return { granted: false, error: approvalRequired(`A scope names a ${tier} secret`) };
+}
+
+function refusalOfScope({
+  code,
+  index,
+}: {
+  code: 'INVALID_SCOPE' | 'SCOPE_DENIED';
+  index: number;
+}): WritError {
+  const why =
+    code === 'INVALID_SCOPE'
+      ? 'is not a scope that a token can have'
+      : 'is not covered by what this key may do';
+  return new WritError(code, `scopes/${index} ${why}.`, { details: { pointer: `/scopes/${index}` } });
+}
+
+function approvalRequired(what: string): WritError {
+  return new WritError('APPROVAL_REQUIRED', `${what}, and approvals are not served yet.`);
+}
+
+async function refuse(
+  deps: IssueScopedTokenDeps,
+  { error }: { error: WritError },
+  { principal, keyId }: Caller,
+  context: RequestContext,
+): Promise<never> {
+  if (error.kind === 'denied') {
+    await deps.refusals.record({
+      eventType: 'token.denied',
+      code: error.code,
+      actor: { id: principal.id, type: principal.role },
+      credentialId: keyId,
+      resource: { type: 'agent', id: principal.id },
+      context,
+    });
+  }
+  throw error;
+}
+
+function make(
+  deps: IssueScopedTokenDeps,
+  command: IssueScopedTokenCommand,
+  scopes: readonly Scope[],
+  { principal, keyId }: Caller,
+): IssuedScopedToken {
+  const createdAt = deps.clock.now();
+  const { text, hash } = deps.generate();
+  const token = {
+    id: deps.newId(),
+    tokenHash: hash,
+    agentId: principal.id,
+    keyId,
+    agentRevision: principal.revision,
+    scopes: scopes.map(formatScope),
+    allowedIps: command.allowedIps,
+    maxUses: command.maxUses,
+    description: command.description,
+    createdAt,
+    expiresAt: new Date(createdAt.getTime() + command.ttlSeconds * 1000),
+  };
+  return { text, token, ttlSeconds: command.ttlSeconds };
+}
+
+function eventOf(
+  deps: IssueScopedTokenDeps,
+  { token }: IssuedScopedToken,
+  { principal, keyId }: Caller,
+  context: RequestContext,
+): AuditEvent {
+  return {
+    id: deps.newId(),
+    eventType: 'token.issued',
+    actorId: principal.id,
+    actorType: principal.role,
+    resourceType: 'scoped_token',
+    resourceId: token.id,
+    metadata: {
+      key_id: keyId,
+      scopes: token.scopes,
+      expires_at: token.expiresAt.toISOString(),
+      max_uses: token.maxUses,
+      allowed_ips: token.allowedIps,
+    },
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}
