@@ -19,9 +19,13 @@ revoke all on all sequences in schema public from writ_app;
 grant select, insert, update on all tables in schema public to writ_app;
 grant usage, select on all sequences in schema public to writ_app;
 
--- The only rows that Writ ever removes are the ones it tidies away when they have served their time.
-select format('grant delete on %s to writ_app', tidied)
-from unnest(array[to_regclass('public.idempotency_keys')]) as tidied where tidied is not null \gexec
+-- The only rows that Writ ever removes: what has served its time, and secrets that somebody deletes. The versions of
+-- a secret go with it, by the right of their owner.
+select format('grant delete on %s to writ_app', removable)
+from unnest(array[
+  to_regclass('public.idempotency_keys'), to_regclass('public.intent_tokens'), to_regclass('public.scoped_tokens'),
+  to_regclass('public.secrets'), to_regclass('public.namespaces')
+]) as removable where removable is not null \gexec
 
 -- The audit trail only grows, and only through its parent: partitions are not written by name.
 select format('revoke all on table %s from writ_app', relid::regclass)
