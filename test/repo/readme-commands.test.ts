@@ -67,9 +67,27 @@ describe('a reader', () => {
     assert.match(String(answer['token']), /^[\w-]+\.[\w-]+\.[\w-]{86}$/);
   });
 
+  test('sees on the second screen how a scoped token opens a secret', async () => {
+    const secondScreen = README.slice(FIRST_SCREEN.length).split('\n## ')[1] ?? '';
+    assert.match(secondScreen, /^Open a secret with a scoped token\n/);
+    assert.ok(secondScreen.split('\n').length <= MAX_FIRST_SCREEN_LINES);
+    const [commands = ''] = fencesOf(secondScreen, 'sh');
+    const opened = await runBash(`export WRIT_KEY=${PRINTED_KEY}\n${commands}`);
+    assert.equal(opened.code, 0, opened.stderr);
+    assert.match(opened.stdout, /"path":"prod\/openai\/API_KEY"[^\n]*"value":"sk-example"\}$/);
+  });
+
+  test('opens the same secret with the SDK by the program of the second screen', async () => {
+    const { code, stdout, stderr } = await runProgram(programWith('AgentVault'));
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout, 'sk-example\n');
+  });
+
   test('can run every curl command of the README, one after the other', async () => {
     const commands = fencesOf(README, 'sh').filter((fence) => fence.includes('curl'));
-    assert.ok(commands.length >= 2);
+    assert.ok(commands.length >= 3);
+    // The names of active principals are unique, and one test has made these already.
+    await revoke('reader');
     const { code, stderr, stdout } = await runBash(commands.join('\n'));
     assert.equal(code, 0, `${stderr}\n${stdout}`);
     assert.match(stdout, /"name":"weather-bot"/);
@@ -96,7 +114,7 @@ describe('a reader', () => {
   });
 
   test('verifies a token by the program of the README', async () => {
-    const [program = ''] = fencesOf(README, 'js');
+    const program = programWith('jwtVerify');
     const { token, token_id, merkle_root } = await issue();
     const { code, stdout, stderr } = await runProgram(program, { env: { JWT: token } });
     assert.equal(code, 0, stderr);
@@ -104,7 +122,7 @@ describe('a reader', () => {
   });
 
   test('sees a forged token refused by the program of the README', async () => {
-    const [program = ''] = fencesOf(README, 'js');
+    const program = programWith('jwtVerify');
     const { token } = await issue();
     const { code, stderr } = await runProgram(program, { env: { JWT: withOtherClaims(token) } });
     assert.equal(code, 1);
@@ -157,6 +175,18 @@ describe('a reader', () => {
       assert.match(stderr, /not a step of this plan|signature verification failed/, what);
     }
   });
+
+  const programWith = (name: string): string => {
+    const programs = fencesOf(README, 'js').filter((program) => program.includes(name));
+    assert.equal(programs.length, 1);
+    return programs[0] ?? '';
+  };
+
+  const revoke = async (agent: string): Promise<void> => {
+    const headers = { 'x-api-key': adminKey };
+    const { status } = await fetch(`${server.url}/v1/agents/${agent}`, { method: 'DELETE', headers });
+    assert.equal(status, 204);
+  };
 
   const askAboutStep = (question: unknown) => {
     const programs = fencesOf(readText('docs/verifying.md'), 'js');
