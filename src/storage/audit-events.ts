@@ -39,7 +39,7 @@ export async function insertAuditEvents(session: Session, events: readonly Audit
 }
 
 /** Rows to columns, for `unnest`. Every row has the same length. */
-export function columnsOf(rows: readonly (readonly unknown[])[]): unknown[][] {
+function columnsOf(rows: readonly (readonly unknown[])[]): unknown[][] {
   return (rows[0] ?? []).map((_, column) => rows.map((row) => row[column]));
 }
 
