@@ -142,7 +142,7 @@ export function createRoutes(app: FastifyInstance, deps: RouteDeps): Routes {
     open: (route) => add(route, route, route.handle as Handle),
     keyed: (route) =>
       add(route, { ...route, credential: 'api-key' }, (input) =>
-        (route.handle as KeyedHandle)({ ...input, caller: callerOf(input.request) }),
+        (route.handle as KeyedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
   };
 }
