@@ -1,7 +1,6 @@
 /** The composition root: from configuration and an open database to a server that is ready to listen. */
 
 import type { FastifyInstance } from 'fastify';
-import { uuidv7 } from 'uuidv7';
 import { createDatabaseClock } from './clock.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import type { Config } from './config.ts';
@@ -29,6 +28,7 @@ import { createCredentialMemory } from './keys/credential-memory.ts';
 import { type KeyRing, openKeyRing } from './keys/key-ring.ts';
 import { nodeSha256 } from './keys/node-sha256.ts';
 import type { Log } from './log.ts';
+import { newId } from './new-id.ts';
 import type { Provisioned } from './provision.ts';
 import { createReadiness } from './readiness.ts';
 import { createAgentStore } from './storage/agents.ts';
@@ -73,7 +73,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   await clock.sample();
   const keyRing = await openKeyRing({ kek: provisioned.kek, load: () => readSigningKeys(database) });
   const trail = createAuditTrail(database);
-  const refusals = createRefusalRecorder({ trail, newId: uuidv7, monotonicMs });
+  const refusals = createRefusalRecorder({ trail, newId, monotonicMs });
   const authenticator = createAuthenticator({
     store: createCredentialStore(database),
     memory: createCredentialMemory<RememberedKey>({
@@ -89,7 +89,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const agentStore = createAgentStore(database);
   const agents = createAgentManager({
     store: agentStore,
-    newId: uuidv7,
+    newId,
     now: () => clock.now(),
     makeKey: () => makeApiKey(config.bcryptCost),
     refuse,
@@ -100,7 +100,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     findSigner: (kid) => keyRing.find(kid),
     sha256: nodeSha256,
     clock,
-    newId: uuidv7,
+    newId,
     issuer: provisioned.issuer,
     audience: provisioned.audience,
     confirm: authenticator.confirm,
@@ -113,7 +113,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     checkSignature: ({ kid, signingInput, signature }) => keyRing.find(kid)?.verify(signingInput, signature),
     sha256: nodeSha256,
     clock,
-    newId: uuidv7,
+    newId,
     issuer: provisioned.issuer,
     audience: provisioned.audience,
   });
@@ -122,7 +122,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     requestTimeoutMs: config.requestTimeoutMs,
     readClient: readClientBehind(config.trustProxy),
     readJson: readStrictJson,
-    newRequestId: uuidv7,
+    newRequestId: newId,
     logRequest: (line) => logRequest(log, line),
   });
   const limits = await addRateLimits(app, {

@@ -2,7 +2,6 @@
 
 import { randomBytes } from 'node:crypto';
 import { parse as readEnvText } from 'dotenv';
-import { uuidv7 } from 'uuidv7';
 import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/api-key.ts';
 import { type BearerCheckDeps, createBearerCheck } from './http/bearers.ts';
 import type { Routes } from './http/route.ts';
@@ -12,6 +11,7 @@ import { createCredentialMemory } from './keys/credential-memory.ts';
 import type { KeyEncryption } from './keys/key-encryption.ts';
 import { generateScopedToken, hashScopedToken } from './keys/scoped-token.ts';
 import { createSecretCipher } from './keys/secret-cipher.ts';
+import { newId } from './new-id.ts';
 import type { Database } from './storage/database.ts';
 import { createScopedTokenStore } from './storage/scoped-tokens.ts';
 import { createSecretStore } from './storage/secret-changes.ts';
@@ -54,7 +54,6 @@ export interface SecretPart {
 export function composeSecrets(deps: SecretPartDeps): SecretPart {
   const { database, clock, authenticator, refusals } = deps;
   const { confirm } = authenticator;
-  const newId = uuidv7;
   const reader = createSecretReader(database);
   const tokenStore = createScopedTokenStore(database);
   const cipher = createSecretCipher(deps.kek);

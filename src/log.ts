@@ -19,11 +19,30 @@ export function createLog(level: LogLevel): Log {
       serializers: { err: describeError },
     },
     // A person at a terminal reads along; elsewhere lines are written in batches, at most a second late.
-    process.stdout.isTTY
-      ? pino.destination({ sync: true })
-      : // Every write wakes the thread pool: at 4 KiB that was 4 to 7 % of issuing.
-        pino.destination({ sync: false, minLength: 65_536, maxWrite: 131_072, periodicFlush: 1000 }),
+    process.stdout.isTTY ? pino.destination({ sync: true }) : batches(),
   );
+}
+
+type Batches = pino.DestinationStream & { flush(done?: (error?: Error) => void): void };
+
+/**
+ * Every write wakes the thread pool: at 4 KiB that was 4 to 7 % of issuing. Lines wait as bytes, because a text that
+ * waits is measured whole for each further line: 10 of the 15 µs that a line cost.
+ */
+function batches(): Batches {
+  const destination = pino.destination({
+    sync: false,
+    contentMode: 'buffer',
+    minLength: 65_536,
+    maxWrite: 131_072,
+    periodicFlush: 1000,
+  });
+  // In this mode it takes bytes; its types do not say so.
+  const bytes = destination as unknown as { write(line: Uint8Array): void };
+  return {
+    write: (line) => bytes.write(Buffer.from(line)),
+    flush: (done) => destination.flush(done),
+  };
 }
 
 export interface LoggedError {

@@ -4,11 +4,11 @@
  */
 
 import { pathToFileURL } from 'node:url';
-import { uuidv7 } from 'uuidv7';
 import { buildApp } from './app.ts';
 import { type Config, loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
+import { newId } from './new-id.ts';
 import { provision } from './provision.ts';
 import { StartError } from './start-error.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
@@ -27,7 +27,7 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
     onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
   });
   try {
-    const provisioned = await patiently(() => provision({ database, config, newId: uuidv7 }), log);
+    const provisioned = await patiently(() => provision({ database, config, newId }), log);
     const app = await buildApp({ config, database, provisioned, log });
     const stopped = stopOnSignal(config, async () => {
       await app.close();

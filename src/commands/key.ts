@@ -1,8 +1,8 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
 import { parseArgs } from 'node:util';
-import { uuidv7 } from 'uuidv7';
 import { makeApiKey } from '../keys/api-key-hash.ts';
+import { newId } from '../new-id.ts';
 import { createAgentStore } from '../storage/agents.ts';
 import { createCredentialStore } from '../storage/credentials.ts';
 import type { Database } from '../storage/database.ts';
@@ -96,7 +96,7 @@ async function revoke(env: NodeJS.ProcessEnv, keyId: string, json: boolean): Pro
 function managerOf(database: Database, bcryptCost: number): AgentManager {
   return createAgentManager({
     store: createAgentStore(database),
-    newId: uuidv7,
+    newId,
     now: () => new Date(),
     makeKey: () => makeApiKey(bcryptCost),
     refuse: { deadKey: neverRefused, forbid: neverRefused },

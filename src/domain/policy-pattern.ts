@@ -27,12 +27,7 @@ type PatternSegment =
     };
 
 /** What patterns are matched against: the parts of a name between its slashes. */
-export type Subject = readonly SubjectPart[];
-
-interface SubjectPart {
-  readonly text: string;
-  readonly codes: Uint16Array;
-}
+export type Subject = readonly string[];
 
 export interface PolicyPattern {
   readonly text: string;
@@ -54,7 +49,7 @@ export function parsePolicyPattern(text: string): PolicyPattern | undefined {
 
 /** Prepares `<mcp>/<action>`, or an action alone, for any number of patterns. */
 export function subjectOf(name: string): Subject {
-  return name.split('/').map((text) => ({ text, codes: codesOf(text) }));
+  return name.split('/');
 }
 
 /** Whether the pattern names a subject `<mcp>/<action>`. */
@@ -79,34 +74,34 @@ function matchesFrom({ segments, openEnded }: PolicyPattern, skipped: number, su
   return true;
 }
 
-function segmentMatches(segment: PatternSegment, { text, codes }: SubjectPart): boolean {
+function segmentMatches(segment: PatternSegment, text: string): boolean {
   if (segment.kind === 'any') return true;
   if (segment.kind === 'literal') return segment.text === text;
   const { prefix, inner, suffix, minLength } = segment;
-  const end = codes.length - suffix.length;
-  if (codes.length < minLength || !standsAt(prefix, codes, 0) || !standsAt(suffix, codes, end)) return false;
+  const end = text.length - suffix.length;
+  if (text.length < minLength || !standsAt(prefix, text, 0) || !standsAt(suffix, text, end)) return false;
   // Taking the first place for each part leaves the most room for the next, so no choice is ever undone.
   let position = prefix.length;
   for (const needle of inner) {
-    position = endOfFirst(needle, codes, position, end);
+    position = endOfFirst(needle, text, position, end);
     if (position === -1) return false;
   }
   return true;
 }
 
-function standsAt(part: Uint16Array, text: Uint16Array, start: number): boolean {
+function standsAt(part: Uint16Array, text: string, start: number): boolean {
   for (let index = 0; index < part.length; index++) {
-    if (part[index] !== text[start + index]) return false;
+    if (part[index] !== text.charCodeAt(start + index)) return false;
   }
   return true;
 }
 
 /** Where the first occurrence within `[from, to)` ends, else -1. */
-function endOfFirst({ codes, fallback }: Needle, text: Uint16Array, from: number, to: number): number {
+function endOfFirst({ codes, fallback }: Needle, text: string, from: number, to: number): number {
   const length = codes.length;
   let matched = 0;
   for (let index = from; index < to && to - index >= length - matched; index++) {
-    const code = text[index];
+    const code = text.charCodeAt(index);
     while (matched > 0 && codes[matched] !== code) matched = fallback[matched - 1] ?? 0;
     if (codes[matched] === code) matched++;
     if (matched === length) return index + 1;

@@ -22,7 +22,10 @@ function dropFrom(value: unknown, schema: ObjectSchema | undefined): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
   if (schema?.properties === undefined || schema.additionalProperties !== false) return;
   const members = value as Record<string, unknown>;
-  for (const [name, memberSchema] of Object.entries(schema.properties)) {
+  // Of what was sent, not of all that could be: a body has few of its members.
+  for (const name of Object.keys(members)) {
+    const memberSchema = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined;
+    if (memberSchema === undefined) continue;
     if (members[name] === null && !admitsNull(memberSchema)) delete members[name];
     else dropFrom(members[name], memberSchema);
   }

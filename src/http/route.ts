@@ -153,11 +153,11 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
     open: (route) => add(route, route, route.handle as Handle),
     keyed: (route) =>
       add(route, { ...route, credential: 'api-key' }, (input) =>
-        (route.handle as KeyedHandle)({ ...input, caller: callerOf(input.request) }),
+        (route.handle as KeyedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
     bearer: (route) =>
       add(route, { credential: 'scoped-token-or-api-key', asks: route.asks }, (input) =>
-        (route.handle as BearerHandle)({ ...input, admission: admissionOf(input.request) }),
+        (route.handle as BearerHandle)(Object.assign(input, { admission: admissionOf(input.request) })),
       ),
   };
 }

@@ -7,11 +7,13 @@ import { ACCESS_TIERS, type AccessTier } from '../domain/access-tier.ts';
 import type { TokenState } from '../domain/secret-request.ts';
 import type { AuditEvent } from '../use-cases/ports.ts';
 import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use-cases/secret-ports.ts';
-import { AUDIT_COLUMNS, auditValues, columnsOf } from './audit-events.ts';
+import { AUDIT_COLUMNS, auditValues } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 /**
+ * `$1` is a list of `rowOf`, which costs a third of as many arrays.
+ *
  * Closes the race between issuing and revoking or narrowing: a member is written only while its key and its agent are
  * live and the agent is as it was when the scopes were decided (`revision`).
  */
@@ -21,14 +23,10 @@ const ISSUE: Statement = {
   text: `
     with granted as (
       select asked.*
-      from unnest(
-        $1::uuid[], $2::bytea[], $3::uuid[], $4::text[], $5::int[], $6::text[], $7::text[], $8::int[], $9::text[],
-        $10::timestamptz[], $11::timestamptz[],
-        $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[]
-      ) as asked (
-        id, token_hash, agent_id, key_id, revision, scopes, allowed_ips, max_uses, description,
-        created_at, expires_at,
-        event_id, actor_type, metadata, ip_address, request_id
+      from json_to_recordset($1::json) as asked (
+        id uuid, token_hash text, agent_id uuid, key_id text, revision int, scopes text[], allowed_ips text[],
+        max_uses int, description text, created_at timestamptz, expires_at timestamptz,
+        event_id uuid, actor_type text, metadata jsonb, ip_address text, request_id text
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.revision
@@ -38,12 +36,12 @@ const ISSUE: Statement = {
       insert into scoped_tokens (
         id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at
       )
-      select id, token_hash, agent_id, key_id, string_to_array(scopes, ' '), string_to_array(allowed_ips, ' '),
-        max_uses, description, created_at, expires_at
+      select id, decode(token_hash, 'hex'), agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at,
+        expires_at
       from granted
     ), event as (
       insert into audit_events (${AUDIT_COLUMNS})
-      select event_id, 'token.issued', agent_id::text, actor_type, 'scoped_token', id::text, metadata::jsonb,
+      select event_id, 'token.issued', agent_id::text, actor_type, 'scoped_token', id::text, metadata,
         ip_address, request_id
       from granted
     )
@@ -141,7 +139,7 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
   const queue = createWriteQueue<Member, { issued: boolean }>({
     orderKey: ({ token }) => token.id,
     run: async (members) => {
-      const rows = await database.query<{ id: string }>(ISSUE, columnsOf(members.map(valuesOf)));
+      const rows = await database.query<{ id: string }>(ISSUE, [JSON.stringify(members.map(rowOf))]);
       const issued = new Set(rows.map((row) => row.id));
       return members.map(({ token }) => ({ issued: issued.has(token.id) }));
     },
@@ -192,24 +190,23 @@ function recordOf(row: Row): ScopedTokenRecord {
   };
 }
 
-/** Neither scopes nor addresses hold a blank, and lists of different lengths are no column. */
-function valuesOf({ token, event }: Member): readonly unknown[] {
-  return [
-    token.id,
-    token.tokenHash,
-    token.agentId,
-    token.keyId,
-    token.agentRevision,
-    token.scopes.join(' '),
-    token.allowedIps?.join(' ') ?? null,
-    token.maxUses,
-    token.description,
-    token.createdAt.toISOString(),
-    token.expiresAt.toISOString(),
-    event.id,
-    event.actorType,
-    JSON.stringify(event.metadata),
-    event.ipAddress,
-    event.requestId,
-  ];
+function rowOf({ token, event }: Member) {
+  return {
+    id: token.id,
+    token_hash: Buffer.from(token.tokenHash).toString('hex'),
+    agent_id: token.agentId,
+    key_id: token.keyId,
+    revision: token.agentRevision,
+    scopes: token.scopes,
+    allowed_ips: token.allowedIps,
+    max_uses: token.maxUses,
+    description: token.description,
+    created_at: token.createdAt,
+    expires_at: token.expiresAt,
+    event_id: event.id,
+    actor_type: event.actorType,
+    metadata: event.metadata,
+    ip_address: event.ipAddress,
+    request_id: event.requestId,
+  };
 }

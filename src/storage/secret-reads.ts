@@ -32,14 +32,13 @@ const FIND_BY_TOKENS: Statement = {
   name: 'find_secrets_by_tokens',
   effect: 'read',
   text: `
-    select asked.position::int as position,
-      token.id as token_id, token.agent_id, array_to_string(token.scopes, ' ') as scopes,
+    select asked.position, token.id as token_id, token.agent_id, array_to_string(token.scopes, ' ') as scopes,
       array_to_string(token.allowed_ips, ' ') as allowed_ips, token.max_uses is not null as limited,
       token.access_tier as token_tier, ${TOKEN_STATE} as state,
       agent.role as agent_role, agent.revision as agent_revision, agent.allowed_scopes, agent.allowed_namespaces,
       ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
-    from unnest($1::bytea[], $2::text[], $3::int[]) with ordinality as asked (token_hash, path, version, position)
-    join scoped_tokens token on token.token_hash = asked.token_hash
+    from json_to_recordset($1::json) as asked (position int, token_hash text, path text, version int)
+    join scoped_tokens token on token.token_hash = decode(asked.token_hash, 'hex')
     join agents agent on agent.id = token.agent_id
     ${JOIN_SECRET('left join')}`,
 };
@@ -133,14 +132,12 @@ export function createSecretReader(database: Database): SecretReader {
     orderKey: () => '',
     run: async (asked) => {
       const rows = await database.query<TokenRow & HeldRow>(FIND_BY_TOKENS, [
-        asked.map((one) => one.tokenHash),
-        asked.map((one) => one.path ?? null),
-        asked.map((one) => one.version ?? null),
+        JSON.stringify(asked.map(rowOf)),
       ]);
       const byPosition = new Map(rows.map((row) => [row.position, row]));
-      return asked.map((_, index): { answer: Found } => {
-        const row = byPosition.get(index + 1);
-        return { answer: row && { token: presented(row), found: foundOf(row, asked[index]?.version) } };
+      return asked.map(({ version }, position): { answer: Found } => {
+        const row = byPosition.get(position);
+        return { answer: row && { token: presented(row), found: foundOf(row, version) } };
       });
     },
   });
@@ -154,6 +151,10 @@ export function createSecretReader(database: Database): SecretReader {
       (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(storedSecretOf),
     listNamespaces: ({ limit, after }) => database.query(LIST_NAMESPACES, [after ?? '', limit]),
   };
+}
+
+function rowOf({ tokenHash, path, version }: Asked, position: number) {
+  return { position, token_hash: Buffer.from(tokenHash).toString('hex'), path, version };
 }
 
 export function storedSecretOf(row: SecretRow): StoredSecret {

@@ -4,21 +4,20 @@
  */
 
 import type { CredentialGuard, SecretUses } from '../use-cases/secret-ports.ts';
-import { AUDIT_COLUMNS, columnsOf } from './audit-events.ts';
+import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
 type UseBy<Kind extends CredentialGuard['kind']> = Use & { readonly guard: { readonly kind: Kind } };
 
-/** What every member says; `credential` is the token's id or the key's. */
+/** `$1` is a list of `rowOf`; `credential` is the token's id or the key's. */
 const ASKED = (credentialType: 'uuid' | 'text') => `
-      select * from unnest(
-        $1::${credentialType}[], $2::uuid[], $3::int[], $4::boolean[], $5::uuid[], $6::int[], $7::int[],
-        $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
-      ) with ordinality as asked (
-        credential, agent_id, agent_revision, limited, secret_id, secret_revision, version,
-        event_id, event_type, actor_type, resource_type, resource_id, metadata, ip_address, request_id, position
+      select * from json_to_recordset($1::json) as asked (
+        position int, credential ${credentialType}, agent_id uuid, agent_revision int, limited boolean,
+        secret_id uuid, secret_revision int, version int,
+        event_id uuid, event_type text, actor_type text, resource_type text, resource_id text, metadata jsonb,
+        ip_address text, request_id text
       )`;
 
 /**
@@ -39,7 +38,7 @@ const TOKEN_IS_LIVE = `token.revoked_at is null and token.expires_at > clock_tim
 
 const EVENT = `
       insert into audit_events (${AUDIT_COLUMNS})
-      select event_id, event_type, agent_id::text, actor_type, resource_type, resource_id, metadata::jsonb, ip_address,
+      select event_id, event_type, agent_id::text, actor_type, resource_type, resource_id, metadata, ip_address,
         request_id
       from granted`;
 
@@ -55,7 +54,7 @@ const USE_UNLIMITED: Statement = {
         and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
     ), event as (${EVENT}
     )
-    select position::int from granted`,
+    select position from granted`,
 };
 
 /**
@@ -87,7 +86,7 @@ const USE: Statement = {
       where token.id = used.credential
     ), event as (${EVENT}
     )
-    select position::int from granted`,
+    select position from granted`,
 };
 
 const USE_KEYS: Statement = {
@@ -105,7 +104,7 @@ const USE_KEYS: Statement = {
         )
     ), event as (${EVENT}
     )
-    select position::int from granted`,
+    select position from granted`,
 };
 
 export function createSecretUses(database: Database): SecretUses {
@@ -115,10 +114,11 @@ export function createSecretUses(database: Database): SecretUses {
     createWriteQueue<UseBy<Kind>, { granted: boolean }>({
       orderKey: ({ guard, event }) => `${credentialOf(guard)} ${event.id}`,
       run: async (members) => {
-        const values = columnsOf(members.map(valuesOf));
-        const rows = await database.query<{ position: number }>(statementFor(members), values);
+        const rows = await database.query<{ position: number }>(statementFor(members), [
+          JSON.stringify(members.map(rowOf)),
+        ]);
         const granted = new Set(rows.map((row) => row.position));
-        return members.map((_, index) => ({ granted: granted.has(index + 1) }));
+        return members.map((_, position) => ({ granted: granted.has(position) }));
       },
     });
   const byToken = queueOf<'scoped_token'>((members) =>
@@ -138,22 +138,23 @@ export function createSecretUses(database: Database): SecretUses {
 const credentialOf = (guard: CredentialGuard): string =>
   guard.kind === 'scoped_token' ? guard.tokenId : guard.keyId;
 
-function valuesOf({ guard, released, event }: Use): readonly unknown[] {
-  return [
-    credentialOf(guard),
-    guard.agentId,
-    guard.agentRevision,
-    guard.kind === 'scoped_token' && guard.limited,
-    released?.secretId ?? null,
-    released?.revision ?? null,
-    released?.version ?? null,
-    event.id,
-    event.eventType,
-    event.actorType,
-    event.resourceType,
-    event.resourceId,
-    JSON.stringify(event.metadata),
-    event.ipAddress,
-    event.requestId,
-  ];
+function rowOf({ guard, released, event }: Use, position: number) {
+  return {
+    position,
+    credential: credentialOf(guard),
+    agent_id: guard.agentId,
+    agent_revision: guard.agentRevision,
+    limited: guard.kind === 'scoped_token' && guard.limited,
+    secret_id: released?.secretId,
+    secret_revision: released?.revision,
+    version: released?.version,
+    event_id: event.id,
+    event_type: event.eventType,
+    actor_type: event.actorType,
+    resource_type: event.resourceType,
+    resource_id: event.resourceId,
+    metadata: event.metadata,
+    ip_address: event.ipAddress,
+    request_id: event.requestId,
+  };
 }

@@ -1,0 +1,22 @@
+/** The ids of everything that Writ makes: UUIDv7 (RFC 9562 section 5.7), unique and ordered; none of them is a secret. */
+
+import { randomFillSync } from 'node:crypto';
+import { V7Generator } from 'uuidv7';
+
+/** The generator's own source asks for 32 bytes at a time: that was 6 of the 9 µs that an intent token's four ids cost. */
+const numbers = new Uint32Array(1024);
+let used = numbers.length;
+
+const generator = new V7Generator({
+  nextUint32: () => {
+    if (used === numbers.length) {
+      randomFillSync(numbers);
+      used = 0;
+    }
+    const number = numbers[used] ?? 0;
+    used += 1;
+    return number;
+  },
+});
+
+export const newId = (): string => generator.generate().toString();
