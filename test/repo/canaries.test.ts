@@ -6,7 +6,11 @@
  * What may appear, and nowhere else:
  * - a value of `metadata`: in `audit_events` (contract 4.1);
  * - an API key: in the one answer that creates it, and the first administrator's on standard output, once;
- * - a member of the policy: in the answers to whoever sent it, and in `intent_tokens` (it is signed).
+ * - a member of the policy: in the answers to whoever sent it, and in `intent_tokens` (it is signed);
+ * - the value of a secret: in the answer to a `GET` of that secret and version;
+ * - a scoped token: in the one answer that issues it;
+ * - what is written about a secret or a scoped token: in their tables and in answers;
+ * - the name of a member that is not known: in the answer, which points at it.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -14,47 +18,11 @@ import { suite, type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../src/keys/api-key-hash.ts';
 import { startCluster } from '../support/cluster.ts';
-import { createClient, printedKey, until } from '../support/issuing.ts';
+import { createClient, insist, printedKey, until } from '../support/issuing.ts';
 import { postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
-
-/** Characters that every encoding changes, so that no form can stand in for another. */
-const canary = (label: string): string => `${label}-${randomBytes(9).toString('hex')} "é/+%ü\\`;
-
-/** Every form in which `secret` may travel. Base64 has three, by where in the carried text it begins. */
-function formsOf(secret: string, bytes: Buffer = Buffer.from(secret)): Map<string, string> {
-  const forms = new Map<string, string>();
-  forms.set('raw', secret);
-  forms.set('hex', bytes.toString('hex'));
-  forms.set('HEX', bytes.toString('hex').toUpperCase());
-  forms.set('URL', encodeURIComponent(secret));
-  forms.set('form', encodeURIComponent(secret).replaceAll('%20', '+'));
-  const json = JSON.stringify(secret).slice(1, -1);
-  forms.set('JSON', json);
-  forms.set('JSON in JSON', JSON.stringify(json).slice(1, -1));
-  const ascii = json.replace(
-    /[\u007f-\uffff]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  forms.set('ASCII JSON', ascii);
-  forms.set('ASCII JSON in JSON', JSON.stringify(ascii).slice(1, -1));
-  for (let before = 0; before < 3; before += 1) {
-    const padded = Buffer.concat([Buffer.alloc(before), bytes]);
-    // Only the characters that are made of the secret's bits alone.
-    const whole = padded.length - (padded.length % 3);
-    const start = Math.ceil((before * 8) / 6);
-    forms.set(`base64, ${before}`, padded.subarray(0, whole).toString('base64').slice(start));
-    forms.set(`base64url, ${before}`, padded.subarray(0, whole).toString('base64url').slice(start));
-  }
-  return forms;
-}
-
-/** Names of the forms in which `text` holds `secret`. */
-function findIn(text: string, secret: string): string[] {
-  // A master key is written in hex: the bytes that it stands for are the secret as well.
-  const asBytes = /^[0-9a-f]{64}$/.test(secret) ? formsOf(secret, Buffer.from(secret, 'hex')) : [];
-  return [...formsOf(secret), ...asBytes].filter(([, form]) => text.includes(form)).map(([name]) => name);
-}
+import { canary, dump, findIn } from './canary-search.ts';
+import { type Ask, secretsSession, type Told } from './canary-secrets.ts';
 
 suite('the searcher finds a planted control', () => {
   const secret = canary('control');
@@ -79,6 +47,14 @@ suite('the searcher finds a planted control', () => {
   for (const [where, text] of Object.entries(carriers)) {
     test(where, () => assert.notDeepEqual(findIn(text, secret), []));
   }
+  test('a scoped token as the bytes that it stands for', () => {
+    const bytes = randomBytes(32);
+    const text = JSON.stringify({ row: `\\x${bytes.toString('hex')}` });
+    assert.notDeepEqual(findIn(text, `ast_tok_${bytes.toString('base64url')}`), []);
+  });
+  test('its random part, where the rest was cut off', () => {
+    assert.notDeepEqual(findIn(secret.slice(5, -8), secret), []);
+  });
   test('and nothing where nothing is', () => {
     assert.deepEqual(findIn(`control- "é/+%ü\\ ${canary('control')}`, secret), []);
   });
@@ -96,7 +72,7 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
   assert.ok(
     answers.some((answer) => answer.status === 200) && answers.some((answer) => answer.status >= 500),
   );
-  for (const status of [400, 401, 403, 404, 409]) {
+  for (const status of [400, 401, 403, 404, 409, 413, 415, 500, 503]) {
     assert.ok(
       answers.some((answer) => answer.status === status),
       `an answer with ${status}`,
@@ -140,14 +116,43 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
       search('the output', withoutAnnouncement, `${name} key`, secret);
     } else search('the output', output, `${name} key`, secret);
   }
+
+  const { values, refused, note, memberName, tokens } = session.secrets;
+  const searchAll = (name: string, secret: string, belongs: { answers?: RegExp; tables?: string[] }) => {
+    search('the output', output, name, secret);
+    for (const { asked, text } of answers) {
+      if (belongs.answers?.test(asked) !== true) search(`the answer to ${asked}`, text, name, secret);
+    }
+    for (const [table, text] of tables) {
+      if (belongs.tables?.includes(table) !== true) search(table, text, name, secret);
+    }
+  };
+  for (const [name, value] of Object.entries(values)) {
+    const reading = answers.find((answer) => answer.asked === `read ${name}`);
+    assert.notDeepEqual(findIn(reading?.text ?? '', value), [], `the control: read ${name}`);
+    searchAll(name, value, { answers: new RegExp(`^read ${name}$`) });
+  }
+  for (const [name, token] of Object.entries(tokens)) {
+    const issuing = answers.filter((answer) => answer.asked === `token ${name}`);
+    assert.deepEqual(
+      issuing.map((answer) => findIn(answer.text, token).length > 0),
+      [true],
+      `the control: token ${name}`,
+    );
+    searchAll(`the token ${name}`, token, { answers: new RegExp(`^token ${name}$`) });
+  }
+  for (const [name, text] of Object.entries(refused)) searchAll(name, text, {});
+  searchAll('the name of a member', memberName, { answers: /^unknown member$/ });
+  const tablesOfNotes = ['secrets', 'scoped_tokens'];
+  for (const table of tablesOfNotes) {
+    assert.notDeepEqual(findIn(tables.get(table) ?? '', note), [], `the control: ${table}`);
+  }
+  searchAll('note', note, {
+    answers: /^(?:write|read|rotate|token|list|introspect|inventory)\b/,
+    tables: tablesOfNotes,
+  });
   assert.deepEqual(found, []);
 });
-
-interface Told {
-  readonly asked: string;
-  readonly status: number;
-  readonly text: string;
-}
 
 async function aBusySession(t: TestContext) {
   const canaries = {
@@ -177,17 +182,17 @@ async function aBusySession(t: TestContext) {
   });
 
   const answers: Told[] = [];
-  const asks = (apiKey: string) => {
-    const client = createClient(server.url, apiKey);
-    t.after(() => client.close());
-    return async (
-      asked: string,
-      method: string,
-      path: string,
-      body?: unknown,
-      headers = {},
-    ): Promise<Told> => {
-      const answer = await client.send(method, path, body, { 'x-trace': canaries.header, ...headers });
+  let outage = false;
+  const client = createClient(server.url, undefined);
+  t.after(() => client.close());
+  const asks = (credential: string): Ask => {
+    const presented = credential.startsWith('ast_tok_')
+      ? { authorization: `Bearer ${credential}` }
+      : { 'x-api-key': credential };
+    return async (asked, method, path, body, headers = {}) => {
+      const send = () =>
+        client.send(method, path, body, { ...presented, 'x-trace': canaries.header, ...headers });
+      const answer = outage ? await send() : await insist(send);
       assert.ok(answer !== undefined, `no answer to ${asked}`);
       const told = { asked, status: answer.status, text: JSON.stringify(answer.headers) + answer.text };
       answers.push(told);
@@ -206,6 +211,12 @@ async function aBusySession(t: TestContext) {
   const second = await admin('create second', 'POST', `/v1/agents/${id}/keys`, { name: 'second' });
   const { api_key: secondKey, id: secondId } = JSON.parse(second.text) as { api_key: string; id: string };
   const agent = asks(agentKey);
+  const createdKeeper = await admin('create keeper', 'POST', '/v1/agents', {
+    name: 'keeper',
+    allowed_scopes: ['secrets:*:vault/*'],
+  });
+  const { api_key: keeperKey } = JSON.parse(createdKeeper.text) as { api_key: string };
+  const secrets = secretsSession({ admin, keeper: asks(keeperKey), holding: asks });
 
   const plan = (changes: object = {}) => ({
     goal: canaries.goal,
@@ -275,6 +286,7 @@ async function aBusySession(t: TestContext) {
   await admin('the name again', 'POST', '/v1/agents', { name: 'busy' });
   await admin('revoke the second key', 'DELETE', `/v1/agents/${id}/keys/${secondId}`);
   await asks(secondKey)('a revoked key', 'POST', '/token/issue', { plan: plan(), ...extras });
+  await secrets.busy();
 
   // Errors of the database itself, which quote queries and parameters: a fault of ours, then an outage.
   const owner = new pg.Client({ connectionString: cluster.url });
@@ -286,10 +298,13 @@ async function aBusySession(t: TestContext) {
   await agent('a fault of ours', 'POST', '/token/issue', { plan: plan(), ...extras });
   await admin('a fault in an update', 'PATCH', `/v1/agents/${id}`, { description: canaries.refusedValue });
   await owner.query('alter table hidden rename to intent_tokens');
+  await secrets.faults(owner);
+  outage = true;
   await cluster.stop('immediate');
   await agent('issue in an outage', 'POST', '/token/issue', { plan: plan(), ...extras });
   await admin('update in an outage', 'PATCH', `/v1/agents/${id}`, { description: canaries.refusedValue });
   await asks(generateApiKey().text)('a cold key in an outage', 'GET', '/v1/me');
+  await secrets.outage();
   await cluster.start();
   await until(
     'a token again',
@@ -299,33 +314,10 @@ async function aBusySession(t: TestContext) {
   assert.equal(await server.stop(), 0);
   return {
     canaries,
-    apiKeys: { bootstrap, wrong, agent: agentKey, second: secondKey },
+    apiKeys: { bootstrap, wrong, agent: agentKey, second: secondKey, keeper: keeperKey },
+    secrets,
     answers,
     output: server.stdout() + server.stderr(),
     tables: await dump(cluster.url),
   };
-}
-
-/** Every row of every table, as text. */
-async function dump(url: string): Promise<Map<string, string>> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ name: string }>(
-      `select table_name as name from information_schema.tables
-       where table_schema not in ('pg_catalog', 'information_schema') order by 1`,
-    );
-    assert.ok(rows.length >= 8);
-    const tables = new Map<string, string>();
-    for (const { name } of rows.filter((table) => !table.name.startsWith('audit_events_'))) {
-      const found = await client.query<{ text: string }>(`select row::text as text from "${name}" as row`);
-      tables.set(
-        name,
-        found.rows.map((row) => row.text.replaceAll('""', '"').replaceAll('\\\\', '\\')).join('\n'),
-      );
-    }
-    return tables;
-  } finally {
-    await client.end();
-  }
 }

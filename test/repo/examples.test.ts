@@ -28,6 +28,30 @@ const EXAMPLES: readonly Example[] = [
     says: /"token_id":"[0-9a-f-]{36}"[\s\S]*\n\{"valid":true,"code":"VALID"/,
   },
   {
+    file: 'examples/curl/secrets-with-a-key.sh',
+    command: 'sh',
+    args: [],
+    says: inOrder(
+      /^\{[^\n]*"version":\d+[^\n]*\}\n/,
+      /"value":"sk-example"\}\n/,
+      /\{"namespace":"examples\/curl","items":\[\{[^\n]*"key":"API_KEY"[^\n]*\}\n/,
+      /\{[^\n]*"version":\d+[^\n]*\}\n/,
+      /"value":"sk-rotated"\}\n$/,
+    ),
+  },
+  {
+    file: 'examples/curl/scoped-token.sh',
+    command: 'sh',
+    args: [],
+    says: inOrder(
+      /^token [0-9a-f-]{36}\n/,
+      /\{[^\n]*"value":"sk-scoped"\}\n/,
+      /\{[^\n]*"value":"sk-scoped"\}\n/,
+      /the third use: 401 TOKEN_EXHAUSTED\n/,
+      /\{[^\n]*"uses_remaining":0[^\n]*"status":"revoked"[^\n]*\}\n$/,
+    ),
+  },
+  {
     file: 'examples/typescript/first-token.ts',
     command: process.execPath,
     args: ['--import', TSX],
@@ -40,6 +64,11 @@ const EXAMPLES: readonly Example[] = [
     says: /^token [0-9a-f-]{36} over plan [0-9a-f]{64} with root [0-9a-f]{64}\n$/,
   },
 ];
+
+/** One after the other. */
+function inOrder(...parts: readonly RegExp[]): RegExp {
+  return new RegExp(parts.map((part) => part.source).join('[\\s\\S]*'));
+}
 
 test('every example is run here', () => {
   const files = readdirSync('examples', { recursive: true, withFileTypes: true })
@@ -91,7 +120,7 @@ suite('examples', () => {
       return { code, stdout, stderr };
     };
 
-    test(`${file} gets a token`, { skip: missing }, async () => {
+    test(`${file} does what it says`, { skip: missing }, async () => {
       const { code, stdout, stderr } = await run(key);
       assert.equal(code, 0, stderr);
       assert.match(stdout, says);
