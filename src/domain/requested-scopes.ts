@@ -7,9 +7,6 @@ import { vendorScopeAction } from './effective-scopes.ts';
 import { formatScope, parseScope, type Scope, scopesForAction } from './scope.ts';
 import { scopesCover } from './scope-coverage.ts';
 
-/** Scopes in one request. */
-export const MAX_REQUESTED_SCOPES = 64;
-
 export type RequestedScopes =
   | { readonly ok: true; readonly scopes: readonly Scope[] }
   /** `index` is the place of the scope that was refused in the request. */

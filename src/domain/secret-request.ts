@@ -25,8 +25,8 @@ export type TokenState = 'live' | 'revoked' | 'expired' | 'exhausted';
 
 /** What a known credential may do with secrets. */
 export interface SecretGrant {
-  /** Every one of these lists must allow: a token's own scopes, and the present ones of its owner. */
-  readonly scopeLists: readonly (readonly Scope[])[];
+  /** Every one of these lists must allow: a token's own scopes, and the present ones of its owner. Never none. */
+  readonly scopeLists: readonly [readonly Scope[], ...(readonly Scope[])[]];
   /** `null`: from any address. */
   readonly allowedAddresses: readonly AddressBlock[] | null;
   readonly state: TokenState;
@@ -112,7 +112,7 @@ function isWithinScopes(wish: SecretWish, grant: SecretGrant): boolean {
     case 'read-or-list':
       return mayUse(grant, 'read', wish.secret) || mayList(grant, wish.namespace);
     case 'list-namespaces':
-      return !grant.namespacesTakeScope || holdsNamespacesScope(grant.scopeLists[0] ?? []);
+      return !grant.namespacesTakeScope || holdsNamespacesScope(grant.scopeLists[0]);
     case 'introspect':
     case 'named-by-body':
     case 'malformed-path':

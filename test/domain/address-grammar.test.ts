@@ -5,6 +5,7 @@ import { isIP } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { addressFamily } from '../../src/domain/address-grammar.ts';
+import { assertTakesUnder } from '../support/duration.ts';
 import { notTexts, untyped } from './wrong-types.ts';
 
 const family = (text: string) => addressFamily(text) ?? 0;
@@ -114,8 +115,8 @@ test('short, octal, hexadecimal and integer forms, ports, brackets and zones are
 
 test('what is no text is no address, and an enormous text is refused at once', () => {
   for (const value of notTexts('10.0.0.1')) assert.equal(addressFamily(untyped(value)), undefined);
-  const started = performance.now();
-  for (const text of [':'.repeat(1e6), '1:'.repeat(5e5), '1.'.repeat(5e5)])
-    assert.equal(addressFamily(text), undefined);
-  assert.ok(performance.now() - started < 10);
+  assertTakesUnder({ milliseconds: 10 }, () => {
+    for (const text of [':'.repeat(1e6), '1:'.repeat(5e5), '1.'.repeat(5e5)])
+      assert.equal(addressFamily(text), undefined);
+  });
 });

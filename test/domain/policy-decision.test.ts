@@ -11,6 +11,7 @@ import {
   type NamedPolicy,
 } from '../../src/domain/policy-decision.ts';
 import type { JsonValue } from '../../src/domain/strict-json.ts';
+import { assertTakesUnder, quickestMilliseconds } from '../support/duration.ts';
 import vectors from '../vectors/scopes.json' with { type: 'json' };
 
 const word = fc.string({ unit: fc.constantFrom(...'ab'), minLength: 1, maxLength: 2 });
@@ -40,9 +41,9 @@ test('every policy vector is decided as listed, in less than 5 ms', () => {
   for (const { policy, subject, decision, why } of vectors.policy.cases) {
     const [mcp = '', ...action] = subject.split('/');
     const parsed = policy === null ? DEFAULT_POLICY : aPolicy(policy as JsonValue);
-    const started = performance.now();
-    const { allowed } = decideStep(parsed, { mcp, action: action.join('/') });
-    assert.ok(performance.now() - started < 5, why);
+    const decide = () => decideStep(parsed, { mcp, action: action.join('/') });
+    assertTakesUnder({ milliseconds: 5 }, decide, why);
+    const { allowed } = decide();
     assert.equal(allowed ? 'allow' : 'deny', decision, `${JSON.stringify(policy)} on ${subject}: ${why}`);
   }
 });
@@ -228,15 +229,6 @@ test('the hour and the day of any time are those the calendar gives', () => {
   );
 });
 
-function fastestOf(runs: number, work: () => void): number {
-  const milliseconds = Array.from({ length: runs }, () => {
-    const started = performance.now();
-    work();
-    return performance.now() - started;
-  });
-  return Math.min(...milliseconds);
-}
-
 test('1,000 steps against 256 patterns are decided within 100 ms', () => {
   const steps = Array.from({ length: 1000 }, (_, index) => ({
     mcp: `data-mcp-${index % 7}`,
@@ -250,8 +242,8 @@ test('1,000 steps against 256 patterns are decided within 100 ms', () => {
   };
   for (const [name, pattern] of Object.entries(lists)) {
     const policies = [fromRequest({ deny: Array.from({ length: 256 }, (_, index) => pattern(index)) })];
-    const milliseconds = fastestOf(5, () => assert.equal(decidePlan(policies, steps).allowed, true));
-    assert.ok(milliseconds < 100, `${name}: ${milliseconds} ms`);
+    const decide = () => assert.equal(decidePlan(policies, steps).allowed, true);
+    assertTakesUnder({ milliseconds: 100 }, decide, name);
   }
 });
 
@@ -261,7 +253,7 @@ test('the worst patterns cost no more than a few readings of the names they are 
   const steps = names.map((action) => ({ mcp: 'm', action }));
   const codes = names.map((name) => Uint16Array.from(name, (character) => character.charCodeAt(0)));
   // The least that could be done: to look at each character of each name once for each pattern.
-  const floor = fastestOf(5, () => {
+  const floor = quickestMilliseconds(() => {
     let sum = 0;
     for (let pattern = 0; pattern < 256; pattern++)
       for (const name of codes) for (const code of name) sum += code;
@@ -275,7 +267,7 @@ test('the worst patterns cost no more than a few readings of the names they are 
   ]) {
     const deny = ends.slice(0, 256).map((end) => `m/*${middle}${end}*`);
     const policies = [fromRequest({ deny })];
-    const milliseconds = fastestOf(3, () => assert.equal(decidePlan(policies, steps).allowed, true));
-    assert.ok(milliseconds < 12 * floor, `${middle}: ${milliseconds} ms, floor ${floor} ms`);
+    const decide = () => assert.equal(decidePlan(policies, steps).allowed, true);
+    assertTakesUnder({ milliseconds: 12 * floor }, decide, `${middle}, floor ${floor} ms,`);
   }
 });

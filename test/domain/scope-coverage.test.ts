@@ -10,6 +10,7 @@ import {
   scopesAllowListing,
   scopesCover,
 } from '../../src/domain/scope-coverage.ts';
+import { quickestMilliseconds } from '../support/duration.ts';
 import vectors from '../vectors/scopes.json' with { type: 'json' };
 import * as universe from './scope-universe.ts';
 import { aNamespace, anyPattern, aPath, aScope, naiveMatches, pathOf, widened } from './scope-universe.ts';
@@ -192,5 +193,61 @@ test('the scope of a namespace names what lies below it and nothing beside it', 
       scopesAllow([namespaceScope('read', aNamespace('a/b'))], 'read', aPath(path)),
       path.startsWith('a/b/'),
     );
+  }
+});
+
+test('coverage of lists is transitive: who was given a part of a part holds no more than the first', () => {
+  const scopes = fc.array(
+    anyPattern.chain((low) => fc.tuple(anyAction, widened(low), fc.constant(low), fc.boolean())),
+    { minLength: 1, maxLength: 3 },
+  );
+  const three = ['read', 'write', 'delete'];
+  let held = 0;
+  fc.assert(
+    fc.property(scopes, anyPattern, (rows, other) => {
+      // The middle list says with three scopes what the first says with one.
+      const middle = rows.flatMap(([action, wide, , split]) =>
+        (action === '*' && split ? three : [action]).map((one) => `secrets:${one}:${wide}`),
+      );
+      const first = rows.map(([action, wide]) => `secrets:${action}:${wide}`);
+      const last = [...rows.map(([action, , low]) => `secrets:${action}:${low}`), `secrets:read:${other}`];
+      const covered = (parents: string[], children: string[]) =>
+        children.every((child) => scopesCover(parents.map(aScope), aScope(child)));
+      for (const [a, b, c] of [
+        [first, middle, last],
+        [middle, first, last],
+      ] as const) {
+        assert.ok(covered(a, b), `${a} over ${b}`);
+        for (const one of c) {
+          if (!covered(b, [one])) continue;
+          held++;
+          assert.ok(covered(a, [one]), `${a} over ${b} over ${one}`);
+        }
+      }
+    }),
+    { numRuns: 500 },
+  );
+  assert.ok(held > 500, `only ${held} chains were seen`);
+});
+
+test('the worst scope over the worst is decided in less than a millisecond', () => {
+  const deep = (segment: string) => Array(16).fill(segment).join('/');
+  const cases = [
+    [
+      deep(`${'a'.repeat(15)}*${'a'.repeat(15)}`),
+      `${deep(`${'a'.repeat(15)}*${'a'.repeat(15)}`).slice(0, -1)}b`,
+    ],
+    [deep('*a'), deep(`*${'a'.repeat(30)}`)],
+    [`x/*${'a'.repeat(126)}b`, `x/${'a'.repeat(128)}`],
+    [`x/${'a'.repeat(127)}*`, `x/${'a'.repeat(126)}*a`],
+  ] as const;
+  for (const [parentPattern, childPattern] of cases) {
+    const [parent, child] = [aScope(`secrets:*:${parentPattern}`), aScope(`secrets:read:${childPattern}`)];
+    const runs = 200;
+    const all = () => {
+      for (let run = 0; run < runs; run++) scopesCover([parent], child);
+    };
+    const milliseconds = quickestMilliseconds(all, { underMs: runs }) / runs;
+    assert.ok(milliseconds < 1, `${parentPattern}: ${milliseconds} ms`);
   }
 });
