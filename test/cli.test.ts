@@ -1,5 +1,6 @@
 /** The command line and the life of the server process: what is printed where, and with which exit code it ends. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
@@ -301,12 +302,17 @@ test('a port in use exits 1 and is named', { skip }, async (t) => {
   );
 });
 
-/** Sends the head of a request and half of its body; `finish` sends the rest and gives the status. */
-function halfARequest(url: string, key: string) {
+/** A request whose head the server has read and whose body has come by half; `finish` sends the rest. */
+async function halfARequest(url: string, key: string) {
   const body = JSON.stringify({ plan: A_PLAN });
   const half = request(`${url}/token/issue`, {
     method: 'POST',
-    headers: { 'x-api-key': key, 'content-type': 'application/json', 'content-length': body.length },
+    headers: {
+      'x-api-key': key,
+      'content-type': 'application/json',
+      'content-length': body.length,
+      expect: '100-continue',
+    },
   });
   const status = new Promise<number | undefined>((resolve) => {
     half.on('response', (response) => {
@@ -315,6 +321,7 @@ function halfARequest(url: string, key: string) {
     });
     half.on('error', () => resolve(undefined));
   });
+  await once(half, 'continue');
   half.write(body.slice(0, 10));
   return {
     status,
@@ -322,18 +329,24 @@ function halfARequest(url: string, key: string) {
   };
 }
 
+/** Less than the 72 s for which a connection is kept alive: a drain that waits for it is cut off, and ends with 1. */
+const DRAINS = { SHUTDOWN_TIMEOUT_MS: '60000', REQUEST_TIMEOUT_MS: '60000' };
+
 test('SIGTERM: what is in flight is answered, new connections are refused, and it ends with 0', {
   skip,
 }, async (t) => {
   const { url } = await createEmptyTestDatabase(t);
-  const server = await startServer(t, { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY, PORT: '0' });
+  const server = await startServer(t, {
+    DATABASE_URL: url,
+    MASTER_KEY: TEST_MASTER_KEY,
+    PORT: '0',
+    ...DRAINS,
+  });
   const key = printedKey(server.stdout());
   const client = createClient(server.url, key);
   t.after(() => client.close());
   assert.equal((await client.issue())?.status, 200, 'a connection that stays open and idle');
-  const half = halfARequest(server.url, key);
-  await client.issue();
-  const begun = performance.now();
+  const half = await halfARequest(server.url, key);
   server.child.kill('SIGTERM');
   await until('new connections are refused', () =>
     fetch(`${server.url}/health`).then(
@@ -344,8 +357,7 @@ test('SIGTERM: what is in flight is answered, new connections are refused, and i
   assert.equal(server.child.exitCode, null);
   half.finish();
   assert.equal(await half.status, 200);
-  assert.equal(await server.ended, 0);
-  assert.ok(performance.now() - begun < 8_000, 'well before the drain is cut off');
+  assert.equal(await server.ended, 0, 'before the drain is cut off');
 });
 
 test('SIGTERM under load: every request that was taken is answered, and kept-alive clients do not hold it up', {
@@ -357,21 +369,20 @@ test('SIGTERM under load: every request that was taken is answered, and kept-ali
     MASTER_KEY: TEST_MASTER_KEY,
     PORT: '0',
     RATE_LIMIT_MAX: '0',
+    ...DRAINS,
   });
   const client = createClient(server.url, printedKey(server.stdout()));
   t.after(() => client.close());
   await client.issue();
   const inFlight = Array.from({ length: 20 }, () => client.issue());
   await Promise.race(inFlight);
-  const begun = performance.now();
   server.child.kill('SIGTERM');
   const statuses = (await Promise.all(inFlight)).map((answer) => answer?.status);
   assert.ok(
     statuses.every((status) => status === 200 || status === undefined || status === 503),
     String(statuses),
   );
-  assert.equal(await server.ended, 0);
-  assert.ok(performance.now() - begun < 5_000, `took ${Math.round(performance.now() - begun)} ms`);
+  assert.equal(await server.ended, 0, 'before the drain is cut off');
 });
 
 test('a second signal ends the process at once', { skip }, async (t) => {
@@ -380,13 +391,11 @@ test('a second signal ends the process at once', { skip }, async (t) => {
     DATABASE_URL: url,
     MASTER_KEY: TEST_MASTER_KEY,
     PORT: '0',
-    SHUTDOWN_TIMEOUT_MS: '60000',
-    REQUEST_TIMEOUT_MS: '60000',
+    // The longest that there are, so that neither ends the process while the test waits for it.
+    SHUTDOWN_TIMEOUT_MS: '600000',
+    REQUEST_TIMEOUT_MS: '600000',
   });
-  const half = halfARequest(server.url, printedKey(server.stdout()));
-  const client = createClient(server.url, undefined);
-  t.after(() => client.close());
-  await client.send('GET', '/health');
+  const half = await halfARequest(server.url, printedKey(server.stdout()));
   server.child.kill('SIGTERM');
   await until('new connections are refused', () =>
     fetch(`${server.url}/health`).then(
@@ -395,10 +404,9 @@ test('a second signal ends the process at once', { skip }, async (t) => {
     ),
   );
   assert.equal(server.child.exitCode, null);
-  const begun = performance.now();
   server.child.kill('SIGTERM');
+  await until('the process ends', () => server.child.exitCode !== null, 60_000);
   assert.equal(await server.ended, 1);
-  assert.ok(performance.now() - begun < 2_000);
   assert.equal(await half.status, undefined);
 });
 
@@ -409,13 +417,11 @@ test('a drain that takes longer than SHUTDOWN_TIMEOUT_MS is cut off', { skip }, 
     MASTER_KEY: TEST_MASTER_KEY,
     PORT: '0',
     SHUTDOWN_TIMEOUT_MS: '300',
+    REQUEST_TIMEOUT_MS: '60000',
   });
-  halfARequest(server.url, printedKey(server.stdout()));
-  const client = createClient(server.url, undefined);
-  t.after(() => client.close());
-  await client.send('GET', '/health');
-  const begun = performance.now();
+  await halfARequest(server.url, printedKey(server.stdout()));
   server.child.kill('SIGTERM');
+  // The default of SHUTDOWN_TIMEOUT_MS is 10 s.
+  await until('the process ends', () => server.child.exitCode !== null, 9_000);
   assert.equal(await server.ended, 1);
-  assert.ok(performance.now() - begun < 5_000);
 });

@@ -34,11 +34,11 @@ export interface Asked {
 /** A live token from an allowed address; a test says what differs. */
 export function aRequest(asked: Asked): SecretRequest {
   const { tokenScopes = [], ownerScopes = ['secrets:*:*', 'namespaces:read'] } = asked;
-  const lists = ownerScopes === null ? [tokenScopes] : [tokenScopes, ownerScopes];
+  const own = tokenScopes.map(aScope);
   return {
     wish: asked.wish,
     grant: {
-      scopeLists: lists.map((scopes) => scopes.map(aScope)),
+      scopeLists: ownerScopes === null ? [own] : [own, ownerScopes.map(aScope)],
       allowedAddresses: asked.allowed === undefined ? blocks(`${HOME}/32`) : asked.allowed,
       state: asked.state ?? 'live',
       namespacesTakeScope: asked.namespacesTakeScope ?? true,

@@ -188,7 +188,7 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
     ).trim();
 
   const ready = async (): Promise<void> => {
-    for (let attempt = 0; attempt < 240; attempt += 1) {
+    for (let attempt = 0; attempt < 1200; attempt += 1) {
       // The engine's proxy takes a connection before Writ does and closes it unanswered; in Node.js 20 `fetch`
       // then never settles, and an abort timer would not keep the process waiting.
       const answer = fetch(`${url}/ready`).catch(() => undefined);
@@ -388,7 +388,7 @@ function blocksOf(text: string): Map<string, string> {
 function whyNoDocker(): string | false {
   if (process.env['WRIT_TEST_DOCKER'] !== '1') return 'WRIT_TEST_DOCKER=1 is not set';
   const answers = (...args: string[]): boolean =>
-    spawnSync('docker', args, { stdio: 'ignore', timeout: 10_000 }).status === 0;
+    spawnSync('docker', args, { stdio: 'ignore', timeout: 60_000 }).status === 0;
   if (!answers('info')) return 'no Docker engine answers';
   return answers('compose', 'version') ? false : 'this Docker has no compose';
 }

@@ -252,7 +252,7 @@ async function runToEnd(
   const child: ChildProcess = spawn(command, args, {
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...given.env },
     stdio: 'pipe',
-    timeout: 30_000,
+    timeout: 300_000,
   });
   const printed = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const) {

@@ -42,7 +42,7 @@ async function copyOfRepository(t: TestContext): Promise<string> {
 /** Without a terminal, so that a question which only a person can answer fails instead of waiting. */
 async function generate(copy: string): Promise<void> {
   const program = join(copy, 'node_modules/drizzle-kit/bin.cjs');
-  const running = run(process.execPath, [program, 'generate'], { cwd: copy, timeout: 90_000 });
+  const running = run(process.execPath, [program, 'generate'], { cwd: copy, timeout: 600_000 });
   running.child.stdin?.end();
   await running;
 }

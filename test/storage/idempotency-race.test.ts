@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../src/keys/api-key-hash.ts';
-import { type Answer, createClient, errorCodeOf } from '../support/issuing.ts';
+import { type Answer, createClient, errorCodeOf, insist } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 
@@ -45,7 +45,7 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
     const headers = { 'idempotency-key': key };
     const answers = await Promise.all(
       Array.from({ length: REQUESTS }, (_, index) =>
-        clients[index % 2]?.send('POST', '/token/issue', bodyOf(index), headers),
+        insist(async () => clients[index % 2]?.send('POST', '/token/issue', bodyOf(index), headers)),
       ),
     );
     return answers.filter((answer) => answer !== undefined);
@@ -102,10 +102,11 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
       const keys = Array.from({ length: 40 }, (_, index) => `many-${index}`);
       const answers = await Promise.all(
         keys.flatMap((key, index) =>
-          clients.map(async (client) => ({
-            key,
-            answer: await client.send('POST', '/token/issue', body(index), { 'idempotency-key': key }),
-          })),
+          clients.map(async (client) => {
+            const headers = { 'idempotency-key': key };
+            const answer = await insist(() => client.send('POST', '/token/issue', body(index), headers));
+            return { key, answer };
+          }),
         ),
       );
       for (const key of keys) {

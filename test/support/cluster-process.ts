@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import type { ClusterHome } from './cluster-home.ts';
 
-const STOP_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 120_000;
 /** The system's limit for the path of a socket is about 104 bytes, the name of its file included. */
 const SOCKET_FOLDER_LIMIT = 80;
 
@@ -48,7 +48,7 @@ export async function spawnPostgres(
 /** Whether the server accepts a client before the deadline; false as soon as it has ended. */
 export async function answersBefore(deadline: number, server: ChildProcess, url: string): Promise<boolean> {
   while (Date.now() < deadline && isRunning(server)) {
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 30_000 });
     client.on('error', () => undefined);
     try {
       await client.connect();
@@ -62,7 +62,7 @@ export async function answersBefore(deadline: number, server: ChildProcess, url:
   return false;
 }
 
-/** Asks the server to end, and waits until it has; after 20 s it is killed. */
+/** Asks the server to end, and waits until it has; after 2 min it is killed. */
 export async function endPostgres(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (!isRunning(server)) return;
   const gone = once(server, 'exit');

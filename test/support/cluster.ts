@@ -9,7 +9,7 @@ import { type ClusterHome, prepareClusterHome } from './cluster-home.ts';
 import { answersBefore, crashPostgres, endPostgres, spawnPostgres } from './cluster-process.ts';
 import { freePort } from './free-port.ts';
 
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 300_000;
 const STOP_SIGNALS = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 const PORT_TAKEN = /Address already in use/;
 /** After a kill, the children of the dead server need a moment to notice. */

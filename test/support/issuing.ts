@@ -88,13 +88,23 @@ export function printedKey(stdout: string): string {
   return key;
 }
 
-/** Asks again until it holds; throws with `what` after the deadline. */
-export async function until(what: string, holds: () => unknown, timeoutMs = 20_000): Promise<void> {
+/** Asks again until it holds; throws with `what` after the deadline, which is for what never comes. */
+export async function until(what: string, holds: () => unknown, timeoutMs = 120_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
     await delay(20);
   }
+}
+
+/** Asks again after UNAVAILABLE: on a busy machine, the time that Writ gives its database may run out. */
+export async function insist(ask: () => Promise<Answer | undefined>): Promise<Answer | undefined> {
+  let answer: Answer | undefined;
+  await until('an answer of the database', async () => {
+    answer = await ask();
+    return answer?.status !== 503 || errorCodeOf(answer) !== 'UNAVAILABLE';
+  });
+  return answer;
 }
 
 export interface Load {

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 
 const TEMPLATE_BUSY = '55006';
-const TEMPLATE_ATTEMPTS = 40;
+const TEMPLATE_ATTEMPTS = 600;
 
 /** `false`, or why tests on Postgres cannot run: for `test(name, { skip: postgresSkip }, …)`. */
 export const postgresSkip: string | false =

@@ -62,7 +62,7 @@ async function makeTemplate(adminUrl: string, name: string): Promise<void> {
 }
 
 async function query(url: string, statement: string): Promise<pg.QueryResultRow[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 60_000 });
   client.on('error', () => undefined);
   await client.connect();
   try {
