@@ -43,9 +43,13 @@ export const text = (options: { min?: number; max: number; description?: string 
     ...(options.description === undefined ? {} : { description: options.description }),
   });
 
-/** RFC 3339 section 5.6, as answers write it: UTC. */
+/** RFC 3339 section 5.6; answers write it in UTC. The pattern is stricter than what validators take for a `date-time`. */
 export const instant = (description?: string) =>
-  Type.String({ format: 'date-time', ...(description === undefined ? {} : { description }) });
+  Type.String({
+    format: 'date-time',
+    pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$',
+    ...(description === undefined ? {} : { description }),
+  });
 
 export const uuid = (description?: string) =>
   Type.String({ format: 'uuid', ...(description === undefined ? {} : { description }) });

@@ -17,6 +17,7 @@ import {
 } from '../use-cases/secret-wish.ts';
 import type { WriteSecrets } from '../use-cases/write-secrets.ts';
 import { readCursor, writeCursor } from './cursor.ts';
+import { noSuchEndpoint } from './no-such-endpoint.ts';
 import type { Answer, Routes } from './route.ts';
 import { listOf, PageQuery, strictObject, UNPAGED_LIMIT } from './schemas.ts';
 import {
@@ -233,15 +234,16 @@ const asks = (question: { wish: SecretQuestion['wish'] }) => (): SecretQuestion 
   version: undefined,
 });
 
-/** The raw target behind the prefix: what it decodes to is not what was asked. */
+/** The raw target behind the prefix, which the router also finds under other spellings; those are not ours. */
 function targetOf(request: FastifyRequest): string {
+  if (!request.url.startsWith(PREFIX)) throw noSuchEndpoint();
   const end = request.url.indexOf('?');
   return request.url.slice(PREFIX.length, end === -1 ? undefined : end);
 }
 
 function rotateTargetOf(request: FastifyRequest): string {
   const target = targetOf(request);
-  if (!target.endsWith(ROTATE)) throw new WritError('NOT_FOUND', 'There is no such endpoint.');
+  if (!target.endsWith(ROTATE)) throw noSuchEndpoint();
   return target.slice(0, -ROTATE.length);
 }
 

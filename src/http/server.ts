@@ -12,6 +12,7 @@ import Fastify, {
 import { WritError } from '../errors.ts';
 import { errorAnswer } from './envelopes.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
+import { noSuchEndpoint } from './no-such-endpoint.ts';
 import { factsOf, type ReadClient } from './request-facts.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
 
@@ -92,8 +93,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return app;
 }
 
-const noSuchEndpoint = (): WritError => new WritError('NOT_FOUND', 'There is no such endpoint.');
-
 /** Without it a client that keeps its connection would hold up the end until the keep-alive time-out. */
 function closeConnectionsAsTheyFallIdle(app: FastifyInstance): void {
   const timer = setInterval(() => app.server.closeIdleConnections(), 50);
@@ -111,17 +110,26 @@ function originForm(target: string): string {
 const SECRET_TARGETS = '/v1/secrets/';
 
 /**
- * The router refuses a target whose escapes do not decode before anybody is asked who they are. Below
- * `/v1/secrets/` that is a fault of the path, judged in its turn: with its escapes escaped it is routed, and is a path
- * no more than before.
+ * What the router would judge by rules of its own is given to it so that it reads it as it stands. RFC 9112 section
+ * 3.2: a target has no fragment, so `#` is a character like any other. Below `/v1/secrets/` an escape that does not
+ * decode is a fault of the path, judged in its turn and not before anybody is asked who they are: with its escapes
+ * escaped it is routed, and is a path no more than before.
  */
 function routable(target: string): string {
-  if (!target.startsWith(SECRET_TARGETS) || !target.includes('%')) return target;
+  const plain = target.includes('#') ? target.replaceAll('#', '%23') : target;
+  if (!plain.startsWith(SECRET_TARGETS)) return plain;
+  const end = plain.indexOf('?');
+  const path = end === -1 ? plain : plain.slice(0, end);
+  return decodes(path) ? plain : path.replaceAll('%', '%25') + plain.slice(path.length);
+}
+
+function decodes(path: string): boolean {
+  if (!path.includes('%')) return true;
   try {
-    decodeURIComponent(target);
-    return target;
+    decodeURIComponent(path);
+    return true;
   } catch {
-    return target.replaceAll('%', '%25');
+    return false;
   }
 }
 

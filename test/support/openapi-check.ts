@@ -105,7 +105,7 @@ export function createOpenApiCheck(document: Json): OpenApiCheck {
 }
 
 function pathOf(url: string): string {
-  return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/[?#].*$/s, '') || '/';
+  return url.replace(/^https?:\/\/[^/?#]*/i, '').replace(/\?.*$/s, '') || '/';
 }
 
 function decoded(path: string): string {
