@@ -57,11 +57,11 @@ CREATE TABLE "secrets" (
 ALTER TABLE "secret_versions" ADD CONSTRAINT "secret_versions_secret_id_secrets_id_fk" FOREIGN KEY ("secret_id") REFERENCES "public"."secrets"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE UNIQUE INDEX "scoped_tokens_hash" ON "scoped_tokens" USING btree ("token_hash");--> statement-breakpoint
 CREATE INDEX "scoped_tokens_agent" ON "scoped_tokens" USING btree ("agent_id","id");--> statement-breakpoint
-CREATE INDEX "scoped_tokens_expiry" ON "scoped_tokens" USING brin ("expires_at");--> statement-breakpoint
+CREATE INDEX "scoped_tokens_expiry" ON "scoped_tokens" USING brin ("expires_at") WITH (autosummarize=true);--> statement-breakpoint
 CREATE UNIQUE INDEX "secrets_path" ON "secrets" USING btree ("path");--> statement-breakpoint
 CREATE INDEX "secrets_namespace" ON "secrets" USING btree ("namespace","key");--> statement-breakpoint
 CREATE INDEX "secrets_expiry" ON "secrets" USING btree ("expires_at") WHERE expires_at is not null;--> statement-breakpoint
-CREATE INDEX "intent_tokens_expiry" ON "intent_tokens" USING brin ("expires_at");--> statement-breakpoint
+CREATE INDEX "intent_tokens_expiry" ON "intent_tokens" USING brin ("expires_at") WITH (autosummarize=true);--> statement-breakpoint
 CREATE INDEX "intent_tokens_delegated" ON "intent_tokens" USING btree ("root_jti") WHERE root_jti <> jti;--> statement-breakpoint
 -- A limited token's row is updated at every use: with room on its page that costs no index entry.
 ALTER TABLE "scoped_tokens" SET (fillfactor = 70);

@@ -12,6 +12,7 @@ import type {
   ApiKeyRecord,
   NewApiKey,
 } from '../use-cases/ports.ts';
+import { takeAgentLock } from './agent-lock.ts';
 import { insertAuditEvents } from './audit-events.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';
 import { agents, apiKeys } from './schema.ts';
@@ -49,6 +50,7 @@ export function createAgentStore(database: Database): AgentStore {
     change: (orm: Orm) => Promise<Outcome>,
   ): Promise<Outcome | 'actor_not_live'> =>
     database.transaction(async (session) => {
+      await takeAgentLock(session, agentId);
       await session.query(LOCK_AGENTS, [actorKeyId, agentId]);
       if (actorKeyId !== null && (await session.query(ACTOR_IS_LIVE, [actorKeyId])).length === 0) {
         return 'actor_not_live';

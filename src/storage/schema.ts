@@ -137,7 +137,7 @@ export const intentTokens = pgTable(
   },
   (table) => [
     // For the sweep, at next to no cost for issuing: see scoped_tokens_expiry.
-    index('intent_tokens_expiry').using('brin', table.expiresAt),
+    index('intent_tokens_expiry').using('brin', table.expiresAt).with({ autosummarize: true }),
     // Only delegations: whether a token is still an ancestor.
     index('intent_tokens_delegated').on(table.rootJti).where(sql`root_jti <> jti`),
   ],
@@ -196,7 +196,7 @@ export const scopedTokens = pgTable(
     uniqueIndex('scoped_tokens_hash').on(table.tokenHash),
     index('scoped_tokens_agent').on(table.agentId, table.id),
     // Tokens end about in the order in which they begin: a block range index finds the dead ones at next to no cost.
-    index('scoped_tokens_expiry').using('brin', table.expiresAt),
+    index('scoped_tokens_expiry').using('brin', table.expiresAt).with({ autosummarize: true }),
     check('scoped_tokens_hash_length', sql`octet_length(token_hash) = 32`),
     check('scoped_tokens_uses', sql`uses >= 0 and uses <= coalesce(max_uses, uses)`),
     check('scoped_tokens_tier', sql`access_tier in ('standard', 'sensitive', 'critical')`),

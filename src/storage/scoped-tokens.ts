@@ -7,6 +7,7 @@ import { ACCESS_TIERS, type AccessTier } from '../domain/access-tier.ts';
 import type { TokenState } from '../domain/secret-request.ts';
 import type { AuditEvent } from '../use-cases/ports.ts';
 import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use-cases/secret-ports.ts';
+import { takeAgentLock } from './agent-lock.ts';
 import { AUDIT_COLUMNS, auditValues } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
@@ -89,6 +90,12 @@ function listText(whose: string): string {
     order by token.id desc limit $3`;
 }
 
+const OWNER: Statement = {
+  name: 'owner_of_scoped_token',
+  effect: 'read',
+  text: `select agent_id from scoped_tokens where id = $1`,
+};
+
 /** Closes the race between two revocations: one of them writes the event. */
 const REVOKE: Statement = {
   name: 'revoke_scoped_token',
@@ -160,12 +167,15 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
           : await database.query<Row>(LIST_OWN, [...filter, agentId]);
       return rows.map(recordOf);
     },
-    revoke: async (id, { actorKeyId, event }) => {
-      const values = [id, actorKeyId, ...auditValues(event)];
-      const [outcome] = await database.query<{ live: boolean; revoked: boolean }>(REVOKE, values);
-      if (outcome?.live !== true) return 'actor_not_live';
-      return outcome.revoked ? 'revoked' : 'unchanged';
-    },
+    revoke: (id, { actorKeyId, event }) =>
+      database.transaction(async (session) => {
+        const [owner] = await session.query<{ agent_id: string }>(OWNER, [id]);
+        if (owner !== undefined) await takeAgentLock(session, owner.agent_id);
+        const values = [id, actorKeyId, ...auditValues(event)];
+        const [outcome] = await session.query<{ live: boolean; revoked: boolean }>(REVOKE, values);
+        if (outcome?.live !== true) return 'actor_not_live';
+        return outcome.revoked ? 'revoked' : 'unchanged';
+      }),
     highestTier: async (paths) => {
       const rows = await database.query<{ access_tier: AccessTier }>(TIERS, [paths]);
       const present = new Set(rows.map((row) => row.access_tier));

@@ -11,34 +11,30 @@ import type {
   SecretRecord,
   SecretStore,
 } from '../use-cases/secret-ports.ts';
+import { shareAgentLock } from './agent-lock.ts';
 import { columnsOf, insertAuditEvents } from './audit-events.ts';
 import type { Database, Session, Statement } from './database.ts';
 import { type SecretRow, storedSecretOf } from './secret-reads.ts';
 import { Undo } from './storage-errors.ts';
 
-/** Shared locks: whoever revokes waits until this change is committed or undone, so none appears after it. */
-const HOLD_AGENT: Statement = {
-  name: 'hold_agent',
-  effect: 'write',
-  text: `select id from agents where id = $1 and revision = $2 and revoked_at is null for share`,
-};
+const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and agent.revoked_at is null`;
 
-const HOLD_KEY: Statement = {
-  name: 'hold_api_key',
+const CHECK_KEY: Statement = {
+  name: 'check_api_key',
   effect: 'write',
   text: `
-    select key_id from api_keys
-    where key_id = $1 and agent_id = $2 and revoked_at is null
-      and (expires_at is null or expires_at > clock_timestamp())
-    for share`,
+    select from api_keys key join agents agent on agent.id = key.agent_id
+    where key.key_id = $1 and ${AGENT_AS_READ} and key.revoked_at is null
+      and (key.expires_at is null or key.expires_at > clock_timestamp())`,
 };
 
-const HOLD_TOKEN: Statement = {
-  name: 'hold_scoped_token',
+const CHECK_TOKEN: Statement = {
+  name: 'check_scoped_token',
   effect: 'write',
   text: `
-    select id from scoped_tokens
-    where id = $1 and agent_id = $2 and revoked_at is null and expires_at > clock_timestamp() for share`,
+    select from scoped_tokens token join agents agent on agent.id = token.agent_id
+    where token.id = $1 and ${AGENT_AS_READ} and token.revoked_at is null
+      and token.expires_at > clock_timestamp()`,
 };
 
 /** Closes the race for the last use: the condition is in the statement that consumes it. */
@@ -46,9 +42,11 @@ const TAKE_USE: Statement = {
   name: 'take_token_use',
   effect: 'write',
   text: `
-    update scoped_tokens set uses = uses + 1
-    where id = $1 and agent_id = $2 and revoked_at is null and expires_at > clock_timestamp() and uses < max_uses
-    returning id`,
+    update scoped_tokens token set uses = token.uses + 1
+    from agents agent
+    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and token.revoked_at is null
+      and token.expires_at > clock_timestamp() and token.uses < token.max_uses
+    returning token.id`,
 };
 
 const SECRET_COLUMNS = `
@@ -169,13 +167,15 @@ export function createSecretStore(database: Database): SecretStore {
   };
 }
 
+/** From here to the commit nobody revokes or narrows the agent, its keys or its tokens. */
 async function holdCredential(session: Session, guard: CredentialGuard): Promise<void> {
-  const hold = async (statement: Statement, values: readonly unknown[]): Promise<void> => {
-    if ((await session.query(statement, values)).length === 0) throw new Undo();
-  };
-  await hold(HOLD_AGENT, [guard.agentId, guard.agentRevision]);
-  if (guard.kind === 'api_key') return hold(HOLD_KEY, [guard.keyId, guard.agentId]);
-  return hold(guard.limited ? TAKE_USE : HOLD_TOKEN, [guard.tokenId, guard.agentId]);
+  await shareAgentLock(session, guard.agentId);
+  const { agentId, agentRevision } = guard;
+  const [statement, id] =
+    guard.kind === 'api_key'
+      ? [CHECK_KEY, guard.keyId]
+      : [guard.limited ? TAKE_USE : CHECK_TOKEN, guard.tokenId];
+  if ((await session.query(statement, [id, agentId, agentRevision])).length === 0) throw new Undo();
 }
 
 async function write(session: Session, changes: readonly SecretChange[]): Promise<readonly SecretRecord[]> {

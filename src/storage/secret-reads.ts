@@ -69,7 +69,7 @@ const LIST_NAMESPACES: Statement = {
     select present.namespace, present.secret_count - coalesce(expired.count, 0)::int as "secretCount"
     from namespaces present
     left join (
-      select namespace, count(*) as count from secrets where expires_at <= clock_timestamp() group by namespace
+      select namespace, count(*) as count from secrets where expires_at <= now() group by namespace
     ) as expired on expired.namespace = present.namespace
     where present.namespace > $1 and present.secret_count > coalesce(expired.count, 0)
     order by present.namespace limit $2`,

@@ -3,19 +3,27 @@
  * somebody holds.
  */
 
-import type { Database, Statement } from './database.ts';
+import type { Database, Session, Statement } from './database.ts';
 
 const SWEEP_LOCK_KEY = 0x5357_4550; // "SWEP"
 const BATCH = 1000;
 /** In one run; what is left is for the next. */
 const MAX_BATCHES = 20;
 
-/** Ends with the transaction, so a process that dies holds up nobody. */
+/** Ends with the transaction, so a process that dies holds up nobody. The moments are read once, so that indexes serve. */
 const LOCK: Statement = {
   name: 'try_sweep_lock',
   effect: 'write',
-  text: `select pg_try_advisory_xact_lock($1) as held`,
+  text: `
+    select pg_try_advisory_xact_lock($1) as held,
+      clock_timestamp() - interval '10 minutes' as "repeatedSince",
+      clock_timestamp() - make_interval(days => $2::int) as "retainedSince"`,
 };
+
+interface Moments {
+  readonly repeatedSince: Date;
+  readonly retainedSince: Date;
+}
 
 /** They answer a repeated request for 10 minutes. */
 const IDEMPOTENCY_KEYS: Statement = {
@@ -24,7 +32,7 @@ const IDEMPOTENCY_KEYS: Statement = {
   text: `
     delete from idempotency_keys where (agent_id, path, key) in (
       select agent_id, path, key from idempotency_keys
-      where created_at <= clock_timestamp() - interval '10 minutes'
+      where created_at <= $1::timestamptz
       order by agent_id, path, key limit ${BATCH} for update skip locked
     )
     returning 1`,
@@ -36,7 +44,7 @@ const SCOPED_TOKENS: Statement = {
   text: `
     delete from scoped_tokens where id in (
       select id from scoped_tokens
-      where expires_at <= clock_timestamp() - make_interval(days => $1::int)
+      where expires_at <= $1::timestamptz
       limit ${BATCH} for update skip locked
     )
     returning 1`,
@@ -49,7 +57,7 @@ const INTENT_TOKENS: Statement = {
   text: `
     delete from intent_tokens where jti in (
       select jti from intent_tokens dead
-      where expires_at <= clock_timestamp() - make_interval(days => $1::int)
+      where expires_at <= $1::timestamptz
         and not exists (
           select from intent_tokens heir
           where heir.root_jti <> heir.jti and heir.root_jti = dead.root_jti and heir.ancestors @> array[dead.jti]
@@ -59,19 +67,23 @@ const INTENT_TOKENS: Statement = {
     returning 1`,
 };
 
+const SWEEPS: readonly { readonly statement: Statement; readonly until: keyof Moments }[] = [
+  { statement: IDEMPOTENCY_KEYS, until: 'repeatedSince' },
+  { statement: SCOPED_TOKENS, until: 'retainedSince' },
+  { statement: INTENT_TOKENS, until: 'retainedSince' },
+];
+
 /** How many rows went; none where another process is sweeping. */
 export async function sweep(
   database: Database,
   { retentionDays }: { retentionDays: number },
 ): Promise<number> {
   let removed = 0;
-  for (const [statement, values] of [
-    [IDEMPOTENCY_KEYS, []],
-    [SCOPED_TOKENS, [retentionDays]],
-    [INTENT_TOKENS, [retentionDays]],
-  ] as const) {
+  for (const { statement, until } of SWEEPS) {
     for (let batch = 0; batch < MAX_BATCHES; batch += 1) {
-      const count = await sweepBatch(database, statement, values);
+      const count = await sweepBatch(database, retentionDays, (session, moments) =>
+        session.query(statement, [moments[until]]),
+      );
       removed += count;
       if (count < BATCH) break;
     }
@@ -80,9 +92,13 @@ export async function sweep(
 }
 
 /** One short transaction for each batch: nobody waits for a long one. */
-function sweepBatch(database: Database, statement: Statement, values: readonly unknown[]): Promise<number> {
+function sweepBatch(
+  database: Database,
+  retentionDays: number,
+  remove: (session: Session, moments: Moments) => Promise<readonly object[]>,
+): Promise<number> {
   return database.transaction(async (session) => {
-    const [lock] = await session.query<{ held: boolean }>(LOCK, [SWEEP_LOCK_KEY]);
-    return lock?.held === true ? (await session.query(statement, values)).length : 0;
+    const [lock] = await session.query<Moments & { held: boolean }>(LOCK, [SWEEP_LOCK_KEY, retentionDays]);
+    return lock?.held === true ? (await remove(session, lock)).length : 0;
   });
 }

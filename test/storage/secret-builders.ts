@@ -1,0 +1,189 @@
+/** Scoped tokens, secrets and uses for storage tests, valid as they are, so that a test shows only what it varies. */
+import { randomBytes } from 'node:crypto';
+import { uuidv7 } from 'uuidv7';
+import type { Database } from '../../src/storage/database.ts';
+import { writeKekCheck } from '../../src/storage/provisioning.ts';
+import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
+import { createSecretStore } from '../../src/storage/secret-changes.ts';
+import type { AuditEvent, NewAgent } from '../../src/use-cases/ports.ts';
+import type {
+  CredentialGuard,
+  NewScopedToken,
+  ReleasedVersion,
+  SealedValue,
+  SecretAttributes,
+  SecretChange,
+  SecretRecord,
+} from '../../src/use-cases/secret-ports.ts';
+import { anEvent } from './builders.ts';
+
+export const TEST_KEK_ID = 'the kek';
+
+export function aScopedToken(agent: NewAgent, changes: Partial<NewScopedToken> = {}): NewScopedToken {
+  const createdAt = new Date();
+  return {
+    id: uuidv7(),
+    tokenHash: randomBytes(32),
+    agentId: agent.id,
+    keyId: agent.key.keyId,
+    agentRevision: 1,
+    scopes: ['secrets:read:*'],
+    allowedIps: null,
+    maxUses: null,
+    description: null,
+    createdAt,
+    expiresAt: new Date(createdAt.getTime() + 3_600_000),
+    ...changes,
+  };
+}
+
+export function anIssueOf(token: NewScopedToken): [NewScopedToken, AuditEvent] {
+  const event = anEvent({
+    eventType: 'token.issued',
+    actorId: token.agentId,
+    actorType: 'agent',
+    resourceType: 'scoped_token',
+    resourceId: token.id,
+  });
+  return [token, event];
+}
+
+export async function storedToken(
+  database: Database,
+  agent: NewAgent,
+  changes: Partial<NewScopedToken> = {},
+): Promise<NewScopedToken> {
+  const token = aScopedToken(agent, changes);
+  const issued = await createScopedTokenStore(database).issue(...anIssueOf(token));
+  if (!issued) throw new Error('the token was not issued');
+  return token;
+}
+
+export function keyGuard(agent: NewAgent, agentRevision = 1): CredentialGuard {
+  return { kind: 'api_key', keyId: agent.key.keyId, agentId: agent.id, agentRevision };
+}
+
+export function tokenGuard(agent: NewAgent, token: NewScopedToken, agentRevision = 1): CredentialGuard {
+  const limited = token.maxUses !== null;
+  return { kind: 'scoped_token', tokenId: token.id, agentId: agent.id, agentRevision, limited };
+}
+
+interface UseChanges {
+  readonly released?: ReleasedVersion;
+  readonly agentRevision?: number;
+}
+
+/** What a reader asks `SecretUses.record` for; its event names the token. */
+export function aTokenUse(
+  agent: NewAgent,
+  token: NewScopedToken,
+  { released, agentRevision = 1 }: UseChanges = {},
+) {
+  return {
+    guard: tokenGuard(agent, token, agentRevision),
+    released,
+    event: aReadEvent(agent, { token_id: token.id }),
+  };
+}
+
+export function aKeyUse(agent: NewAgent, { released, agentRevision = 1 }: UseChanges = {}) {
+  return {
+    guard: keyGuard(agent, agentRevision),
+    released,
+    event: aReadEvent(agent, { key_id: agent.key.keyId }),
+  };
+}
+
+function aReadEvent(agent: NewAgent, metadata: AuditEvent['metadata']): AuditEvent {
+  return anEvent({
+    eventType: 'secret.read',
+    actorId: agent.id,
+    actorType: 'agent',
+    resourceType: 'secret',
+    metadata,
+  });
+}
+
+export function aSealedValue(kekId = TEST_KEK_ID): SealedValue {
+  return { wrappedKey: randomBytes(60), kekId, nonce: randomBytes(12), ciphertext: randomBytes(20) };
+}
+
+export function attributesWith(changes: Partial<SecretAttributes> = {}): SecretAttributes {
+  return {
+    secretType: 'custom',
+    tier: 'standard',
+    metadata: null,
+    description: null,
+    tags: [],
+    expiresAt: null,
+    ...changes,
+  };
+}
+
+type Creation = Extract<SecretChange, { kind: 'create' }>;
+
+export interface CreationChanges {
+  readonly attributes?: Partial<SecretAttributes>;
+  readonly sealed?: SealedValue;
+}
+
+export function aCreation(path: string, changes: CreationChanges = {}): Creation {
+  const end = path.lastIndexOf('/');
+  return {
+    kind: 'create',
+    id: uuidv7(),
+    path,
+    namespace: path.slice(0, end),
+    key: path.slice(end + 1),
+    attributes: attributesWith(changes.attributes),
+    sealed: changes.sealed ?? aSealedValue(),
+  };
+}
+
+/** The next version of a secret whose newest is `version`. */
+export function anAdvance(
+  { id, version }: { id: string; version: number },
+  { hidesEarlier = false, ...changes }: CreationChanges & { readonly hidesEarlier?: boolean } = {},
+): Extract<SecretChange, { kind: 'add-version' }> {
+  return {
+    kind: 'add-version',
+    id,
+    version: version + 1,
+    attributes: attributesWith(changes.attributes),
+    hidesEarlier,
+    sealed: changes.sealed ?? aSealedValue(),
+  };
+}
+
+export interface StoredSecretOfTest {
+  readonly record: SecretRecord;
+  readonly sealed: SealedValue;
+  /** Its first version under its first revision. */
+  readonly released: ReleasedVersion;
+}
+
+let made = 0;
+
+/** At a path of its own unless one is named. */
+export async function storedSecret(
+  database: Database,
+  agent: NewAgent,
+  { path, ...changes }: CreationChanges & { readonly path?: string } = {},
+): Promise<StoredSecretOfTest> {
+  await useTestKek(database);
+  made += 1;
+  const creation = aCreation(path ?? `made-${made}-${process.pid}/KEY`, changes);
+  const outcome = await createSecretStore(database).change(
+    { guard: keyGuard(agent), paths: [creation.path] },
+    () => ({ changes: [creation], event: anEvent({ eventType: 'secret.created' }) }),
+  );
+  const [record] = outcome === 'not_granted' ? [] : outcome;
+  if (record === undefined) throw new Error('the secret was not made');
+  const released = { secretId: record.id, revision: 1, version: 1 };
+  return { record, sealed: creation.sealed, released };
+}
+
+/** What is sealed under `TEST_KEK_ID` may be written. */
+export function useTestKek(database: Database): Promise<void> {
+  return writeKekCheck(database, { kekId: TEST_KEK_ID, checkValue: new Uint8Array([1]) });
+}
