@@ -22,15 +22,19 @@ interface HostileRoute {
   readonly method: string;
   /** As registered. */
   readonly route: string;
-  /** As asked; what it names exists. */
+  /** As asked; what it names exists. `{token}` is the id of a scoped token. */
   readonly url?: string;
-  readonly credential: 'none' | 'api-key-if-sent' | 'api-key';
+  readonly credential: 'none' | 'api-key-if-sent' | 'api-key' | 'scoped-token-or-api-key';
   /** A body that the route accepts, with every member of the documented ones that has a type of its own. */
   readonly body?: Readonly<Record<string, unknown>>;
   /** Members of `body` that may have several types. */
   readonly several?: readonly string[];
   /** Answers every well-formed body with the same refusal. */
   readonly notServed?: true;
+  /** Also takes its body as a form. */
+  readonly takesForms?: true;
+  /** Answers a scoped token that has ended. */
+  readonly answersDeadTokens?: true;
 }
 
 const PLAN = { steps: [{ action: 'look', mcp: 'm' }] };
@@ -55,6 +59,21 @@ const CHANGES = {
 };
 const QUESTION = { token: 'a.b.c', step_index: 0, step: PLAN.steps[0], action: 'look', mcp: 'm', proof: [] };
 const FUTURE = '2999-01-01T00:00:00Z';
+const TOKEN_REQUEST = {
+  scopes: ['secrets:read:hostile/*'],
+  scope: 'secrets:read:hostile/*',
+  ttl_seconds: 900,
+  ttl: '15m',
+  max_uses: 1,
+  allowed_ips: ['127.0.0.1'],
+  ip_allowlist: ['127.0.0.1'],
+  require_approval: false,
+  description: 'd',
+};
+const KIND_OF_SECRET = { secret_type: 'custom', access_tier: 'standard', tier: 'standard', metadata: {} };
+const SECRET = { value: 'v', ...KIND_OF_SECRET, description: 'd', tags: ['t'], expires_at: FUTURE };
+const BY_TOKEN_OR_KEY = { credential: 'scoped-token-or-api-key' } as const;
+const ONE_SECRET = { ...BY_TOKEN_OR_KEY, route: '/v1/secrets/*', url: '/v1/secrets/hostile/victim' };
 
 const ROUTES: readonly HostileRoute[] = [
   { method: 'GET', route: '/health', credential: 'api-key-if-sent' },
@@ -105,6 +124,42 @@ const ROUTES: readonly HostileRoute[] = [
     credential: 'api-key',
   },
   { method: 'GET', route: '/v1/me', credential: 'api-key' },
+  {
+    method: 'POST',
+    route: '/v1/tokens',
+    credential: 'api-key',
+    body: TOKEN_REQUEST,
+    several: ['ttl'],
+  },
+  { method: 'GET', route: '/v1/tokens', credential: 'api-key' },
+  { method: 'GET', route: '/v1/tokens/:id', url: '/v1/tokens/{token}', credential: 'api-key' },
+  { method: 'DELETE', route: '/v1/tokens/:id', url: '/v1/tokens/{token}', credential: 'api-key' },
+  {
+    ...BY_TOKEN_OR_KEY,
+    method: 'POST',
+    route: '/v1/tokens/introspect',
+    body: { token: 't', token_type_hint: 'h' },
+    takesForms: true,
+    answersDeadTokens: true,
+  },
+  { ...BY_TOKEN_OR_KEY, method: 'GET', route: '/v1/namespaces' },
+  { ...BY_TOKEN_OR_KEY, method: 'GET', route: '/v1/secrets', url: '/v1/secrets?namespace=hostile' },
+  { ...BY_TOKEN_OR_KEY, method: 'POST', route: '/v1/secrets', body: { path: 'hostile/new', ...SECRET } },
+  {
+    ...BY_TOKEN_OR_KEY,
+    method: 'POST',
+    route: '/v1/secrets/import',
+    body: { namespace: 'hostile', content: 'A=1', ...KIND_OF_SECRET },
+  },
+  { ...ONE_SECRET, method: 'GET' },
+  { ...ONE_SECRET, method: 'PUT', body: SECRET },
+  { ...ONE_SECRET, method: 'DELETE' },
+  {
+    ...ONE_SECRET,
+    method: 'POST',
+    url: '/v1/secrets/hostile/victim/rotate',
+    body: { new_value: 'v' },
+  },
 ];
 
 const ONE_MIB = 1024 * 1024;
@@ -131,26 +186,32 @@ test('every registered route stands in the table, and nothing else does', {
 
 test('hostile input', { skip: postgresSkip }, async (t) => {
   const server = await buildTestApp(t);
-  const keys = await makeKeys(server);
+  const held = await holdCredentials(server);
   for (const name of ['victim', 'doomed']) await server.createAgent({ name });
+  await server.call({
+    method: 'PUT',
+    url: ONE_SECRET.url,
+    key: server.adminKey,
+    json: { value: 'v' },
+  });
   await server.call({ method: 'GET', url: '/ready' });
 
-  for (const route of ROUTES) {
-    const name = `${route.method} ${route.route}`;
-    const url = route.url ?? route.route;
-    const ask = (request: Partial<TestRequest>, key: string = server.adminKey) =>
+  for (const { route, by, as } of ROUTES.flatMap((route) => ways(route, held))) {
+    const name = `${route.method} ${route.route}${as}`;
+    const url = urlOf(route, held);
+    const ask = (request: Partial<TestRequest>) =>
       server.call({
         method: route.method,
         url,
-        ...(route.credential === 'none' ? {} : { key }),
         ...request,
-        headers: { 'x-request-id': FORGED_REQUEST_ID, ...request.headers },
+        headers: { ...by, 'x-request-id': FORGED_REQUEST_ID, ...request.headers },
       });
 
     if (route.method !== 'GET') {
       await t.test(`${name} refuses hostile bodies and leaves nothing behind`, async () => {
         const before = await rowCounts(server);
         for (const { what, raw, headers, status, code, reason } of bodiesNobodyTakes()) {
+          if (what === 'a form' && route.takesForms) continue;
           const answer = await ask({ raw, ...(headers === undefined ? {} : { headers }) });
           const details = reason === undefined ? {} : { details: { reason } };
           assertRefused(answer, { status, code, ...details }, what);
@@ -209,36 +270,48 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
       const before = await rowCounts(server);
       for (const query of ['surprise=1', 'surprise', '__proto__=1', 'constructor=1']) {
         const json = route.body === undefined ? {} : { json: route.body };
-        const answer = await ask({ url: `${url}?${query}`, ...json });
+        const answer = await ask({ url: `${url}${url.includes('?') ? '&' : '?'}${query}`, ...json });
         assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR' }, query);
         assertProper(answer, url, query);
       }
       assert.deepEqual(await rowCounts(server), before);
     });
+  }
 
-    if (route.credential === 'none') continue;
+  for (const route of ROUTES.filter(({ credential }) => credential !== 'none')) {
+    const name = `${route.method} ${route.route}`;
+    const url = urlOf(route, held);
+    const takesTokens = route.credential === 'scoped-token-or-api-key';
 
     await t.test(`${name} refuses every credential that is not one, before it reads the body`, async () => {
       const before = await rowCounts(server);
       const hostileBody = route.method === 'GET' ? {} : { raw: '{"not json' };
       const hugeBody = route.method === 'GET' ? {} : { raw: Buffer.alloc(2 * ONE_MIB, 0x20) };
-      for (const { what, headers } of refusedCredentials(keys, server.adminKey)) {
+      for (const { what, headers, tokenState } of refusedCredentials(held)) {
         if (route.credential === 'api-key-if-sent' && Object.keys(headers).length === 0) continue;
+        if (takesTokens && tokenState === 'live') continue;
+        if (route.answersDeadTokens && tokenState !== undefined && tokenState !== 'invalid') continue;
         const answer = await server.call({
           method: route.method,
           url,
           ...(what === 'unknown' ? hugeBody : hostileBody),
           headers: { 'x-request-id': FORGED_REQUEST_ID, ...headers },
         });
-        const expired = what === 'expired' ? 'AUTH_EXPIRED_KEY' : 'AUTH_INVALID_KEY';
-        assertRefused(answer, { status: 401, code: url.startsWith('/v1/') ? 'UNAUTHORIZED' : expired }, what);
+        const refusedKey = url.startsWith('/v1/')
+          ? 'UNAUTHORIZED'
+          : what === 'expired'
+            ? 'AUTH_EXPIRED_KEY'
+            : 'AUTH_INVALID_KEY';
+        const asToken = takesTokens && tokenState !== undefined;
+        const code = asToken ? `TOKEN_${tokenState.toUpperCase()}` : refusedKey;
+        assertRefused(answer, { status: 401, code }, what);
         assertProper(answer, url, what);
       }
       assert.deepEqual(await rowCounts(server), before);
     });
 
     await t.test(`${name} takes one credential that is sent several times`, async () => {
-      const { adminKey } = server;
+      const { adminKey, tokens } = held;
       for (const headers of [
         { 'x-api-key': adminKey },
         { authorization: `Bearer ${adminKey}` },
@@ -246,6 +319,9 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         { 'x-api-key': [adminKey, adminKey] },
         { 'x-api-key': `${adminKey}, ${adminKey}` },
         { 'x-api-key': `${adminKey},${adminKey}`, authorization: `Bearer ${adminKey}` },
+        ...(takesTokens
+          ? [{ authorization: `Bearer ${tokens.live}` }, { authorization: `bearer ${tokens.live}` }]
+          : []),
       ]) {
         // Past the credential, a body that is no JSON is refused as such: nothing has an effect.
         const body = route.method === 'GET' ? {} : { raw: '{' };
@@ -286,6 +362,21 @@ test('what is not listed', { skip: postgresSkip }, async (t) => {
       ['GET', '/v1/agents/%ff'],
       ['GET', `/v1/agents/${'x'.repeat(3000)}`],
       ['PROPFIND', '/v1/me'],
+      ['PUT', '/v1/tokens'],
+      ['DELETE', '/v1/tokens'],
+      ['GET', '/v1/tokens/'],
+      ['GET', '/v1/tokens/introspect'],
+      ['POST', '/v1/tokens/introspect/'],
+      ['PATCH', '/v1/tokens/introspect'],
+      ['POST', '/v1/namespaces'],
+      ['GET', '/v1/namespaces/'],
+      ['PUT', '/v1/secrets'],
+      ['DELETE', '/v1/secrets'],
+      ['PATCH', '/v1/secrets/a/b'],
+      ['OPTIONS', '/v1/secrets/a/b'],
+      ['POST', '/v1/secrets/a/b'],
+      ['POST', '/v1/secrets/rotate'],
+      ['GET', '/V1/secrets/a/b'],
     ] as const) {
       const answer = await call({ method, url, key: adminKey });
       assertRefused(answer, { status: 404, code: 'NOT_FOUND' }, `${method} ${url.slice(0, 80)}`);
@@ -294,7 +385,16 @@ test('what is not listed', { skip: postgresSkip }, async (t) => {
   });
 
   await t.test('HEAD is 404 on every path', async () => {
-    for (const url of ['/health', '/v1/me', '/v1/agents', '/.well-known/jwks.json', '/nothing']) {
+    for (const url of [
+      '/health',
+      '/v1/me',
+      '/v1/agents',
+      '/.well-known/jwks.json',
+      '/nothing',
+      '/v1/tokens',
+      '/v1/secrets/a/b',
+      '/v1/namespaces',
+    ]) {
       const answer = await call({ method: 'HEAD', url, key: adminKey });
       assert.equal(answer.status, 404, url);
       assertHeaders(answer, url);
@@ -395,6 +495,56 @@ test('bodies', { skip: postgresSkip }, async (t) => {
   });
 });
 
+type Headers = Readonly<Record<string, string | readonly string[]>>;
+type Held = Awaited<ReturnType<typeof holdCredentials>>;
+
+/** Every credential with which a route has to withstand the same. */
+function ways(route: HostileRoute, { adminKey, tokens }: Held) {
+  const byKey = { 'x-api-key': adminKey };
+  if (route.credential === 'none') return [{ route, by: {}, as: '' }];
+  if (route.credential !== 'scoped-token-or-api-key') return [{ route, by: byKey, as: '' }];
+  return [
+    { route, by: byKey, as: ' by API key' },
+    { route, by: { authorization: `Bearer ${tokens.live}` }, as: ' by scoped token' },
+  ];
+}
+
+const urlOf = ({ url, route }: HostileRoute, { tokenId }: Held): string =>
+  (url ?? route).replace('{token}', tokenId);
+
+async function holdCredentials(server: TestApp) {
+  const { adminKey } = server;
+  return { adminKey, ...(await makeKeys(server)), ...(await makeTokens(server)) };
+}
+
+async function makeTokens({ call, adminKey, sql }: TestApp) {
+  const issue = async () => {
+    const { status, text, body } = await call<{ token: string; token_id: string }>({
+      method: 'POST',
+      url: '/v1/tokens',
+      key: adminKey,
+      json: { scopes: ['secrets:*:*', 'namespaces:read'], max_uses: 1_000_000 },
+    });
+    assert.equal(status, 201, text);
+    return body;
+  };
+  const [live, revoked, expired, exhausted] = [await issue(), await issue(), await issue(), await issue()];
+  const set = (what: string, { token_id }: { token_id: string }) =>
+    sql(`update scoped_tokens set ${what} where id = $1`, [token_id]);
+  await set('revoked_at = now()', revoked);
+  await set("expires_at = now() - interval '1 second'", expired);
+  await set('uses = max_uses', exhausted);
+  return {
+    tokenId: live.token_id,
+    tokens: {
+      live: live.token,
+      revoked: revoked.token,
+      expired: expired.token,
+      exhausted: exhausted.token,
+    },
+  };
+}
+
 async function makeKeys(server: TestApp) {
   const { sql, createAgent, adminKey, call } = server;
   const revoked = await createAgent({ role: 'admin' });
@@ -425,12 +575,15 @@ async function makeKeys(server: TestApp) {
   };
 }
 
-type Headers = Readonly<Record<string, string | readonly string[]>>;
+interface RefusedCredential {
+  readonly what: string;
+  readonly headers: Headers;
+  /** Of what has the form of a scoped token. */
+  readonly tokenState?: keyof Held['tokens'] | 'invalid';
+}
 
-function refusedCredentials(
-  keys: Awaited<ReturnType<typeof makeKeys>>,
-  good: string,
-): readonly { what: string; headers: Headers }[] {
+function refusedCredentials({ adminKey: good, tokens, ...keys }: Held): readonly RefusedCredential[] {
+  const unknownToken = `ast_tok_${'A'.repeat(43)}`;
   const mistyped = good.slice(0, -1) + (good.endsWith('0') ? '1' : '0');
   return [
     { what: 'missing', headers: {} },
@@ -438,8 +591,34 @@ function refusedCredentials(
     { what: 'mistyped', headers: { 'x-api-key': mistyped } },
     { what: 'upper case', headers: { 'x-api-key': good.toUpperCase() } },
     { what: 'cut off', headers: { authorization: `Bearer ${good.slice(0, 71)}` } },
-    { what: 'a scoped token', headers: { authorization: `Bearer ast_tok_${'A'.repeat(43)}` } },
-    { what: 'a scoped token as a key', headers: { 'x-api-key': `ast_tok_${'A'.repeat(43)}` } },
+    {
+      what: 'an unknown scoped token',
+      headers: { authorization: `Bearer ${unknownToken}` },
+      tokenState: 'invalid',
+    },
+    {
+      what: 'a scoped token that is cut off',
+      headers: { authorization: `Bearer ${tokens.live.slice(0, -1)}` },
+      tokenState: 'invalid',
+    },
+    {
+      what: 'an unknown scoped token as a key',
+      headers: { 'x-api-key': unknownToken },
+      tokenState: 'invalid',
+    },
+    ...(['live', 'revoked', 'expired', 'exhausted'] as const).map((state) => ({
+      what: `a scoped token, ${state}`,
+      headers: { authorization: `Bearer ${tokens[state]}` },
+      tokenState: state,
+    })),
+    {
+      what: 'a scoped token beside a key',
+      headers: { 'x-api-key': good, authorization: `Bearer ${tokens.live}` },
+    },
+    {
+      what: 'a scoped token by another scheme',
+      headers: { authorization: `Basic ${Buffer.from(tokens.live).toString('base64')}` },
+    },
     { what: 'unknown', headers: { 'x-api-key': keys.unknown } },
     { what: 'wrong secret', headers: { 'x-api-key': keys.wrongSecret } },
     { what: 'revoked', headers: { 'x-api-key': keys.revoked } },
@@ -536,9 +715,21 @@ function wrongTypesFor(valid: unknown): readonly unknown[] {
   return all.filter((value) => kind(value) !== kind(valid));
 }
 
-const TABLES = ['agents', 'api_keys', 'signing_keys', 'kek_check', 'settings', 'heartbeat', 'intent_tokens'];
+const TABLES = [
+  'agents',
+  'api_keys',
+  'signing_keys',
+  'kek_check',
+  'settings',
+  'heartbeat',
+  'intent_tokens',
+  'scoped_tokens',
+  'secrets',
+  'secret_versions',
+  'namespaces',
+];
 
-/** Of every table; of the audit trail, without the refusals that have to be there. */
+/** Of every table; of the audit trail, without the refusals that have to be there. And uses of scoped tokens. */
 async function rowCounts({ sql }: TestApp): Promise<Record<string, string>> {
   const known = await sql<{ name: string }>(
     "select table_name as name from information_schema.tables where table_schema = 'public' and table_name not like 'audit_events%'",
@@ -546,7 +737,9 @@ async function rowCounts({ sql }: TestApp): Promise<Record<string, string>> {
   assert.ok(TABLES.every((table) => known.some(({ name }) => name === table)));
   const counts = known.map(({ name }) => `(select count(*) from "${name}") as "${name}"`);
   const [row] = await sql<Record<string, string>>(
-    `select ${counts.join(', ')}, (select count(*) from audit_events where event_type not like '%.denied') as audit_events`,
+    `select ${counts.join(', ')},
+      (select count(*) from audit_events where event_type not like '%.denied') as audit_events,
+      (select sum(uses) from scoped_tokens) as uses, (select sum(revision) from secrets) as revisions`,
   );
   return row ?? {};
 }
