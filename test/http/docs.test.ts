@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { referencePage } from '../../src/http/reference-page.ts';
 import { buildTestApp } from '../support/app.ts';
+import { documentedPath } from '../support/documented-path.ts';
 import { postgresSkip } from '../support/postgres.ts';
 
 const sha256Base64 = (text: string): string => createHash('sha256').update(text).digest('base64');
@@ -110,8 +111,9 @@ test('the page', { skip: postgresSkip }, async (t) => {
 
   await t.test('shows every route with its method', () => {
     assert.ok(routes.length > 10);
-    for (const { method, url } of routes) {
-      const path = url.replace(/:(\w+)/g, '{$1}');
+    for (const route of routes) {
+      const { method } = route;
+      const path = documentedPath(route);
       assert.ok(
         html.includes(`<span class="method">${method}</span><code>${path}</code>`),
         `${method} ${path}`,
