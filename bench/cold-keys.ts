@@ -3,11 +3,12 @@
  * and with four cold keys a second alternate; each key is used once.
  */
 
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Bench, startWrit, type Writ } from './contestants.ts';
+import type { Bench } from './contestants.ts';
 import { median, table } from './figures.ts';
-import { load, type Target } from './load.ts';
+import { load } from './load.ts';
+import { askForIntentToken, planOf } from './paths.ts';
+import { startWrit, type Writ } from './writ.ts';
 
 const COLD_PER_SECOND = 4;
 
@@ -17,15 +18,16 @@ export async function measureColdKeys(
   say: (text: string) => void,
 ) {
   const writ = await startWrit(bench);
+  const target = await writ.targetOf('intent');
   const keys = await createKeys(writ, rounds * seconds * COLD_PER_SECOND);
-  await load(writ.target, 5);
+  await load(target, 5);
   const without: number[] = [];
   const beside: number[] = [];
   const coldMs: number[] = [];
   for (let round = 1; round <= rounds; round += 1) {
-    without.push((await load(writ.target, seconds)).p99Ms);
-    const arriving = presentOneByOne(writ.target, keys.splice(0, seconds * COLD_PER_SECOND));
-    beside.push((await load(writ.target, seconds)).p99Ms);
+    without.push((await load(target, seconds)).p99Ms);
+    const arriving = presentOneByOne(writ.server.origin, keys.splice(0, seconds * COLD_PER_SECOND));
+    beside.push((await load(target, seconds)).p99Ms);
     coldMs.push(...(await arriving));
     say(`round ${round}: p99 ${without.at(-1)} ms without, ${beside.at(-1)} ms with cold keys`);
   }
@@ -55,11 +57,10 @@ async function createKeys(writ: Writ, count: number): Promise<string[]> {
 }
 
 /** Resolves to how long each answer took. */
-async function presentOneByOne(target: Target, keys: readonly string[]): Promise<number[]> {
-  const body = await readFile(target.bodyPath);
+async function presentOneByOne(origin: string, keys: readonly string[]): Promise<number[]> {
   const asked: Promise<number>[] = [];
   for (const key of keys) {
-    const answered = issueOnce(target, body, key);
+    const answered = issueOnce(origin, key);
     // Awaited below; until then a failure must not count as unhandled.
     answered.catch(() => {});
     asked.push(answered);
@@ -68,10 +69,10 @@ async function presentOneByOne(target: Target, keys: readonly string[]): Promise
   return Promise.all(asked);
 }
 
-async function issueOnce(target: Target, body: Uint8Array<ArrayBuffer>, key: string): Promise<number> {
+async function issueOnce(origin: string, key: string): Promise<number> {
+  const { path, ...request } = askForIntentToken(key, planOf(3));
   const start = performance.now();
-  const headers = { ...target.headers, 'x-api-key': key };
-  const response = await fetch(target.url, { method: 'POST', headers, body });
+  const response = await fetch(`${origin}${path}`, request);
   await response.arrayBuffer();
   if (!response.ok) throw new Error(`a cold key was answered ${response.status}`);
   return performance.now() - start;

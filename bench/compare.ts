@@ -1,129 +1,104 @@
-/** The comparison: rounds A B C A B C …, so that whatever else the machine does falls on all alike. */
+/** The comparison: rounds A B C A B C … on every path, so that whatever else the machine does falls on all alike. */
 
-import { type Bench, type Contestant, type Name, startFloor, startPeer, startWrit } from './contestants.ts';
-import { mebibytes, median, table } from './figures.ts';
-import { type Load, load } from './load.ts';
+import { type Bench, type Contestant, type ServerName, startFloor, startPeer } from './contestants.ts';
+import { type Target, warmUp } from './load.ts';
+import {
+  describeMeasurement,
+  describeStandings,
+  type Measurement,
+  measureLoad,
+  ratioOf,
+  type Standing,
+  standingOf,
+} from './measurement.ts';
+import { type PathName, TITLES } from './paths.ts';
+import { startWrit } from './writ.ts';
 
 export interface CompareOptions {
   readonly rounds: number;
   readonly seconds: number;
-  readonly only: readonly Name[];
+  readonly servers: readonly ServerName[];
+  readonly paths: readonly PathName[];
   /** Another built `server.js` to run beside. */
   readonly other: string | undefined;
+  /** Another floor program to run beside. */
+  readonly otherFloor: string | undefined;
 }
 
-interface Standing {
-  readonly name: Name;
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  /** Processor time of the server, which other work on the machine disturbs less; undefined where it cannot be read. */
-  readonly cpuUsPerToken: number | undefined;
-  /** Median over the ends of the rounds, and the largest. */
-  readonly rssMiB: number;
-  readonly rssMaxMiB: number;
-  readonly rounds: readonly number[];
-}
+/** Which is held against which, where both run. */
+const PAIRS = [
+  ['writ', 'floor'],
+  ['writ', 'other-floor'],
+  ['writ', 'oidc-provider'],
+  ['other', 'writ'],
+  ['other', 'floor'],
+  ['other', 'other-floor'],
+  ['other', 'oidc-provider'],
+  ['floor', 'other-floor'],
+] as const;
 
-interface Ratio {
-  readonly of: string;
-  readonly ofMedians: number;
-  readonly lowestRound: number;
-  readonly highestRound: number;
+interface Entry {
+  readonly path: PathName;
+  readonly contestant: Contestant;
+  readonly target: Target;
+  readonly measurements: Measurement[];
 }
 
 export async function compare(bench: Bench, options: CompareOptions, say: (text: string) => void) {
-  const contestants = await startAll(bench, options);
-  for (const { name, target } of contestants) {
-    say(`warming up ${name}`);
-    await load(target, Math.max(3, Math.ceil(options.seconds / 2)));
+  const entries = await entriesOf(await startAll(bench, options), options.paths);
+  for (const { path, contestant, target } of entries) {
+    say(`warming up ${contestant.name}: ${path}`);
+    await warmUp(target, options.seconds);
   }
-  const measurements = new Map<Name, Measurement[]>(contestants.map(({ name }) => [name, []]));
   for (let round = 1; round <= options.rounds; round += 1) {
-    for (const { name, target, server } of contestants) {
-      const before = await server.cpuSeconds();
-      const measured = await load(target, options.seconds);
-      const after = await server.cpuSeconds();
-      measurements.get(name)?.push({
-        ...measured,
-        cpuUs:
-          before === undefined || after === undefined
-            ? undefined
-            : ((after - before) * 1e6) / measured.answers,
-        rssMiB: mebibytes(await server.rssBytes()),
-      });
-      say(`round ${round} ${name}: ${Math.round(measured.perSecond)}/s, p99 ${measured.p99Ms} ms`);
+    for (const { path, contestant, target, measurements } of entries) {
+      const measured = await measureLoad(bench, contestant.server, target, options.seconds);
+      measurements.push(measured);
+      const { name } = contestant;
+      say(`round ${round} ${path} ${name}: ${describeMeasurement(measured)}`);
     }
   }
-  const standings = [...measurements].map(([name, rounds]) => standingOf(name, rounds));
-  const ratios = ratiosOf(standings);
-  return { result: { standings, ratios }, text: describe(standings, ratios) };
+  const paths = options.paths.map((path) => {
+    const standings = entries
+      .filter((entry) => entry.path === path)
+      .map(({ contestant, measurements }) => standingOf(contestant.name, measurements));
+    return { path, standings, ratios: ratiosOf(standings) };
+  });
+  const blocks = paths.map(({ path, standings, ratios }) =>
+    describeStandings(TITLES[path], standings, ratios),
+  );
+  return { result: { paths }, text: blocks.join('\n\n') };
 }
 
-async function startAll(bench: Bench, { only, other }: CompareOptions): Promise<Contestant[]> {
+async function startAll(bench: Bench, options: CompareOptions): Promise<Contestant[]> {
+  const { servers, other, otherFloor } = options;
   const contestants: Contestant[] = [];
-  if (only.includes('writ')) contestants.push(await startWrit(bench));
-  if (other !== undefined) contestants.push(await startWrit(bench, other));
-  if (only.includes('floor')) contestants.push(await startFloor(bench));
-  if (only.includes('oidc-provider')) contestants.push(await startPeer(bench));
+  if (servers.includes('writ')) contestants.push(await startWrit(bench));
+  if (other !== undefined) contestants.push(await startWrit(bench, { name: 'other', script: other }));
+  if (servers.includes('floor')) contestants.push(await startFloor(bench));
+  if (otherFloor !== undefined) contestants.push(await startFloor(bench, otherFloor));
+  if (servers.includes('oidc-provider') && options.paths.includes('intent')) {
+    contestants.push(await startPeer(bench));
+  }
   return contestants;
 }
 
-interface Measurement extends Load {
-  readonly cpuUs: number | undefined;
-  readonly rssMiB: number;
+/** Path by path, so that those who are compared run next to each other. */
+async function entriesOf(contestants: readonly Contestant[], paths: readonly PathName[]): Promise<Entry[]> {
+  const entries: Entry[] = [];
+  for (const path of paths) {
+    for (const contestant of contestants) {
+      const target = await contestant.targetOf(path);
+      if (target !== undefined) entries.push({ path, contestant, target, measurements: [] });
+    }
+  }
+  return entries;
 }
 
-function standingOf(name: Name, rounds: readonly Measurement[]): Standing {
-  const cpuUs = rounds.flatMap((round) => round.cpuUs ?? []);
-  return {
-    name,
-    perSecond: Math.round(median(rounds.map((round) => round.perSecond))),
-    p50Ms: median(rounds.map((round) => round.p50Ms)),
-    p99Ms: median(rounds.map((round) => round.p99Ms)),
-    cpuUsPerToken: cpuUs.length === 0 ? undefined : Math.round(median(cpuUs)),
-    rssMiB: median(rounds.map((round) => round.rssMiB)),
-    rssMaxMiB: Math.max(...rounds.map((round) => round.rssMiB)),
-    rounds: rounds.map((round) => Math.round(round.perSecond)),
-  };
-}
-
-function ratiosOf(standings: readonly Standing[]): Ratio[] {
-  const ours = standings.filter(({ name }) => name === 'writ' || name === 'other');
-  return ours.flatMap((one) =>
-    standings
-      .filter((two) => two !== one && !(one.name === 'writ' && two.name === 'other'))
-      .map((two) => {
-        const rounds = one.rounds.map((perSecond, round) => perSecond / (two.rounds[round] ?? Number.NaN));
-        return {
-          of: `${one.name} / ${two.name}`,
-          ofMedians: twoDigits(one.perSecond / two.perSecond),
-          lowestRound: twoDigits(Math.min(...rounds)),
-          highestRound: twoDigits(Math.max(...rounds)),
-        };
-      }),
-  );
-}
-
-const twoDigits = (value: number): number => Math.round(value * 100) / 100;
-
-function describe(standings: readonly Standing[], ratios: readonly Ratio[]): string {
-  const rows = standings.map((standing) => [
-    standing.name,
-    String(standing.perSecond),
-    standing.p50Ms.toFixed(0),
-    standing.p99Ms.toFixed(0),
-    `${standing.cpuUsPerToken ?? '-'}`,
-    `${standing.rssMiB}`,
-    `${standing.rssMaxMiB}`,
-    standing.rounds.join(' '),
-  ]);
-  return [
-    table([['', 'tokens/s', 'p50 ms', 'p99 ms', 'CPU µs/token', 'RSS MiB', 'max', 'rounds'], ...rows]),
-    '',
-    ...ratios.map(
-      (ratio) =>
-        `${ratio.of}: ${ratio.ofMedians.toFixed(2)}x (rounds ${ratio.lowestRound.toFixed(2)} to ${ratio.highestRound.toFixed(2)})`,
-    ),
-  ].join('\n');
+function ratiosOf(standings: readonly Standing[]) {
+  const byName = new Map(standings.map((standing) => [standing.name, standing]));
+  return PAIRS.flatMap(([one, two]) => {
+    const [first, second] = [byName.get(one), byName.get(two)];
+    return first === undefined || second === undefined ? [] : ratioOf(first, second);
+  });
 }

@@ -4,34 +4,47 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { startCluster } from '../test/support/cluster.ts';
 import { isOpenToOthers } from '../test/support/unprivileged-user.ts';
 import type { Cleanup } from './cleanup.ts';
+import { familyCpuSeconds } from './process-cost.ts';
 
 export interface BenchPostgres {
   readonly version: string;
   /** Of 200 commits of one row, one after the other: what the disk costs. */
   readonly commitMs: number;
   readonly origin: 'BENCH_DATABASE_URL' | 'throw-away cluster';
+  /** The throw-away cluster; undefined where the database is another's. */
+  readonly own: OwnCluster | undefined;
+  /** Processor time of all its processes so far; undefined where they are not ours. */
+  cpuSeconds(): Promise<number | undefined>;
   /** A new, empty database; dropped at the end. */
   createDatabase(name: string): Promise<string>;
+}
+
+export interface OwnCluster {
+  /** Of its superuser. */
+  readonly url: string;
+  readonly logPath: string;
+  readonly pid: number;
 }
 
 /** Throws where the server would not keep what it acknowledged. */
 export async function openBenchPostgres(cleanup: Cleanup): Promise<BenchPostgres> {
   const given = process.env['BENCH_DATABASE_URL'] || undefined;
-  const url = given ?? (await startOwnCluster(cleanup));
+  const own = given === undefined ? await startOwnCluster(cleanup) : undefined;
+  const url = given ?? own?.url ?? '';
   const prefix = `writ_bench_${randomBytes(4).toString('hex')}_`;
   const createDatabase = async (name: string): Promise<string> => {
-    await query(url, `create database ${prefix}${name}`);
-    cleanup.defer(() => query(url, `drop database if exists ${prefix}${name} with (force)`));
-    const own = new URL(url);
-    own.pathname = `/${prefix}${name}`;
-    return own.href;
+    await query(url, `create database "${prefix}${name}"`);
+    cleanup.defer(() => query(url, `drop database if exists "${prefix}${name}" with (force)`));
+    const made = new URL(url);
+    made.pathname = `/${prefix}${name}`;
+    return made.href;
   };
   const probe = await createDatabase('probe');
   await refuseUnsafe(probe);
@@ -40,6 +53,8 @@ export async function openBenchPostgres(cleanup: Cleanup): Promise<BenchPostgres
     version: String(version),
     commitMs: await medianCommitMs(probe),
     origin: given === undefined ? 'throw-away cluster' : 'BENCH_DATABASE_URL',
+    own,
+    cpuSeconds: async () => (own === undefined ? undefined : familyCpuSeconds(own.pid)),
     createDatabase,
   };
 }
@@ -52,12 +67,14 @@ async function refuseUnsafe(url: string): Promise<void> {
   }
 }
 
-async function startOwnCluster(cleanup: Cleanup): Promise<string> {
+async function startOwnCluster(cleanup: Cleanup): Promise<OwnCluster> {
   const folder = await mkdtemp(join(await folderOnDisk(), 'writ-bench-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const cluster = await startCluster({ dataDir: folder });
   cleanup.defer(() => cluster.remove());
-  return cluster.url;
+  // Its first line is the process that all others are children of.
+  const pid = Number.parseInt(await readFile(join(folder, 'data', 'postmaster.pid'), 'utf8'), 10);
+  return { url: cluster.url, logPath: join(folder, 'server.log'), pid };
 }
 
 /** statfs(2): tmpfs and ramfs. */
@@ -76,12 +93,12 @@ async function folderOnDisk(): Promise<string> {
 }
 
 async function medianCommitMs(url: string): Promise<number> {
-  return withClient(url, async (client) => {
-    await client.query('create table commits (n int)');
+  return withClient(url, async (execute) => {
+    await execute('create table commits (n int)');
     const durations: number[] = [];
     for (let n = 0; n < 200; n += 1) {
       const start = performance.now();
-      await client.query('insert into commits values ($1)', [n]);
+      await execute('insert into commits values ($1)', [n]);
       durations.push(performance.now() - start);
     }
     return durations.sort((a, b) => a - b)[100] ?? Number.NaN;
@@ -89,15 +106,18 @@ async function medianCommitMs(url: string): Promise<number> {
 }
 
 function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
-  return withClient(url, async (client) => (await client.query(statement)).rows);
+  return withClient(url, (execute) => execute(statement));
 }
 
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export type Execute = (statement: string, values?: readonly unknown[]) => Promise<Record<string, unknown>[]>;
+
+/** A connection of its own, for as long as `work` takes. */
+export async function withClient<T>(url: string, work: (execute: Execute) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   client.on('error', () => undefined);
   await client.connect();
   try {
-    return await work(client);
+    return await work(async (statement, values) => (await client.query(statement, values?.slice())).rows);
   } finally {
     await client.end();
   }

@@ -1,18 +1,16 @@
 /** One server in a process of its own on plain Node, its output in a file: what it costs can be read from outside. */
 
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { freePort } from '../test/support/free-port.ts';
 import type { Cleanup } from './cleanup.ts';
+import { cpuSeconds, rssBytes } from './process-cost.ts';
 
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 15_000;
-/** USER_HZ, which Linux fixes at 100 for what it shows to programs. */
-const TICKS_PER_SECOND = 100;
 
 export interface ServerProcess {
   /** Without a slash at the end. */
@@ -70,20 +68,4 @@ function answers(origin: string): Promise<boolean> {
     },
     () => false,
   );
-}
-
-async function rssBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
-  const kibibytes =
-    status === undefined
-      ? (await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])).stdout
-      : (/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 'NaN');
-  return Number(kibibytes) * 1024;
-}
-
-async function cpuSeconds(pid: number): Promise<number | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  // proc(5): the name may hold anything; utime and stime are the 12th and 13th fields behind it.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields === undefined ? undefined : (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

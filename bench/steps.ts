@@ -1,8 +1,11 @@
 /** What a step costs: the same server with plans of 1 to 1,000 steps. Linear means: the last column does not grow. */
 
-import { type Bench, planOf, startWrit } from './contestants.ts';
+import type { Bench } from './contestants.ts';
 import { table } from './figures.ts';
-import { load } from './load.ts';
+import { load, type Target } from './load.ts';
+import { measureLoad } from './measurement.ts';
+import { askForIntentToken, planOf } from './paths.ts';
+import { startWrit } from './writ.ts';
 
 const SIZES = [1, 10, 100, 1000];
 
@@ -20,24 +23,24 @@ interface StepCost {
 }
 
 export async function measureSteps(bench: Bench, seconds: number, say: (text: string) => void) {
-  const { server, targetFor } = await startWrit(bench);
+  const { server, agent } = await startWrit(bench);
   const costs: StepCost[] = [];
   for (const steps of SIZES) {
-    const target = await targetFor(planOf(steps));
+    const target: Target = {
+      origin: server.origin,
+      asks: [askForIntentToken(agent.apiKey, planOf(steps))],
+    };
     await load(target, 2);
-    const before = await server.cpuSeconds();
-    const measured = await load(target, seconds);
-    const after = await server.cpuSeconds();
+    const measured = await measureLoad(bench, server, target, seconds);
+    const { cpuUs } = measured;
     const usPerToken = 1e6 / measured.perSecond;
-    const cpuUsPerToken =
-      before === undefined || after === undefined ? undefined : ((after - before) * 1e6) / measured.answers;
     const previous = costs.at(-1);
     costs.push({
       steps,
       perSecond: Math.round(measured.perSecond * 10) / 10,
       p99Ms: measured.p99Ms,
       usPerToken: Math.round(usPerToken),
-      cpuUsPerToken: cpuUsPerToken === undefined ? undefined : Math.round(cpuUsPerToken),
+      cpuUsPerToken: cpuUs === undefined ? undefined : Math.round(cpuUs),
       usPerStep: oneDigit(usPerToken / steps),
       usPerAddedStep:
         previous === undefined

@@ -1,0 +1,49 @@
+/** The paths that are measured, and what each asks of Writ. */
+
+import type { Ask } from './load.ts';
+
+export const PATHS = ['intent', 'scoped', 'read', 'limited'] as const;
+export type PathName = (typeof PATHS)[number];
+
+/** Different secrets that are asked for in turn, and limited tokens to ask with. */
+export const IN_TURN = 200;
+export const MAX_USES = 1_000_000;
+export const SCOPE = 'secrets:read:prod/*';
+export const SECRET_VALUE = 'x'.repeat(40);
+
+export const TITLES: Readonly<Record<PathName, string>> = {
+  intent: 'intent: POST /token/issue, a plan of three steps',
+  scoped: 'scoped: POST /v1/tokens, one scope, no limit of uses',
+  read: `read: GET /v1/secrets/prod/k…, one token without limit, ${IN_TURN} secrets in turn`,
+  limited: `limited: the same, ${IN_TURN} tokens of ${MAX_USES} uses in turn`,
+};
+
+const JSON_BODY = { 'content-type': 'application/json' };
+
+/** A plan with `steps` steps of ordinary size. */
+export function planOf(steps: number): object {
+  return {
+    goal: 'Tell the team what the weather does to the launch',
+    steps: Array.from({ length: steps }, (_, index) => ({
+      action: index % 2 === 0 ? 'get_forecast' : 'send_message',
+      mcp: index % 2 === 0 ? 'weather-mcp' : 'mail-mcp',
+      description: `step ${index + 1}`,
+      params: { place: 'Tromsø', days: 3, units: 'metric' },
+    })),
+  };
+}
+
+export function askForIntentToken(apiKey: string, plan: object): Ask {
+  const headers = { ...JSON_BODY, 'x-api-key': apiKey };
+  return { method: 'POST', path: '/token/issue', headers, body: JSON.stringify({ plan }) };
+}
+
+export function askForScopedToken(apiKey: string, limits: { max_uses?: number } = {}): Ask {
+  const headers = { ...JSON_BODY, 'x-api-key': apiKey };
+  const body = JSON.stringify({ scopes: [SCOPE], ...limits });
+  return { method: 'POST', path: '/v1/tokens', headers, body };
+}
+
+export function askForSecret(token: string, index: number): Ask {
+  return { method: 'GET', path: `/v1/secrets/prod/k${index}`, headers: { authorization: `Bearer ${token}` } };
+}
