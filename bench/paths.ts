@@ -15,7 +15,7 @@ export const TITLES: Readonly<Record<PathName, string>> = {
   intent: 'intent: POST /token/issue, a plan of three steps',
   scoped: 'scoped: POST /v1/tokens, one scope, no limit of uses',
   read: `read: GET /v1/secrets/prod/k…, one token without limit, ${IN_TURN} secrets in turn`,
-  limited: `limited: the same, ${IN_TURN} tokens of ${MAX_USES} uses in turn`,
+  limited: `limited: GET /v1/secrets/prod/k…, ${IN_TURN} tokens of ${MAX_USES} uses and as many secrets in turn`,
 };
 
 const JSON_BODY = { 'content-type': 'application/json' };
