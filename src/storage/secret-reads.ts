@@ -20,11 +20,20 @@ const SECRET_COLUMNS = `
 
 const NOT_EXPIRED = `(secret.expires_at is null or secret.expires_at > clock_timestamp())`;
 
-/** The secret at a path and the version asked for: `asked` has `path` and `version`. */
+/**
+ * The secret at a path and the version asked for: `asked` has `path` and `version`. Each row asks its index: a group is
+ * planned as a hundred rows, for which a join would read a table of some thousand whole.
+ */
 const JOIN_SECRET = (kind: 'join' | 'left join') => `
-    ${kind} secrets secret on secret.path = asked.path and ${NOT_EXPIRED}
-    left join secret_versions held on held.secret_id = secret.id
-      and held.version = coalesce(asked.version, secret.version) and held.version >= secret.first_readable_version`;
+    ${kind} lateral (
+      select * from secrets secret where secret.path = asked.path and ${NOT_EXPIRED} limit 1
+    ) as secret on true
+    left join lateral (
+      select * from secret_versions held
+      where held.secret_id = secret.id and held.version = coalesce(asked.version, secret.version)
+        and held.version >= secret.first_readable_version
+      limit 1
+    ) as held on true`;
 
 const SEALED_COLUMNS = `held.version as held_version, held.wrapped_key, held.kek_id, held.nonce, held.ciphertext`;
 
@@ -38,7 +47,9 @@ const FIND_BY_TOKENS: Statement = {
       agent.role as agent_role, agent.revision as agent_revision, agent.allowed_scopes, agent.allowed_namespaces,
       ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
     from json_to_recordset($1::json) as asked (position int, token_hash text, path text, version int)
-    join scoped_tokens token on token.token_hash = decode(asked.token_hash, 'hex')
+    cross join lateral (
+      select * from scoped_tokens where token_hash = decode(asked.token_hash, 'hex') limit 1
+    ) as token
     join agents agent on agent.id = token.agent_id
     ${JOIN_SECRET('left join')}`,
 };

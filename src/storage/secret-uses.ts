@@ -69,7 +69,7 @@ const USE: Statement = {
     with asked as (${ASKED('uuid')}
     ), held as (
       select token.id, token.max_uses - token.uses as remaining from scoped_tokens token
-      where token.id in (select credential from asked where limited) and ${TOKEN_IS_LIVE}
+      where token.id = any (array(select credential from asked where limited)) and ${TOKEN_IS_LIVE}
       order by token.id for no key update
     ), sound as (
       select asked.*, row_number() over (partition by asked.credential order by asked.position) as rank
