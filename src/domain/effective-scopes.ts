@@ -3,7 +3,7 @@
  * names every path that the scope names below a namespace, and no other.
  */
 
-import { formatScope, parseScope, type Scope, type SecretAction } from './scope.ts';
+import { distinctScopes, parseScope, type Scope, type SecretAction } from './scope.ts';
 import { namespaceScope } from './scope-coverage.ts';
 import {
   joinScopeSegments,
@@ -56,7 +56,7 @@ export function effectiveScopes({ allowedScopes, allowedNamespaces }: AllowedByO
   if (allowedScopes === null) scopes.push(...namespaces.map((namespace) => namespaceScope('*', namespace)));
   const cut = allowedScopes !== null && allowedNamespaces !== null;
   const effective = cut ? scopes.flatMap((scope) => intersectScopeWithNamespaces(scope, namespaces)) : scopes;
-  return { ok: true, scopes: distinct(effective) };
+  return { ok: true, scopes: distinctScopes(effective) };
 }
 
 /**
@@ -72,7 +72,7 @@ export function intersectScopeWithNamespaces(
     const pattern = cutPattern(scope.pattern, namespace);
     return pattern === undefined ? [] : [{ ...scope, pattern }];
   });
-  return distinct(cut);
+  return distinctScopes(cut);
 }
 
 function cutPattern({ segments, openEnded }: ScopePattern, namespace: Namespace): ScopePattern | undefined {
@@ -95,8 +95,4 @@ function shortestMatch(segments: readonly ScopeSegment[]): number {
     segment.kind === 'partial' ? segment.text.length - 1 : segment.text.length,
   );
   return lengths.reduce((sum, length) => sum + length, segments.length - 1);
-}
-
-function distinct(scopes: readonly Scope[]): readonly Scope[] {
-  return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }

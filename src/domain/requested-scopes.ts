@@ -4,7 +4,7 @@
  */
 
 import { vendorScopeAction } from './effective-scopes.ts';
-import { formatScope, parseScope, type Scope, scopesForAction } from './scope.ts';
+import { distinctScopes, parseScope, type Scope, scopesForAction } from './scope.ts';
 import { scopesCover } from './scope-coverage.ts';
 
 export type RequestedScopes =
@@ -30,7 +30,7 @@ export function requestScopes(texts: readonly string[], held: readonly Scope[]):
     (scopes) => scopes.length === 0 || !scopes.every((scope) => scopesCover(held, scope)),
   );
   if (denied !== -1) return { ok: false, code: 'SCOPE_DENIED', index: denied };
-  return { ok: true, scopes: distinct(asked.flat()) };
+  return { ok: true, scopes: distinctScopes(asked.flat()) };
 }
 
 /** The paths that scopes name without any `*`: who names one secret means that one. */
@@ -41,8 +41,4 @@ export function exactlyNamedPaths(scopes: readonly Scope[]): readonly string[] {
       : [],
   );
   return [...new Set(paths)];
-}
-
-function distinct(scopes: readonly Scope[]): readonly Scope[] {
-  return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }

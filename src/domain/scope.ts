@@ -45,6 +45,11 @@ export function formatScope(scope: Scope): string {
   return scope.kind === 'namespaces' ? 'namespaces:read' : `secrets:${scope.action}:${scope.pattern.text}`;
 }
 
+/** Without repetitions, in the order of their first places. */
+export function distinctScopes(scopes: readonly Scope[]): readonly Scope[] {
+  return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
+}
+
 /** Whether any one of the scopes names both the action and the path. */
 export function scopesAllow(scopes: readonly Scope[], action: SecretAction, secret: SecretPath): boolean {
   return (

@@ -3,7 +3,7 @@
 import Type, { type Static } from 'typebox';
 import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
 import type { ApiKeyRecord } from '../use-cases/ports.ts';
-import { readCursor, writeCursor } from './cursor.ts';
+import { ID_POSITION, limitOf, pageOfIds, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
   freeObject,
@@ -15,12 +15,10 @@ import {
   refusedAs,
   strictObject,
   text,
-  UNPAGED_LIMIT,
   uuid,
 } from './schemas.ts';
 
 const ROLES = ['admin', 'approver', 'agent'] as const;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 const Key = strictObject({
   id: Type.String({ description: 'the public half: 16 hex characters' }),
@@ -124,11 +122,9 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     query: strictObject(PageQuery),
     answers: { 200: listOf(Agent) },
     handle: async ({ query }) => {
-      const limit = query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);
-      const found = await agents.list({ limit: limit + 1, after: readCursor(query.cursor, UUID) });
-      const page = found.slice(0, limit);
-      const next = found.length > limit ? writeCursor(page.at(-1)?.id) : null;
-      return { status: 200, body: { items: page.map(viewOf), next_cursor: next } };
+      const limit = limitOf(query);
+      const found = await agents.list({ limit: limit + 1, after: readCursor(query.cursor, ID_POSITION) });
+      return { status: 200, body: pageOfIds(found, limit, { idOf: ({ id }) => id, viewOf }) };
     },
   });
 

@@ -72,9 +72,6 @@ export const PageQuery = {
   ),
 };
 
-/** How many a list answers when it was not asked: no published client pages. */
-export const UNPAGED_LIMIT = 10_000;
-
 export const listOf = <Item extends TSchema>(item: Item) =>
   strictObject({ items: Type.Array(item), next_cursor: nullable(Type.String()) });
 

@@ -13,7 +13,7 @@ import type { ScopedTokenManager } from '../use-cases/manage-scoped-tokens.ts';
 import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
 import type { ScopedTokenRecord } from '../use-cases/secret-ports.ts';
 import { WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
-import { readCursor, writeCursor } from './cursor.ts';
+import { ID_POSITION, limitOf, pageOfIds, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
   instant,
@@ -24,11 +24,9 @@ import {
   refusedAs,
   sameIfBoth,
   strictObject,
-  UNPAGED_LIMIT,
   uuid,
 } from './schemas.ts';
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const STATUS = ['active', 'expired', 'revoked', 'exhausted'] as const;
 const TAG = 'scoped tokens';
 
@@ -132,13 +130,11 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(STATUS)) }),
     answers: { 200: listOf(Item) },
     handle: async ({ query, caller }) => {
-      const limit = query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);
+      const limit = limitOf(query);
       const state = query.status === 'active' ? 'live' : query.status;
-      const before = readCursor(query.cursor, UUID);
+      const before = readCursor(query.cursor, ID_POSITION);
       const found = await deps.tokens.list({ state, limit: limit + 1, before }, caller);
-      const page = found.slice(0, limit);
-      const next = found.length > limit ? writeCursor(page.at(-1)?.id) : null;
-      return { status: 200, body: { items: page.map(itemView), next_cursor: next } };
+      return { status: 200, body: pageOfIds(found, limit, { idOf: ({ id }) => id, viewOf: itemView }) };
     },
   });
 

@@ -16,10 +16,10 @@ import {
   wishToRead,
 } from '../use-cases/secret-wish.ts';
 import type { WriteSecrets } from '../use-cases/write-secrets.ts';
-import { readCursor, writeCursor } from './cursor.ts';
+import { limitOf, readCursor, writeCursor } from './cursor.ts';
 import { noSuchEndpoint } from './no-such-endpoint.ts';
 import type { Answer, Routes } from './route.ts';
-import { listOf, PageQuery, strictObject, UNPAGED_LIMIT } from './schemas.ts';
+import { listOf, PageQuery, strictObject } from './schemas.ts';
 import {
   ImportBody,
   inputOf,
@@ -93,8 +93,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
     refusals: ['SCOPE_DENIED'],
     handle: async ({ admission, query, context }) => {
-      const page = pageOf(query) ?? { limit: UNPAGED_LIMIT, after: undefined };
-      const { items, more } = await deps.read.listNamespaces(admission, page, context);
+      const { items, more } = await deps.read.listNamespaces(admission, pageOf(query), context);
       const next = more ? writeCursor(items.at(-1)?.namespace) : null;
       const shown = items.map((item) => ({ namespace: item.namespace, secret_count: item.secretCount }));
       return { status: 200, body: { items: shown, next_cursor: next } };
@@ -276,6 +275,5 @@ function secretOf({ question }: Admission): SecretPath {
 /** Undefined where the request does not page. */
 function pageOf(query: { limit?: string; cursor?: string }): SecretPage | undefined {
   if (query.limit === undefined && query.cursor === undefined) return undefined;
-  const limit = query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);
-  return { limit, after: readCursor(query.cursor, POSITION) };
+  return { limit: limitOf(query), after: readCursor(query.cursor, POSITION) };
 }

@@ -4,6 +4,7 @@
  */
 
 import { and, asc, eq, gt, inArray, isNull, sql } from 'drizzle-orm';
+import { UUID } from '../domain/uuid.ts';
 import type {
   ActorWrite,
   AgentChanges,
@@ -38,8 +39,6 @@ const ACTOR_IS_LIVE: Statement = {
     where key.key_id = $1 and agent.role = 'admin' and agent.revoked_at is null and key.revoked_at is null
       and (key.expires_at is null or key.expires_at > clock_timestamp())`,
 };
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function createAgentStore(database: Database): AgentStore {
   /** Runs `change` on an agent; its event follows if it had an effect. */

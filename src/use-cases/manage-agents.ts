@@ -9,6 +9,7 @@ import { grantedScopes } from '../domain/granted-scopes.ts';
 import { parseAgentPolicy, parsePolicy } from '../domain/policy.ts';
 import { formatScope } from '../domain/scope.ts';
 import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
+import { UUID } from '../domain/uuid.ts';
 import { WritError } from '../errors.ts';
 import type {
   ActorWrite,
@@ -226,8 +227,6 @@ function detailsOf(agent: AgentRecord): AgentDetails {
     policy: agent.policyText === null ? null : (JSON.parse(agent.policyText) as JsonObject),
   };
 }
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Ids and names share one place in URLs, so a name must not look like an id. */
 function faultOfName(name: string): string | undefined {

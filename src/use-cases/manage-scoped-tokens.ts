@@ -1,6 +1,7 @@
 /** The inventory of scoped tokens, and their end (contract section 5.5): an agent's own, an admin's all. */
 
 import type { TokenState } from '../domain/secret-request.ts';
+import { UUID } from '../domain/uuid.ts';
 import { WritError } from '../errors.ts';
 import type { Caller, RequestContext } from './ports.ts';
 import type { CallerRefusals } from './refuse-caller.ts';
@@ -52,5 +53,3 @@ export function createScopedTokenManager(deps: {
     },
   };
 }
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

@@ -20,6 +20,7 @@ import type {
 } from './secret-ports.ts';
 import { faultOfTier, noSuchSecret } from './secret-rules.ts';
 import { START_OVER, startingOver } from './start-over.ts';
+import { UNPAGED_LIMIT } from './unpaged.ts';
 
 export interface SecretPage {
   readonly limit: number;
@@ -60,7 +61,7 @@ export interface ReadSecrets {
   read(admission: Admission, page: SecretPage | undefined, context: RequestContext): Promise<ReadOutcome>;
   listNamespaces(
     admission: Admission,
-    page: SecretPage,
+    page: SecretPage | undefined,
     context: RequestContext,
   ): Promise<{
     readonly items: readonly NamespaceCount[];
@@ -68,8 +69,7 @@ export interface ReadSecrets {
   }>;
 }
 
-/** How many a list answers when it was not asked: no published client pages. */
-const UNPAGED: SecretPage = { limit: 10_000, after: undefined };
+const UNPAGED: SecretPage = { limit: UNPAGED_LIMIT, after: undefined };
 
 export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
   return {
@@ -96,7 +96,7 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
       startingOver(async (isFirst) => {
         const admission = isFirst ? first : await first.again();
         const { requester } = admission;
-        const { items, more } = await visibleNamespaces(deps, admission, page);
+        const { items, more } = await visibleNamespaces(deps, admission, page ?? UNPAGED);
         const event = secretEvent(deps.newId(), requester, context, {
           type: 'namespace.listed',
           resource: { type: 'namespace', id: '*' },
