@@ -24,7 +24,8 @@ grant usage, select on all sequences in schema public to writ_app;
 select format('grant delete on %s to writ_app', removable)
 from unnest(array[
   to_regclass('public.idempotency_keys'), to_regclass('public.intent_tokens'), to_regclass('public.scoped_tokens'),
-  to_regclass('public.secrets'), to_regclass('public.namespaces')
+  to_regclass('public.secrets'), to_regclass('public.namespaces'), to_regclass('public.approvals'),
+  to_regclass('public.webhook_outbox')
 ]) as removable where removable is not null \gexec
 
 -- The audit trail only grows, and only through its parent: partitions are not written by name.

@@ -1,5 +1,6 @@
 /** The composition root: from configuration and an open database to a server that is ready to listen. */
 
+import { stringify as stringifyCsv } from 'csv-stringify/sync';
 import type { FastifyInstance } from 'fastify';
 import { createDatabaseClock } from './clock.ts';
 import { composeSecrets } from './compose-secrets.ts';
@@ -10,6 +11,7 @@ import { ed25519Jwk } from './domain/jwk.ts';
 import { readStrictJson } from './domain/strict-json.ts';
 import { WritError } from './errors.ts';
 import { addAgentRoutes } from './http/agents.ts';
+import { addAuditRoutes } from './http/audit.ts';
 import { createCredentialCheck } from './http/credentials.ts';
 import { addDescriptionRoutes } from './http/description.ts';
 import { addHealthRoutes } from './http/health.ts';
@@ -33,6 +35,8 @@ import type { Provisioned } from './provision.ts';
 import { createReadiness } from './readiness.ts';
 import { createAgentStore } from './storage/agents.ts';
 import { createAuditTrail } from './storage/audit-events.ts';
+import { keepAuditPartitions } from './storage/audit-partitions.ts';
+import { createTrailReader } from './storage/audit-reads.ts';
 import { createCredentialStore } from './storage/credentials.ts';
 import type { Database } from './storage/database.ts';
 import { readDatabaseTime } from './storage/health.ts';
@@ -40,14 +44,18 @@ import { createIntentTokenReader } from './storage/intent-token-states.ts';
 import { createIntentTokenStore } from './storage/intent-tokens.ts';
 import { readSigningKeys } from './storage/provisioning.ts';
 import { sweep } from './storage/sweep.ts';
+import { createNoticeOutbox } from './storage/webhook-outbox.ts';
 import { createAuthenticator, type RememberedKey } from './use-cases/authenticate.ts';
+import { createDeliverNotices } from './use-cases/deliver-notices.ts';
 import { createDescribeCaller } from './use-cases/describe-caller.ts';
 import { createIssueIntentToken } from './use-cases/issue-intent-token.ts';
 import { createAgentManager } from './use-cases/manage-agents.ts';
+import { createAuditTrailReading } from './use-cases/read-audit-trail.ts';
 import { createRefusalRecorder } from './use-cases/record-refusal.ts';
 import { createCallerRefusals } from './use-cases/refuse-caller.ts';
 import { createVerifyIntentToken } from './use-cases/verify-intent-token.ts';
 import { VERSION } from './version.ts';
+import { createWebhook } from './webhook.ts';
 
 const REMEMBERED_KEYS = 10_000;
 const REMEMBER_MS = 60_000;
@@ -55,6 +63,8 @@ const MAX_KNOWN_PEERS = 1000;
 const CLOCK_SAMPLE_MS = 10_000;
 const KEY_REFRESH_MS = 15_000;
 const SWEEP_MS = 30_000;
+const WEBHOOK_MS = 1000;
+const PARTITIONS_MS = 3_600_000;
 const REFUSAL_FLUSH_MS = 5_000;
 
 const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health']);
@@ -141,6 +151,11 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     refuse,
     limits,
     apiKeys: credentials,
+    approvals: {
+      critical: { approvalsRequired: config.criticalApprovals, delaySeconds: config.criticalDelaySeconds },
+      windowSeconds: config.approvalTtlSeconds,
+    },
+    owesNotices: config.approvalWebhook !== undefined,
   });
   const routes = createRoutes(app, { credentials, bearers: secrets.bearers, authenticator, refuse });
   addHealthRoutes(routes, {
@@ -155,17 +170,32 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   addVerificationRoutes(routes, verify);
   addAgentRoutes(routes, agents);
   secrets.addRoutes(routes);
+  addAuditRoutes(routes, {
+    trail: createAuditTrailReading(createTrailReader(database)),
+    writeCsv: (rows) =>
+      stringifyCsv(
+        rows.map((row) => [...row]),
+        { escape_formulas: true, record_delimiter: 'windows', quoted_match: /[\r\n]/ },
+      ),
+  });
   addMeRoute(routes, createDescribeCaller({ store: agentStore, reader: secrets.reader }));
   addDescriptionRoutes(routes, {
     version: VERSION,
     sha256Base64: (text) => Buffer.from(nodeSha256.hex(text), 'hex').toString('base64'),
   });
 
+  const { approvalWebhook } = config;
+  const webhookJobs =
+    approvalWebhook === undefined
+      ? []
+      : [{ name: 'webhook', everyMs: WEBHOOK_MS, run: deliveryOf(database, approvalWebhook, clock, log) }];
   const stopJobs = startJobs(
     [
+      ...webhookJobs,
       { name: 'clock', everyMs: CLOCK_SAMPLE_MS, run: () => clock.sample() },
       { name: 'signing keys', everyMs: KEY_REFRESH_MS, run: () => keyRing.refresh() },
       { name: 'sweep', everyMs: SWEEP_MS, run: async () => void (await sweep(database, config)) },
+      { name: 'audit partitions', everyMs: PARTITIONS_MS, run: () => keepPartitions(database, log) },
       { name: 'refusals', everyMs: REFUSAL_FLUSH_MS, run: () => refusals.flush() },
     ],
     (job, err) => log.warn({ job, err }, 'a job failed; it runs again'),
@@ -175,6 +205,26 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     await refusals.flush(true).catch((err: unknown) => log.warn({ err }, 'counted refusals were lost'));
   });
   return app;
+}
+
+async function keepPartitions(database: Database, log: Log): Promise<void> {
+  if ((await keepAuditPartitions(database)) === 'kept') return;
+  log.warn(
+    'the audit trail lacks partitions for the months to come, and this role may not make them: run `writ migrate` as the owner',
+  );
+}
+
+function deliveryOf(
+  database: Database,
+  webhook: NonNullable<Config['approvalWebhook']>,
+  clock: { now(): Date },
+  log: Log,
+): () => Promise<void> {
+  return createDeliverNotices({
+    outbox: createNoticeOutbox(database),
+    send: createWebhook(webhook, () => clock.now()),
+    onGivenUp: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
+  });
 }
 
 /** At most 2 compares at once, 32 waiting, 4 of them per address (contract section 2). */

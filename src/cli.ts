@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `writ <command>`. Exit codes: 0 done, 1 failed, 2 mend something before it can run, 64 wrong usage. */
 
+import { approvals } from './commands/approvals.ts';
 import { type Command, UsageError } from './commands/command.ts';
 import { health } from './commands/health.ts';
 import { key } from './commands/key.ts';
@@ -25,6 +26,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   migrate,
   key,
   settings,
+  approvals,
   health,
 };
 

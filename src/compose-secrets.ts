@@ -1,22 +1,29 @@
-/** The part of the composition root that is about scoped tokens and secrets. */
+/** The part of the composition root that is about scoped tokens, the secrets they open and the approvals they take. */
 
 import { randomBytes } from 'node:crypto';
 import { parse as readEnvText } from 'dotenv';
 import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/api-key.ts';
+import { addApprovalRoutes } from './http/approvals.ts';
 import { type BearerCheckDeps, createBearerCheck } from './http/bearers.ts';
 import type { Routes } from './http/route.ts';
 import { addScopedTokenRoutes } from './http/scoped-tokens.ts';
 import { addSecretRoutes } from './http/secrets.ts';
+import { newApprovalId } from './keys/approval-id.ts';
 import { createCredentialMemory } from './keys/credential-memory.ts';
 import type { KeyEncryption } from './keys/key-encryption.ts';
+import { createRequestDigest } from './keys/request-digest.ts';
 import { generateScopedToken, hashScopedToken } from './keys/scoped-token.ts';
 import { createSecretCipher } from './keys/secret-cipher.ts';
 import { newId } from './new-id.ts';
+import { createApprovalStore } from './storage/approvals.ts';
 import type { Database } from './storage/database.ts';
 import { createScopedTokenStore } from './storage/scoped-tokens.ts';
 import { createSecretStore } from './storage/secret-changes.ts';
 import { createSecretReader } from './storage/secret-reads.ts';
 import { createSecretUses } from './storage/secret-uses.ts';
+import { createApprovalNotices } from './use-cases/approval-records.ts';
+import { createClaimApproval } from './use-cases/claim-approval.ts';
+import { createApprovals } from './use-cases/decide-approval.ts';
 import { createImportSecrets } from './use-cases/import-secrets.ts';
 import { createIntrospectScopedToken } from './use-cases/introspect-scoped-token.ts';
 import { createIssueScopedToken } from './use-cases/issue-scoped-token.ts';
@@ -25,6 +32,7 @@ import type { Clock } from './use-cases/ports.ts';
 import { createReadSecrets } from './use-cases/read-secrets.ts';
 import type { RefusalRecorder } from './use-cases/record-refusal.ts';
 import type { CallerRefusals } from './use-cases/refuse-caller.ts';
+import { type ApprovalSettings, createRequestApproval } from './use-cases/request-approval.ts';
 import { createSecretAdmission } from './use-cases/secret-admission.ts';
 import type { SecretReader } from './use-cases/secret-ports.ts';
 import { createWriteSecrets } from './use-cases/write-secrets.ts';
@@ -43,6 +51,9 @@ export interface SecretPartDeps {
   readonly refuse: CallerRefusals;
   readonly limits: BearerCheckDeps['limits'];
   readonly apiKeys: BearerCheckDeps['apiKeys'];
+  readonly approvals: ApprovalSettings;
+  /** Whether there is a webhook to tell. */
+  readonly owesNotices: boolean;
 }
 
 export interface SecretPart {
@@ -58,6 +69,9 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
   const tokenStore = createScopedTokenStore(database);
   const cipher = createSecretCipher(deps.kek);
   const changes = { store: createSecretStore(database), cipher, newId, refusals };
+  const digest = createRequestDigest(deps.kek);
+  const approvalStore = createApprovalStore(database);
+  const notices = createApprovalNotices({ configured: deps.owesNotices, newId });
   const owners = createCredentialMemory<string>({
     maxEntries: REMEMBERED_TOKENS,
     maxAgeMs: REMEMBER_MS,
@@ -86,10 +100,37 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
           newId,
           confirm,
           refusals,
+          requestApproval: createRequestApproval({
+            store: approvalStore,
+            settings: deps.approvals,
+            digest,
+            newApprovalId,
+            newId,
+            clock,
+            notices,
+          }),
         }),
         tokens: createScopedTokenManager({ store: tokenStore, newId, refuse: deps.refuse }),
         introspect: createIntrospectScopedToken({ store: tokenStore }),
         hashToken: hashScopedToken,
+      });
+      addApprovalRoutes(routes, {
+        approvals: createApprovals({
+          store: approvalStore,
+          digest,
+          newId,
+          clock,
+          notices,
+          refuse: deps.refuse,
+          refusals,
+        }),
+        claim: createClaimApproval({
+          store: approvalStore,
+          digest,
+          generate: generateScopedToken,
+          newId,
+          clock,
+        }),
       });
       addSecretRoutes(routes, {
         read: createReadSecrets({ reader, uses: createSecretUses(database), cipher, newId, refusals }),

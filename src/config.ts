@@ -29,6 +29,11 @@ export const CONFIG_VARIABLES = [
   'AUTH_FAILURE_MAX',
   'LOG_LEVEL',
   'RETENTION_DAYS',
+  'APPROVAL_TTL_SECONDS',
+  'CRITICAL_APPROVALS',
+  'CRITICAL_DELAY_SECONDS',
+  'APPROVAL_WEBHOOK_URL',
+  'APPROVAL_WEBHOOK_SECRET',
   'ACCEPT_UNSAFE_DURABILITY',
   'REQUEST_TIMEOUT_MS',
   'SHUTDOWN_TIMEOUT_MS',
@@ -56,8 +61,16 @@ export interface Config {
   readonly rateLimitWindowSeconds: number;
   readonly authFailureMax: number;
   readonly logLevel: LogLevel;
-  /** How long dead tokens stay. */
+  /** How long dead tokens and closed approvals stay. */
   readonly retentionDays: number;
+  /** How long an approval can be decided, and then claimed. */
+  readonly approvalTtlSeconds: number;
+  /** Distinct approvers that a critical secret takes. */
+  readonly criticalApprovals: number;
+  /** Between the last of their votes and the claim. */
+  readonly criticalDelaySeconds: number;
+  /** Undefined: nobody is told. */
+  readonly approvalWebhook: { readonly url: string; readonly secret: Uint8Array } | undefined;
   readonly acceptUnsafeDurability: boolean;
   readonly requestTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
@@ -139,6 +152,10 @@ export function loadConfig(env: Environment, relevant?: readonly ConfigVariable[
     authFailureMax: integer('AUTH_FAILURE_MAX', { min: 0, max: 1_000_000, fallback: 30 }),
     logLevel: logLevel ?? 'info',
     retentionDays: integer('RETENTION_DAYS', { min: 1, max: 36_500, fallback: 30 }),
+    approvalTtlSeconds: integer('APPROVAL_TTL_SECONDS', { min: 60, max: 604_800, fallback: 3600 }),
+    criticalApprovals: integer('CRITICAL_APPROVALS', { min: 1, max: 10, fallback: 2 }),
+    criticalDelaySeconds: integer('CRITICAL_DELAY_SECONDS', { min: 0, max: 86_400, fallback: 300 }),
+    approvalWebhook: readWebhook(read('APPROVAL_WEBHOOK_URL'), read('APPROVAL_WEBHOOK_SECRET'), fault),
     acceptUnsafeDurability: unsafe === '1',
     requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', { min: 100, max: 600_000, fallback: 10_000 }),
     shutdownTimeoutMs: integer('SHUTDOWN_TIMEOUT_MS', { min: 0, max: 600_000, fallback: 10_000 }),
@@ -187,4 +204,41 @@ function readTrustProxy(text: string | undefined, fault: Fault): readonly Addres
   if (parsed.ok) return parsed.blocks;
   fault('TRUST_PROXY', 'a comma-separated list of addresses or CIDR blocks, for example 10.0.0.0/8');
   return [];
+}
+
+/** Standard Webhooks: `whsec_` and the base64 of 24 to 64 bytes. A URL without a secret would send what nobody can trust. */
+function readWebhook(
+  url: string | undefined,
+  secret: string | undefined,
+  fault: Fault,
+): Config['approvalWebhook'] {
+  if (url !== undefined && !isWebhookUrl(url)) {
+    fault('APPROVAL_WEBHOOK_URL', 'an http:// or https:// URL without credentials or fragment');
+  }
+  if (url !== undefined && secret === undefined) {
+    fault(
+      'APPROVAL_WEBHOOK_SECRET',
+      'set when APPROVAL_WEBHOOK_URL is set: whsec_ and the base64 of 24 to 64 bytes',
+    );
+  }
+  if (url === undefined && secret !== undefined) {
+    fault('APPROVAL_WEBHOOK_URL', 'set when APPROVAL_WEBHOOK_SECRET is set');
+  }
+  if (secret === undefined) return undefined;
+  const bytes = webhookSecret(secret);
+  if (bytes === undefined) fault('APPROVAL_WEBHOOK_SECRET', 'whsec_ and the base64 of 24 to 64 bytes');
+  return url === undefined || bytes === undefined ? undefined : { url, secret: bytes };
+}
+
+function isWebhookUrl(text: string): boolean {
+  if (!URL.canParse(text) || text.length > 2048) return false;
+  const { username, password } = new URL(text);
+  return /^https?:\/\/[^/?#\s]+[^#\s]*$/.test(text) && !username && !password;
+}
+
+function webhookSecret(text: string): Uint8Array | undefined {
+  const base64 = /^whsec_([A-Za-z0-9+/]+={0,2})$/.exec(text)?.[1];
+  const bytes = Buffer.from(base64 ?? '', 'base64');
+  const canonical = bytes.toString('base64') === base64 && bytes.length >= 24 && bytes.length <= 64;
+  return canonical ? Uint8Array.from(bytes) : undefined;
 }

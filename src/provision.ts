@@ -11,6 +11,7 @@ import { generateSigningKey } from './keys/signing-key.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
 import { createAgentStore } from './storage/agents.ts';
+import { keepAuditPartitions } from './storage/audit-partitions.ts';
 import type { Database } from './storage/database.ts';
 import { readMigrationState } from './storage/migrations.ts';
 import {
@@ -45,6 +46,8 @@ export async function provision(options: {
   await requireServer(database, config);
   return database.exclusively(async (migrate) => {
     await migrateIfPending(database, migrate);
+    // A role that may not is told by the job that repeats it.
+    await keepAuditPartitions(database);
     const kek = await settleMasterKey(database, config);
     const { issuer, audience } = await settleSettings(database, config);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {

@@ -45,7 +45,7 @@ async function aFolder(t: TestContext): Promise<string> {
   return folder;
 }
 
-const COMMANDS = ['serve', 'migrate', 'key', 'settings', 'health'];
+const COMMANDS = ['serve', 'migrate', 'key', 'approvals', 'settings', 'health'];
 
 test('--help lists every command on standard output and exits 0', async (t) => {
   for (const args of [['--help'], ['-h'], ['help']]) {

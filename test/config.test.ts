@@ -17,6 +17,9 @@ type Environment = Readonly<Record<string, string>>;
 const HEX_KEY = '00112233445566778899aabbccddeeff'.repeat(2);
 const BASE64_KEY = Buffer.from(HEX_KEY, 'hex').toString('base64');
 const POSTGRES = 'postgres://writ:pass-canary@db.example:5432/writ';
+const WEBHOOK_URL = 'https://hooks.example/writ?of=approvals';
+const WEBHOOK_BYTES = Uint8Array.from({ length: 32 }, (_, index) => 255 - index);
+const WEBHOOK_SECRET = `whsec_${Buffer.from(WEBHOOK_BYTES).toString('base64')}`;
 const REMOTE = { HOST: '0.0.0.0', ISSUER_URL: 'https://writ.example' };
 
 function accepted(env: Environment): Config {
@@ -54,6 +57,10 @@ test('an empty environment has the documented defaults', () => {
     authFailureMax: 30,
     logLevel: 'info',
     retentionDays: 30,
+    approvalTtlSeconds: 3600,
+    criticalApprovals: 2,
+    criticalDelaySeconds: 300,
+    approvalWebhook: undefined,
     acceptUnsafeDurability: false,
     requestTimeoutMs: 10_000,
     shutdownTimeoutMs: 10_000,
@@ -101,6 +108,24 @@ const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?]
   ['AUTH_FAILURE_MAX', '0', { authFailureMax: 0 }],
   ['RETENTION_DAYS', '1', { retentionDays: 1 }],
   ['RETENTION_DAYS', '36500', { retentionDays: 36_500 }],
+  ['APPROVAL_TTL_SECONDS', '60', { approvalTtlSeconds: 60 }],
+  ['APPROVAL_TTL_SECONDS', '604800', { approvalTtlSeconds: 604_800 }],
+  ['CRITICAL_APPROVALS', '1', { criticalApprovals: 1 }],
+  ['CRITICAL_APPROVALS', '10', { criticalApprovals: 10 }],
+  ['CRITICAL_DELAY_SECONDS', '0', { criticalDelaySeconds: 0 }],
+  ['CRITICAL_DELAY_SECONDS', '86400', { criticalDelaySeconds: 86_400 }],
+  [
+    'APPROVAL_WEBHOOK_URL',
+    WEBHOOK_URL,
+    { approvalWebhook: { url: WEBHOOK_URL, secret: WEBHOOK_BYTES } },
+    { APPROVAL_WEBHOOK_SECRET: WEBHOOK_SECRET },
+  ],
+  ...[24, 64].map((length): [ConfigVariable, string, Partial<Config>, Environment] => [
+    'APPROVAL_WEBHOOK_SECRET',
+    `whsec_${Buffer.alloc(length, 1).toString('base64')}`,
+    { approvalWebhook: { url: WEBHOOK_URL, secret: new Uint8Array(length).fill(1) } },
+    { APPROVAL_WEBHOOK_URL: WEBHOOK_URL },
+  ]),
   ['ACCEPT_UNSAFE_DURABILITY', '1', { acceptUnsafeDurability: true }],
   ['REQUEST_TIMEOUT_MS', '100', { requestTimeoutMs: 100 }],
   ['SHUTDOWN_TIMEOUT_MS', '0', { shutdownTimeoutMs: 0 }],
@@ -174,17 +199,54 @@ const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   RATE_LIMIT_WINDOW_SECONDS: [...NO_INTEGER, '0', '86401'],
   AUTH_FAILURE_MAX: [...NO_INTEGER, '1000001'],
   RETENTION_DAYS: [...NO_INTEGER, '0', '36501'],
+  APPROVAL_TTL_SECONDS: [...NO_INTEGER, '0', '59', '604801'],
+  CRITICAL_APPROVALS: [...NO_INTEGER, '0', '11'],
+  CRITICAL_DELAY_SECONDS: [...NO_INTEGER, '86401'],
+  APPROVAL_WEBHOOK_URL: [
+    'hooks.example',
+    '//hooks.example',
+    'http:hooks.example',
+    'ftp://hooks.example',
+    'file:///etc/passwd',
+    'https://user:pass-canary@hooks.example',
+    'https://user@hooks.example',
+    'https://hooks.example#f',
+    'https://hooks.example#',
+    ' https://hooks.example',
+    'https://hooks.example/a b',
+    `https://hooks.example/${'a'.repeat(2048)}`,
+  ],
+  APPROVAL_WEBHOOK_SECRET: [
+    'correct horse battery staple',
+    WEBHOOK_SECRET.slice('whsec_'.length),
+    WEBHOOK_SECRET.toUpperCase(),
+    WEBHOOK_SECRET.slice(0, -1),
+    `${WEBHOOK_SECRET} `,
+    `${WEBHOOK_SECRET}\n`,
+    `whsec_${'_'.repeat(43)}=`,
+    `${WEBHOOK_SECRET.slice(0, -2)}B=`, // bits behind the last byte
+    'whsec_',
+    `whsec_${Buffer.alloc(23).toString('base64')}`,
+    `whsec_${Buffer.alloc(65).toString('base64')}`,
+  ],
   LOG_LEVEL: ['verbose', 'INFO', ' info', 'constructor'],
   ACCEPT_UNSAFE_DURABILITY: ['0', 'true', 'yes', '1 '],
   REQUEST_TIMEOUT_MS: [...NO_INTEGER, '0', '99', '600001'],
   SHUTDOWN_TIMEOUT_MS: [...NO_INTEGER, '600001'],
 };
 
+/** What a variable is nothing without. */
+const ALSO: Readonly<Record<string, Environment>> = {
+  DATABASE_URL: { MASTER_KEY: HEX_KEY },
+  APPROVAL_WEBHOOK_URL: { APPROVAL_WEBHOOK_SECRET: WEBHOOK_SECRET },
+  APPROVAL_WEBHOOK_SECRET: { APPROVAL_WEBHOOK_URL: WEBHOOK_URL },
+};
+
 for (const [name, values] of Object.entries(REFUSED)) {
   for (const value of values) {
     test(`${name}=${JSON.stringify(value.slice(0, 60))} is refused`, () => {
       // Only the variable in question may be at fault.
-      const also: Environment = name === 'DATABASE_URL' ? { MASTER_KEY: HEX_KEY } : {};
+      const also = ALSO[name] ?? {};
       const expected = name === 'HOST' ? 'ISSUER_URL' : name;
       assert.deepEqual(namesIn(faultsOf({ ...also, [name]: value })), [expected]);
     });
@@ -224,6 +286,24 @@ test('a malformed MASTER_KEY is told once, not also as missing', () => {
   assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES, MASTER_KEY: 'x' })), ['MASTER_KEY']);
 });
 
+test('a webhook needs both its URL and its secret', () => {
+  assert.deepEqual(faultsOf({ APPROVAL_WEBHOOK_URL: WEBHOOK_URL }), [
+    'APPROVAL_WEBHOOK_SECRET must be set when APPROVAL_WEBHOOK_URL is set: whsec_ and the base64 of 24 to 64 bytes',
+  ]);
+  for (const secret of [WEBHOOK_SECRET, 'malformed']) {
+    const faults = faultsOf({ APPROVAL_WEBHOOK_SECRET: secret });
+    assert.ok(
+      faults.includes('APPROVAL_WEBHOOK_URL must be set when APPROVAL_WEBHOOK_SECRET is set'),
+      secret,
+    );
+    assert.ok(!faults.join('\n').includes(secret), 'the secret is not repeated');
+  }
+  assert.deepEqual(namesIn(faultsOf({ APPROVAL_WEBHOOK_URL: 'x' })), [
+    'APPROVAL_WEBHOOK_URL',
+    'APPROVAL_WEBHOOK_SECRET',
+  ]);
+});
+
 test('a HOST that others can reach needs ISSUER_URL', () => {
   assert.deepEqual(namesIn(faultsOf({ HOST: '0.0.0.0' })), ['ISSUER_URL']);
   assert.equal(accepted(REMOTE).issuerUrl, 'https://writ.example');
@@ -259,6 +339,8 @@ test('a fault never repeats a secret', () => {
     MASTER_KEY_FILE: `/${canary}`,
     BOOTSTRAP_ADMIN_KEY: `ak_live_${canary}`,
     ISSUER_URL: `https://writ:${canary}@writ.example`,
+    APPROVAL_WEBHOOK_URL: `https://writ:${canary}@hooks.example`,
+    APPROVAL_WEBHOOK_SECRET: `whsec_${canary}`,
   };
   const faults = faultsOf(secrets);
   assert.deepEqual(namesIn(faults).toSorted(), Object.keys(secrets).toSorted());

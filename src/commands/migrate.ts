@@ -1,6 +1,7 @@
 /** `writ migrate`: brings the database up to this version, as its owner; the serving role needs no right to do it. */
 
 import { parseArgs } from 'node:util';
+import { keepAuditPartitions } from '../storage/audit-partitions.ts';
 import { type Command, print } from './command.ts';
 import { withDatabase } from './database.ts';
 
@@ -9,7 +10,8 @@ export const migrate: Command = {
   usage: 'writ migrate [--json]',
   run: async (args, env) => {
     const { values } = parseArgs({ args, options: { json: { type: 'boolean', default: false } } });
-    return withDatabase(env, [], async ({ applied }) => {
+    return withDatabase(env, [], async ({ applied, database }) => {
+      await keepAuditPartitions(database);
       print(
         values.json,
         { applied },

@@ -32,7 +32,7 @@ export function addDescriptionRoutes(
     tag: 'description',
     summary: 'This description as a page',
     credential: 'none',
-    mediaType: 'text/html',
+    mediaTypes: ['text/html'],
     answers: { 200: Type.String() },
     handle: async () => {
       page ??= referencePage(described(), deps.sha256Base64);

@@ -129,14 +129,16 @@ const REQUEST_ID = {
 };
 
 function answersOf(route: DeclaredRoute): Json {
-  const mediaType = route.mediaType ?? 'application/json';
+  const mediaTypes = route.mediaTypes ?? ['application/json'];
   return Object.fromEntries(
     Object.entries(route.answers).map(([status, schema]) => [
       status,
       {
         description: status === '304' ? 'Not modified' : 'Done',
         headers: REQUEST_ID,
-        ...(schema === null ? {} : { content: { [mediaType]: { schema: plain(schema) } } }),
+        ...(schema === null
+          ? {}
+          : { content: Object.fromEntries(mediaTypes.map((type) => [type, { schema: plain(schema) }])) }),
       },
     ]),
   );

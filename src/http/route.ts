@@ -44,8 +44,8 @@ export interface Shape<
   readonly body?: Body;
   /** Request headers that mean something, by name. */
   readonly headers?: Readonly<Record<string, TSchema>>;
-  /** An answer that is not JSON. */
-  readonly mediaType?: string;
+  /** Of an answer that is not JSON; several where the request chooses. */
+  readonly mediaTypes?: readonly string[];
   /** Also takes its body as a form (RFC 6749 appendix B). */
   readonly takesForms?: boolean;
   /** The path as people write it, where the router's pattern cannot say it. */
@@ -122,7 +122,7 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
         // No query schema means no query: an unknown parameter is refused everywhere.
         querystring: route.query ?? NO_QUERY,
         ...(body === undefined ? {} : { body }),
-        response: route.mediaType === undefined ? bodySchemas(route.answers) : {},
+        response: route.mediaTypes === undefined ? bodySchemas(route.answers) : {},
       },
       onRequest: (request) => admit(admitted, request, deps),
       config: { takesForms: route.takesForms === true },

@@ -10,6 +10,7 @@ import type {
   IssueScopedTokenCommand,
 } from '../use-cases/issue-scoped-token.ts';
 import type { ScopedTokenManager } from '../use-cases/manage-scoped-tokens.ts';
+import type { OpenedApproval } from '../use-cases/request-approval.ts';
 import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
 import type { ScopedTokenRecord } from '../use-cases/secret-ports.ts';
 import { WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
@@ -70,6 +71,13 @@ const facts = {
   requires_approval: Type.Boolean(),
 };
 const Issued = strictObject({ token, value: token, ...facts });
+const Opened = strictObject({
+  requires_approval: Type.Boolean(),
+  approval_id: Type.String(),
+  status: oneOf(['pending']),
+  expires_at: instant('until then it can be decided'),
+  poll: Type.String({ description: 'the path that the requesting agent asks' }),
+});
 const Item = strictObject({ ...facts, status: oneOf(STATUS), revoked_at: nullable(instant()) });
 
 const Introspected = strictObject({
@@ -105,7 +113,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     summary: 'Issue a scoped token',
     liveness: 'guarded',
     body: IssueBody,
-    answers: { 201: Issued },
+    answers: { 201: Issued, 202: Opened },
     refusals: [
       'INVALID_SCOPE',
       'INVALID_TTL',
@@ -113,11 +121,12 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
       'INVALID_MAX_USES',
       'INVALID_IP_ALLOWLIST',
       'SCOPE_DENIED',
-      'APPROVAL_REQUIRED',
     ],
     handle: async ({ body, caller, context }) => {
-      const issued = await deps.issue(commandOf(body), caller, context);
-      return { status: 201, body: issuedView(issued) };
+      const granted = await deps.issue(commandOf(body), caller, context);
+      return 'opened' in granted
+        ? { status: 202, body: openedView(granted.opened) }
+        : { status: 201, body: issuedView(granted) };
     },
   });
 
@@ -205,6 +214,16 @@ function commandOf(body: Static<typeof IssueBody>): IssueScopedTokenCommand {
     allowedIps: allowedIps ?? null,
     requireApproval: body.require_approval ?? false,
     description: body.description ?? null,
+  };
+}
+
+function openedView({ id, expiresAt }: OpenedApproval) {
+  return {
+    requires_approval: true,
+    approval_id: id,
+    status: 'pending',
+    expires_at: expiresAt.toISOString(),
+    poll: `/v1/approvals/agent/${id}`,
   };
 }
 

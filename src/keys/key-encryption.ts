@@ -21,6 +21,8 @@ export interface KeyEncryption {
   wrap(plaintext: Uint8Array, purpose: string): Uint8Array;
   /** Throws `UnwrapError`. */
   unwrap(wrapped: Uint8Array, purpose: string): Uint8Array;
+  /** 32 bytes for another purpose, from the same master key (RFC 5869). */
+  deriveKey(purpose: string): Uint8Array;
   /** For `kek_check`: a value that only this key opens. */
   checkValue(): Uint8Array;
   opensCheckValue(value: Uint8Array): boolean;
@@ -57,6 +59,7 @@ export function createKeyEncryption(masterKey: Uint8Array): KeyEncryption {
     kekId,
     wrap,
     unwrap,
+    deriveKey: (purpose) => new Uint8Array(hkdfSync('sha256', masterKey, '', purpose, 32)),
     checkValue: () => wrap(Buffer.from(CHECK_TEXT), 'check'),
     opensCheckValue: (value) => {
       try {

@@ -22,6 +22,11 @@ import { ACCESS_TIERS } from '../domain/access-tier.ts';
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
 const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 'xid8' });
+/**
+ * Text that stands for itself and is looked up: compared byte by byte. By the rules of a language a comparison costs
+ * several times as much, and what comes first would depend on how the database was made.
+ */
+const code = customType<{ data: string; driverData: string }>({ dataType: () => 'text COLLATE "C"' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 6 });
 
 /** Principals. `revision` changes with every change of the row, so that a guarded write can require "as it was read". */
@@ -51,7 +56,7 @@ export const apiKeys = pgTable(
   'api_keys',
   {
     /** The public half: the 16 hex characters behind the prefix. */
-    keyId: text('key_id').primaryKey(),
+    keyId: code('key_id').primaryKey(),
     agentId: uuid('agent_id')
       .notNull()
       .references(() => agents.id),
@@ -151,8 +156,8 @@ export const idempotencyKeys = pgTable(
   'idempotency_keys',
   {
     agentId: uuid('agent_id').notNull(),
-    path: text('path').notNull(),
-    key: text('key').notNull(),
+    path: code('path').notNull(),
+    key: code('key').notNull(),
     bodySha256: text('body_sha256').notNull(),
     jwtSha256: text('jwt_sha256').notNull(),
     jti: uuid('jti').notNull(),
@@ -187,6 +192,8 @@ export const scopedTokens = pgTable(
     uses: integer('uses').notNull().default(0),
     /** Opens secrets up to this tier. */
     accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull().default('standard'),
+    /** The approval it was claimed by. */
+    approvalId: text('approval_id'),
     description: text('description'),
     createdAt: instant('created_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
@@ -208,9 +215,9 @@ export const secrets = pgTable(
   'secrets',
   {
     id: uuid('id').primaryKey(),
-    path: text('path').notNull(),
-    namespace: text('namespace').notNull(),
-    key: text('key').notNull(),
+    path: code('path').notNull(),
+    namespace: code('namespace').notNull(),
+    key: code('key').notNull(),
     secretType: text('secret_type').notNull(),
     accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
     /** JSON as it was sent. */
@@ -257,10 +264,85 @@ export const secretVersions = pgTable(
 export const namespaces = pgTable(
   'namespaces',
   {
-    namespace: text('namespace').primaryKey(),
+    namespace: code('namespace').primaryKey(),
     secretCount: integer('secret_count').notNull(),
   },
   () => [check('namespaces_count', sql`secret_count >= 0`)],
+);
+
+/**
+ * What an agent asked for that takes a human. What was asked, and how many must agree, is frozen when it is opened and
+ * bound by `request_digest`; whether it is approved or expired follows from the times, and is never written.
+ */
+export const approvals = pgTable(
+  'approvals',
+  {
+    id: code('id').primaryKey(),
+    agentId: uuid('agent_id').notNull(),
+    scopes: text('scopes').array().notNull(),
+    ttlSeconds: integer('ttl_seconds').notNull(),
+    maxUses: integer('max_uses'),
+    allowedIps: text('allowed_ips').array(),
+    description: text('description'),
+    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
+    approvalsRequired: integer('approvals_required').notNull(),
+    /** Between the last vote and the moment from which it can be claimed. */
+    delaySeconds: integer('delay_seconds').notNull(),
+    /** How long it can be decided, and then how long it can be claimed. */
+    windowSeconds: integer('window_seconds').notNull(),
+    /** HMAC-SHA256 under a key of the master key, in hex. */
+    requestDigest: text('request_digest').notNull(),
+    createdAt: instant('created_at').notNull(),
+    /** Of the time in which it can be decided. */
+    expiresAt: instant('expires_at').notNull(),
+    /** From then on it can be claimed; set by the last vote that it takes. */
+    effectiveAt: instant('effective_at'),
+    deniedAt: instant('denied_at'),
+    reason: text('reason'),
+    claimedAt: instant('claimed_at'),
+    tokenId: uuid('token_id'),
+  },
+  (table) => [
+    index('approvals_agent').on(table.agentId, table.createdAt),
+    index('approvals_newest').on(table.createdAt, table.id),
+  ],
+);
+
+/** One row per approver who agreed. */
+export const approvalVotes = pgTable(
+  'approval_votes',
+  {
+    approvalId: code('approval_id')
+      .notNull()
+      .references(() => approvals.id, { onDelete: 'cascade' }),
+    approverId: uuid('approver_id').notNull(),
+    reason: text('reason'),
+    at: instant('at').notNull().default(sql`clock_timestamp()`),
+  },
+  (table) => [primaryKey({ columns: [table.approvalId, table.approverId] })],
+);
+
+/** Notices that are owed to the webhook: written with what they tell of, sent later, at least once. */
+export const webhookOutbox = pgTable(
+  'webhook_outbox',
+  {
+    id: uuid('id').primaryKey(),
+    approvalId: text('approval_id').notNull(),
+    /** The body as it is signed and sent. */
+    payload: text('payload').notNull(),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+    attempts: integer('attempts').notNull().default(0),
+    /** Nobody else sends it before. */
+    nextAttemptAt: instant('next_attempt_at').notNull().default(sql`clock_timestamp()`),
+    deliveredAt: instant('delivered_at'),
+    givenUpAt: instant('given_up_at'),
+    lastFailure: text('last_failure'),
+  },
+  (table) => [
+    index('webhook_outbox_due')
+      .on(table.nextAttemptAt)
+      .where(sql`delivered_at is null and given_up_at is null`),
+  ],
 );
 
 /**
@@ -271,16 +353,22 @@ export const auditEvents = pgTable(
   'audit_events',
   {
     id: uuid('id').notNull(),
-    eventType: text('event_type').notNull(),
-    actorId: text('actor_id').notNull(),
+    eventType: code('event_type').notNull(),
+    actorId: code('actor_id').notNull(),
     actorType: text('actor_type').notNull(),
-    resourceType: text('resource_type').notNull(),
-    resourceId: text('resource_id').notNull(),
+    resourceType: code('resource_type').notNull(),
+    resourceId: code('resource_id').notNull(),
     metadata: jsonb('metadata').notNull(),
     ipAddress: text('ip_address'),
     requestId: text('request_id'),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     xact: xid8('xact').notNull().default(sql`pg_current_xact_id()`),
   },
-  (table) => [primaryKey({ columns: [table.createdAt, table.id] })],
+  (table) => [
+    primaryKey({ columns: [table.createdAt, table.id] }),
+    index('audit_events_type').on(table.eventType, table.createdAt, table.id),
+    index('audit_events_actor').on(table.actorId, table.createdAt, table.id),
+    index('audit_events_resource').on(table.resourceId, table.createdAt, table.id),
+    index('audit_events_resource_type').on(table.resourceType, table.createdAt, table.id),
+  ],
 );

@@ -67,10 +67,39 @@ const INTENT_TOKENS: Statement = {
     returning 1`,
 };
 
+/** With their votes. An approval is closed when it was denied or claimed, or when its time is over. */
+const APPROVALS: Statement = {
+  name: 'sweep_approvals',
+  effect: 'write',
+  text: `
+    delete from approvals where id in (
+      select id from approvals
+      where greatest(
+          denied_at, claimed_at, coalesce(effective_at + make_interval(secs => window_seconds), expires_at)
+        ) <= $1::timestamptz
+      limit ${BATCH} for update skip locked
+    )
+    returning 1`,
+};
+
+const NOTICES: Statement = {
+  name: 'sweep_webhook_outbox',
+  effect: 'write',
+  text: `
+    delete from webhook_outbox where id in (
+      select id from webhook_outbox
+      where coalesce(delivered_at, given_up_at) <= $1::timestamptz
+      limit ${BATCH} for update skip locked
+    )
+    returning 1`,
+};
+
 const SWEEPS: readonly { readonly statement: Statement; readonly until: keyof Moments }[] = [
   { statement: IDEMPOTENCY_KEYS, until: 'repeatedSince' },
   { statement: SCOPED_TOKENS, until: 'retainedSince' },
   { statement: INTENT_TOKENS, until: 'retainedSince' },
+  { statement: APPROVALS, until: 'retainedSince' },
+  { statement: NOTICES, until: 'retainedSince' },
 ];
 
 /** How many rows went; none where another process is sweeping. */

@@ -9,6 +9,7 @@ import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
 import type { AuditEvent, Caller, Clock, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
+import type { OpenedApproval, RequestApproval } from './request-approval.ts';
 import type { NewScopedToken, ScopedTokenStore } from './secret-ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';
 
@@ -38,55 +39,76 @@ export interface IssueScopedTokenDeps {
   readonly newId: () => string;
   readonly confirm: Authenticator['confirm'];
   readonly refusals: RefusalRecorder;
+  readonly requestApproval: RequestApproval;
 }
 
-/** Rejects with `INVALID_SCOPE`, `SCOPE_DENIED`, `APPROVAL_REQUIRED`, and what storage and a dead key reject with. */
+/**
+ * The token, or the approval that has to come first. Rejects with `INVALID_SCOPE`, `SCOPE_DENIED`, and what opening an
+ * approval, storage and a dead key reject with.
+ */
 export type IssueScopedToken = (
   command: IssueScopedTokenCommand,
   caller: Caller,
   context: RequestContext,
-) => Promise<IssuedScopedToken>;
+) => Promise<IssuedScopedToken | { readonly opened: OpenedApproval }>;
 
 export function createIssueScopedToken(deps: IssueScopedTokenDeps): IssueScopedToken {
   return (command, firstCaller, context) => {
     let caller = firstCaller;
     return startingOver(async () => {
-      const decision = await decide(deps, command, caller);
-      if (!decision.granted) {
+      const requested = requestScopes(command.scopes, caller.principal.effectiveScopes);
+      if (!requested.ok) {
         // What is remembered of the principal may be a minute old: a refusal rests on its row.
         const fresh = await deps.confirm(caller, context);
         const changed = fresh.principal.revision !== caller.principal.revision;
         caller = fresh;
-        if (changed) return START_OVER;
-        return refuse(deps, decision, caller, context);
+        return changed ? START_OVER : refuse(deps, refusalOfScope(requested), caller, context);
       }
-      const issued = make(deps, command, decision.scopes, caller);
-      const written = await deps.store.issue(issued.token, eventOf(deps, issued, caller, context));
-      if (written) return issued;
-      caller = await deps.confirm(caller, context);
-      return START_OVER;
+      const granted = (await takesApproval(deps, command, requested.scopes))
+        ? await open(deps, { command, scopes: requested.scopes }, caller, context)
+        : await issue(deps, { command, scopes: requested.scopes }, caller, context);
+      if (granted === START_OVER) caller = await deps.confirm(caller, context);
+      return granted;
     });
   };
 }
 
-type Decision =
-  | { readonly granted: true; readonly scopes: readonly Scope[] }
-  | { readonly granted: false; readonly error: WritError };
+interface Asked {
+  readonly command: IssueScopedTokenCommand;
+  readonly scopes: readonly Scope[];
+}
 
-async function decide(
+/** A scope with `*` opens standard secrets at once; one that names a guarded secret means just that one. */
+async function takesApproval(
   deps: IssueScopedTokenDeps,
-  command: IssueScopedTokenCommand,
-  { principal }: Caller,
-): Promise<Decision> {
-  const requested = requestScopes(command.scopes, principal.effectiveScopes);
-  if (!requested.ok) return { granted: false, error: refusalOfScope(requested) };
-  if (command.requireApproval) {
-    return { granted: false, error: approvalRequired('require_approval asks for a human’s approval') };
-  }
-  const named = exactlyNamedPaths(requested.scopes);
+  { requireApproval }: IssueScopedTokenCommand,
+  scopes: readonly Scope[],
+): Promise<boolean> {
+  if (requireApproval) return true;
+  const named = exactlyNamedPaths(scopes);
   const tier = named.length === 0 ? undefined : await deps.store.highestTier(named);
-  if (tier === undefined || tier === 'standard') return { granted: true, scopes: requested.scopes };
-  return { granted: false, error: approvalRequired(`A scope names a ${tier} secret`) };
+  return tier !== undefined && tier !== 'standard';
+}
+
+async function open(
+  deps: IssueScopedTokenDeps,
+  asked: Asked,
+  caller: Caller,
+  context: RequestContext,
+): Promise<{ readonly opened: OpenedApproval } | typeof START_OVER> {
+  const opened = await deps.requestApproval(asked, caller, context);
+  return opened === START_OVER ? START_OVER : { opened };
+}
+
+async function issue(
+  deps: IssueScopedTokenDeps,
+  { command, scopes }: Asked,
+  caller: Caller,
+  context: RequestContext,
+): Promise<IssuedScopedToken | typeof START_OVER> {
+  const issued = make(deps, command, scopes, caller);
+  const written = await deps.store.issue(issued.token, eventOf(deps, issued, caller, context));
+  return written ? issued : START_OVER;
 }
 
 function refusalOfScope({
@@ -103,13 +125,9 @@ function refusalOfScope({
   return new WritError(code, `scopes/${index} ${why}.`, { details: { pointer: `/scopes/${index}` } });
 }
 
-function approvalRequired(what: string): WritError {
-  return new WritError('APPROVAL_REQUIRED', `${what}, and approvals are not served yet.`);
-}
-
 async function refuse(
   deps: IssueScopedTokenDeps,
-  { error }: { error: WritError },
+  error: WritError,
   { principal, keyId }: Caller,
   context: RequestContext,
 ): Promise<never> {

@@ -58,7 +58,11 @@ export type EventType =
   | 'secret.deleted'
   | 'secret.listed'
   | 'secret.denied'
-  | 'namespace.listed';
+  | 'namespace.listed'
+  | 'approval.requested'
+  | 'approval.granted'
+  | 'approval.denied'
+  | 'approval.claimed';
 
 export type ActorType = Role | 'anonymous' | 'system';
 

@@ -1,7 +1,7 @@
 /**
  * `ass-mcp` of `@agentsecretstore/mcp`, unmodified, over stdio: every tool that has a server side, and what a person
- * reads when one is refused. `get_approval_status` waits for approvals; a token that one of those gave it could not
- * use (contract section 10).
+ * reads when one is refused or takes an approval. `get_approval_status` stands in agentsecretstore-approvals.test.ts;
+ * a token that an approval gives it, it cannot use (contract section 10).
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -17,6 +17,11 @@ import { available, startVault } from './agentsecretstore-server.ts';
 const MCP = join(createRequire(import.meta.url).resolve('@agentsecretstore/mcp'), '../../bin/run.js');
 /** JSON-RPC's number for an error that the server had. */
 const INTERNAL_ERROR = -32603;
+/** And for a request that cannot be answered as it is: its number for whatever takes an approval. */
+const INVALID_REQUEST = -32600;
+
+const NEEDS_APPROVAL =
+  /^MCP error -32600: Human approval required\. Approval ID: (apr_[a-z2-7]{8})\. Use get_approval_status to check progress\.$/;
 
 interface Reply {
   readonly id: number;
@@ -30,6 +35,8 @@ interface Session {
   use<Shown = Record<string, unknown>>(tool: string, args?: object): Promise<Shown>;
   /** The sentence with which the tool is refused. */
   refusal(tool: string, args?: object): Promise<string>;
+  /** The id in the sentence with which the tool says that a human has to agree first. */
+  approval(tool: string, args?: object): Promise<string>;
   /** Standard error so far. */
   complaints(): string;
 }
@@ -96,6 +103,14 @@ async function openSession(
       // What it says where the server's own sentence is missing.
       assert.doesNotMatch(sentence, /^HTTP \d|undefined|\[object|fetch failed/);
       return sentence;
+    },
+    approval: async (tool, args) => {
+      const { result, error } = await call(tool, args);
+      assert.equal(result, undefined, JSON.stringify(result));
+      assert.equal(error?.code, INVALID_REQUEST);
+      const [, id = ''] = NEEDS_APPROVAL.exec(error.message) ?? [];
+      assert.notEqual(id, '', error.message);
+      return id;
     },
     complaints: () => stderr,
   };
@@ -258,20 +273,6 @@ suite('@agentsecretstore/mcp', () => {
         says: /no such secret/,
       },
       {
-        what: 'a sensitive secret',
-        tool: 'get_secret',
-        args: at('seen', 'SENSITIVE'),
-        asks: ['POST', '/v1/tokens', scopes(`${read}seen/SENSITIVE`)],
-        says: /sensitive.*approval/,
-      },
-      {
-        what: 'a write over a critical secret',
-        tool: 'set_secret',
-        args: { ...at('seen', 'CRITICAL'), value: 'not-to-be-shown' },
-        asks: ['POST', '/v1/tokens', scopes('secrets:write:seen/CRITICAL')],
-        says: /critical.*approval/,
-      },
-      {
         what: 'a value that is too long',
         tool: 'set_secret',
         args: { ...at('seen', 'LONG'), value: 'x'.repeat(65_537) },
@@ -301,8 +302,6 @@ suite('@agentsecretstore/mcp', () => {
       },
     ] as const) {
       test(what, async (t) => {
-        await server.put('seen/SENSITIVE', { value: 'v', access_tier: 'sensitive' });
-        await server.put('seen/CRITICAL', { value: 'v', access_tier: 'critical' });
         const { agent, session } = await connectAs(t, spec);
         const [method, path, body] = asks;
         const { body: answer } = await server.ask<{ detail: string }>(method, path, body, agent.key);
@@ -328,6 +327,20 @@ suite('@agentsecretstore/mcp', () => {
       assert.match(body.detail, /API key/);
     });
 
+    test('a secret whose tier is raised while it works', async (t) => {
+      for (const tier of ['sensitive', 'critical']) {
+        await server.put('rising/K', { value: 'v', access_tier: 'standard' });
+        const { agent, session } = await connectAs(t);
+        await session.use('get_secret', at('rising', 'K'));
+        await server.put('rising/K', { value: 'v', access_tier: tier });
+        const path = '/v1/secrets/rising/K';
+        const { body } = await server.ask<{ detail: string }>('GET', path, undefined, agent.key);
+        // It keeps its token, so it asks for no other, and the one it has was approved by nobody.
+        assert.equal(await session.refusal('get_secret', at('rising', 'K')), body.detail);
+        assert.match(body.detail, new RegExp(`${tier}.*approval`));
+      }
+    });
+
     test('an agent that is revoked while it works, and one that is narrowed', async (t) => {
       await server.put('seen/K', { value: 'v' });
       const revoked = await connectAs(t);
@@ -338,5 +351,41 @@ suite('@agentsecretstore/mcp', () => {
       assert.match(await revoked.session.refusal('get_secret', at('seen', 'K')), /revoked/);
       assert.match(await narrowed.session.refusal('get_secret', at('seen', 'K')), /scopes do not allow/);
     });
+  });
+
+  suite('what takes an approval opens one of just that, and shows which', () => {
+    for (const { what, tool, key, tier, value, scope } of [
+      {
+        what: 'a sensitive secret',
+        tool: 'get_secret',
+        key: 'SENSITIVE',
+        tier: 'sensitive',
+        value: undefined,
+        scope: 'secrets:read:shut/SENSITIVE',
+      },
+      {
+        what: 'a write over a critical secret',
+        tool: 'set_secret',
+        key: 'CRITICAL',
+        tier: 'critical',
+        value: 'not-to-be-stored',
+        scope: 'secrets:write:shut/CRITICAL',
+      },
+    ] as const) {
+      test(what, async (t) => {
+        await server.put(`shut/${key}`, { value: 'v', access_tier: tier });
+        const { agent, session } = await connectAs(t);
+        const id = await session.approval(tool, { namespace: 'shut', key, value });
+        const { body } = await server.ask<Record<string, unknown>>('GET', `/v1/approvals/${id}`);
+        const { agent_id, status, access_tier, scopes } = body;
+        assert.deepEqual(
+          { agent_id, status, access_tier, scopes },
+          { agent_id: agent.id, status: 'pending', access_tier: tier, scopes: [scope] },
+        );
+        assert.deepEqual(await server.tokensOf(agent.key), [], 'no token before somebody agrees');
+        assert.equal(await server.valueOf(`shut/${key}`), 'v');
+        assert.equal(session.complaints(), '');
+      });
+    }
   });
 });

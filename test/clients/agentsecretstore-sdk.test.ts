@@ -9,6 +9,7 @@ import { available, embedded, postgres, startVault } from './agentsecretstore-se
 const require = createRequire(import.meta.url);
 const sdk = require('@agentsecretstore/sdk') as typeof import('@agentsecretstore/sdk');
 const { AgentVault } = sdk;
+const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
 type Vault = InstanceType<typeof AgentVault>;
 type ErrorName =
   | 'AuthError'
@@ -38,6 +39,27 @@ async function refused(
   return error;
 }
 
+/** Rejects with exactly its error for 202, whose class, code, status and sentence are the SDK's own; its `approvalId`. */
+async function approvalOf(asked: Promise<unknown>): Promise<string> {
+  const error = await asked.then(
+    (value: unknown) => assert.fail(`not refused: ${JSON.stringify(value)}`),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof sdk.ApprovalRequiredError, String(error));
+  const { name, code, status, message, approvalId } = error;
+  assert.deepEqual(
+    { name, code, status, message },
+    {
+      name: 'ApprovalRequiredError',
+      code: 'APPROVAL_REQUIRED',
+      status: 403,
+      message: 'Token requires approval',
+    },
+  );
+  assert.match(approvalId, APPROVAL_ID);
+  return approvalId;
+}
+
 for (const backend of [embedded, postgres]) {
   suite(`@agentsecretstore/sdk against ${backend.name}`, { skip: backend.skip }, () => {
     const server = startVault(backend);
@@ -57,6 +79,13 @@ for (const backend of [embedded, postgres]) {
         return found?.uses_remaining;
       };
       return { agent, vault, tokenId, usesRemaining };
+    };
+
+    /** What an approval is about, as an approver sees it. */
+    const askedBy = async (id: string) => {
+      const { body } = await server.ask<Record<string, unknown>>('GET', `/v1/approvals/${id}`);
+      const { agent_id, status, access_tier, scopes } = body;
+      return { agent_id, status, access_tier, scopes };
     };
 
     test('what was set is read back byte by byte', async () => {
@@ -341,38 +370,75 @@ for (const backend of [embedded, postgres]) {
       await refused(vault.getSecret('wide/K'), 'ScopeError', { status: 403 });
     });
 
-    test('a secret that takes an approval is its plain error, when it asks and when it tries', async () => {
-      // Contract section 10: it knows no approval in an error, and always sends a tier.
-      await server.put('guarded/S', { value: 's', access_tier: 'sensitive' });
-      await server.put('guarded/C', { value: 'c', access_tier: 'critical' });
-      const facts = { code: 'APPROVAL_REQUIRED', status: 403 };
-      const asking = await anSdk();
-      const trying = await anSdkWithToken({ scopes: ['secrets:*:guarded/*'] });
-      for (const vault of [asking.vault, trying.vault]) {
-        for (const [key, tier] of [
-          ['S', 'sensitive'],
-          ['C', 'critical'],
-        ] as const) {
-          const message = new RegExp(`\\b${tier}\\b`);
-          await refused(vault.getSecret(`guarded/${key}`), 'VaultError', { ...facts, message });
-          await refused(vault.setSecret(`guarded/${key}`, 'x'), 'VaultError', { ...facts, message });
-          await refused(vault.deleteSecret(`guarded/${key}`), 'VaultError', { ...facts, message });
-        }
-        await refused(vault.importEnv('S=x\nNEW=y', 'guarded'), 'VaultError', facts);
-        assert.deepEqual(
-          (await vault.listSecrets('guarded')).items.map((item) => item.access_tier),
-          ['critical', 'sensitive'],
-        );
+    const GUARDED = [
+      ['S', 'sensitive'],
+      ['C', 'critical'],
+    ] as const;
+    const putGuarded = async (namespace: string): Promise<void> => {
+      for (const [key, tier] of GUARDED) {
+        await server.put(`${namespace}/${key}`, { value: key, access_tier: tier });
       }
-      assert.equal(await server.valueOf('guarded/S'), 's');
-      assert.equal(await server.valueOf('guarded/NEW'), undefined);
+    };
+    /** No import writes a part, no list hides a tier, and nothing that was tried took effect. */
+    const leavesGuarded = async (vault: Vault, namespace: string): Promise<void> => {
+      await refused(vault.importEnv('S=x\nNEW=y', namespace), 'VaultError', {
+        code: 'APPROVAL_REQUIRED',
+        status: 403,
+        message: /\bsensitive\b/,
+      });
+      assert.deepEqual(
+        (await vault.listSecrets(namespace)).items.map((item) => item.access_tier),
+        ['critical', 'sensitive'],
+      );
+      for (const [key] of GUARDED) assert.equal(await server.valueOf(`${namespace}/${key}`), key);
+      assert.equal(await server.valueOf(`${namespace}/NEW`), undefined);
+    };
+
+    test('when it asks for a guarded secret, its approval error names an approval of just that', async () => {
+      await putGuarded('asked');
+      const { agent, vault } = await anSdk();
+      for (const [key, tier] of GUARDED) {
+        const path = `asked/${key}`;
+        for (const [action, asked] of [
+          ['read', () => vault.getSecret(path)],
+          ['write', () => vault.setSecret(path, 'x')],
+          ['delete', () => vault.deleteSecret(path)],
+        ] as const) {
+          assert.deepEqual(await askedBy(await approvalOf(asked())), {
+            agent_id: agent.id,
+            status: 'pending',
+            access_tier: tier,
+            scopes: [`secrets:${action}:${path}`],
+          });
+        }
+      }
+      assert.deepEqual(await server.tokensOf(agent.key), [], 'no token before somebody agrees');
+      await leavesGuarded(vault, 'asked');
     });
 
-    test('with a tier named, the SDK writes a secret that its own agent can no longer read', async () => {
-      const { vault } = await anSdk();
+    test('when it tries one with a token that nobody approved, that is its plain error', async () => {
+      // Contract section 10: it knows no approval in an error, and always sends a tier.
+      await putGuarded('tried');
+      const { vault } = await anSdkWithToken({ scopes: ['secrets:*:tried/*'] });
+      for (const [key, tier] of GUARDED) {
+        const facts = { code: 'APPROVAL_REQUIRED', status: 403, message: new RegExp(`\\b${tier}\\b`) };
+        await refused(vault.getSecret(`tried/${key}`), 'VaultError', facts);
+        await refused(vault.setSecret(`tried/${key}`, 'x'), 'VaultError', facts);
+        await refused(vault.deleteSecret(`tried/${key}`), 'VaultError', facts);
+      }
+      await leavesGuarded(vault, 'tried');
+    });
+
+    test('with a tier named, the SDK writes a secret that its own agent reads only with an approval', async () => {
+      const { agent, vault } = await anSdk();
       const written = await vault.setSecret('raised/K', 'v', { accessTier: 'critical' });
       assert.equal(written.access_tier, 'critical');
-      await refused(vault.getSecret('raised/K'), 'VaultError', { code: 'APPROVAL_REQUIRED' });
+      assert.deepEqual(await askedBy(await approvalOf(vault.getSecret('raised/K'))), {
+        agent_id: agent.id,
+        status: 'pending',
+        access_tier: 'critical',
+        scopes: ['secrets:read:raised/K'],
+      });
     });
 
     test('what is not in form is refused with the code of its rule, and nothing is cut', async () => {

@@ -22,7 +22,10 @@ interface HostileRoute {
   readonly method: string;
   /** As registered. */
   readonly route: string;
-  /** As asked; what it names exists. `{token}` is the id of a scoped token. */
+  /**
+   * As asked; what it names exists. `{token}` is the id of a scoped token, `{approval}` of a pending approval that an
+   * agent asked for, `{own}` of one that the administrator did.
+   */
   readonly url?: string;
   readonly credential: 'none' | 'api-key-if-sent' | 'api-key' | 'scoped-token-or-api-key';
   /** A body that the route accepts, with every member of the documented ones that has a type of its own. */
@@ -35,6 +38,8 @@ interface HostileRoute {
   readonly takesForms?: true;
   /** Answers a scoped token that has ended. */
   readonly answersDeadTokens?: true;
+  /** Takes no body as an empty one, and then has decided: the same again is a conflict. */
+  readonly decides?: true;
 }
 
 const PLAN = { steps: [{ action: 'look', mcp: 'm' }] };
@@ -72,6 +77,11 @@ const TOKEN_REQUEST = {
 };
 const KIND_OF_SECRET = { secret_type: 'custom', access_tier: 'standard', tier: 'standard', metadata: {} };
 const SECRET = { value: 'v', ...KIND_OF_SECRET, description: 'd', tags: ['t'], expires_at: FUTURE };
+const ONE_APPROVAL = {
+  credential: 'api-key',
+  route: '/v1/approvals/:id',
+  url: '/v1/approvals/{approval}',
+} as const;
 const BY_TOKEN_OR_KEY = { credential: 'scoped-token-or-api-key' } as const;
 const ONE_SECRET = { ...BY_TOKEN_OR_KEY, route: '/v1/secrets/*', url: '/v1/secrets/hostile/victim' };
 
@@ -160,6 +170,37 @@ const ROUTES: readonly HostileRoute[] = [
     url: '/v1/secrets/hostile/victim/rotate',
     body: { new_value: 'v' },
   },
+  { method: 'GET', route: '/v1/approvals', credential: 'api-key' },
+  { ...ONE_APPROVAL, method: 'GET' },
+  {
+    ...ONE_APPROVAL,
+    method: 'POST',
+    route: '/v1/approvals/:id/approve',
+    url: '/v1/approvals/{approval}/approve',
+    body: { reason: 'r', request_digest: 'd' },
+    decides: true,
+  },
+  {
+    ...ONE_APPROVAL,
+    method: 'POST',
+    route: '/v1/approvals/:id/deny',
+    url: '/v1/approvals/{approval}/deny',
+    body: { reason: 'r' },
+    decides: true,
+  },
+  {
+    method: 'GET',
+    route: '/v1/approvals/agent/:id',
+    url: '/v1/approvals/agent/{own}',
+    credential: 'api-key',
+  },
+  { method: 'GET', route: '/v1/audit', credential: 'api-key' },
+  {
+    method: 'GET',
+    route: '/v1/audit/export',
+    url: '/v1/audit/export?format=jsonl',
+    credential: 'api-key',
+  },
 ];
 
 const ONE_MIB = 1024 * 1024;
@@ -239,7 +280,14 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         for (const headers of [{}, { 'content-type': 'application/json' }]) {
           const answer = await ask({ headers });
           assert.ok([200, 201, 400].includes(answer.status), answer.text);
+          if (route.decides) assert.equal(answer.status, 200, answer.text);
           assertProper(answer, url);
+          if (route.decides) {
+            const again = await ask({ headers });
+            assertRefused(again, { status: 409, code: 'APPROVAL_ALREADY_DECIDED' });
+            assertProper(again, url);
+            await reopen(server, held);
+          }
         }
       });
 
@@ -377,6 +425,20 @@ test('what is not listed', { skip: postgresSkip }, async (t) => {
       ['POST', '/v1/secrets/a/b'],
       ['POST', '/v1/secrets/rotate'],
       ['GET', '/V1/secrets/a/b'],
+      ['POST', '/v1/approvals'],
+      ['GET', '/v1/approvals/'],
+      ['PATCH', '/v1/approvals/apr_aaaaaaaa'],
+      ['DELETE', '/v1/approvals/apr_aaaaaaaa'],
+      ['POST', '/v1/approvals/apr_aaaaaaaa'],
+      ['GET', '/v1/approvals/apr_aaaaaaaa/approve'],
+      ['PUT', '/v1/approvals/apr_aaaaaaaa/deny'],
+      ['POST', '/v1/approvals/agent/apr_aaaaaaaa'],
+      ['GET', '/v1/approvals/agent/'],
+      ['POST', '/v1/audit'],
+      ['DELETE', '/v1/audit'],
+      ['GET', '/v1/audit/'],
+      ['POST', '/v1/audit/export?format=csv'],
+      ['GET', '/v1/audit/export/'],
     ] as const) {
       const answer = await call({ method, url, key: adminKey });
       assertRefused(answer, { status: 404, code: 'NOT_FOUND' }, `${method} ${url.slice(0, 80)}`);
@@ -394,6 +456,9 @@ test('what is not listed', { skip: postgresSkip }, async (t) => {
       '/v1/tokens',
       '/v1/secrets/a/b',
       '/v1/namespaces',
+      '/v1/approvals',
+      '/v1/audit',
+      '/v1/audit/export?format=csv',
     ]) {
       const answer = await call({ method: 'HEAD', url, key: adminKey });
       assert.equal(answer.status, 404, url);
@@ -509,12 +574,47 @@ function ways(route: HostileRoute, { adminKey, tokens }: Held) {
   ];
 }
 
-const urlOf = ({ url, route }: HostileRoute, { tokenId }: Held): string =>
-  (url ?? route).replace('{token}', tokenId);
+const urlOf = ({ url, route }: HostileRoute, { tokenId, approvalId, ownApprovalId }: Held): string =>
+  (url ?? route)
+    .replace('{token}', tokenId)
+    .replace('{approval}', approvalId)
+    .replace('{own}', ownApprovalId);
 
 async function holdCredentials(server: TestApp) {
   const { adminKey } = server;
-  return { adminKey, ...(await makeKeys(server)), ...(await makeTokens(server)) };
+  return {
+    adminKey,
+    ...(await makeKeys(server)),
+    ...(await makeTokens(server)),
+    ...(await makeApprovals(server)),
+  };
+}
+
+/** Nobody decides their own request, and nobody else may ask what became of it. */
+async function makeApprovals({ call, adminKey, createAgent }: TestApp) {
+  const scopes = ['secrets:read:hostile/*'];
+  const open = async (key: string): Promise<string> => {
+    const { status, text, body } = await call<{ approval_id: string }>({
+      method: 'POST',
+      url: '/v1/tokens',
+      key,
+      json: { scopes, require_approval: true },
+    });
+    assert.equal(status, 202, text);
+    return body.approval_id;
+  };
+  const asker = await createAgent({ allowed_scopes: scopes });
+  return { approvalId: await open(asker.key), ownApprovalId: await open(adminKey) };
+}
+
+/** As if nobody had decided the agent's approval. */
+async function reopen({ sql }: TestApp, { approvalId }: Held): Promise<void> {
+  await sql('delete from approval_votes where approval_id = $1', [approvalId]);
+  const reopened = await sql(
+    'update approvals set effective_at = null, denied_at = null, reason = null where id = $1 returning id',
+    [approvalId],
+  );
+  assert.equal(reopened.length, 1);
 }
 
 async function makeTokens({ call, adminKey, sql }: TestApp) {
@@ -727,9 +827,15 @@ const TABLES = [
   'secrets',
   'secret_versions',
   'namespaces',
+  'approvals',
+  'approval_votes',
+  'webhook_outbox',
 ];
 
-/** Of every table; of the audit trail, without the refusals that have to be there. And uses of scoped tokens. */
+/**
+ * Of every table; of the audit trail, without the refusals that have to be there (a denied approval is none). And uses
+ * of scoped tokens, and approvals that were decided.
+ */
 async function rowCounts({ sql }: TestApp): Promise<Record<string, string>> {
   const known = await sql<{ name: string }>(
     "select table_name as name from information_schema.tables where table_schema = 'public' and table_name not like 'audit_events%'",
@@ -738,7 +844,10 @@ async function rowCounts({ sql }: TestApp): Promise<Record<string, string>> {
   const counts = known.map(({ name }) => `(select count(*) from "${name}") as "${name}"`);
   const [row] = await sql<Record<string, string>>(
     `select ${counts.join(', ')},
-      (select count(*) from audit_events where event_type not like '%.denied') as audit_events,
+      (select count(*) from audit_events
+       where event_type not like '%.denied' or event_type = 'approval.denied') as audit_events,
+      (select count(*) from approvals
+       where coalesce(effective_at, denied_at, claimed_at) is not null) as decided,
       (select sum(uses) from scoped_tokens) as uses, (select sum(revision) from secrets) as revisions`,
   );
   return row ?? {};

@@ -1,12 +1,21 @@
 /**
  * `POST /v1/tokens` (contract section 5.1): `tokens.refuses`. Nothing that was asked is clamped, coerced, cut or left
- * out: it is refused with the code of its field, and nothing comes to be.
+ * out: it is refused with the code of its field, and nothing comes to be. What takes a human's approval gets no token
+ * either: the approval is all that comes to be.
  */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assertRefused, buildTestApp, type TestApp } from '../support/app.ts';
+import {
+  assertRefused,
+  buildTestApp,
+  type CreatedAgent,
+  type TestAnswer,
+  type TestApp,
+} from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
+import type { ApprovalView, OpenedView } from './approval-calls.ts';
+import type { Tier } from './secret-calls.ts';
 import { tokenClient } from './token-calls.ts';
 
 const READ = 'secrets:read:team/*';
@@ -48,6 +57,46 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
     });
 
   const withScope = (...scopes: readonly unknown[]) => ({ scopes });
+
+  /** Each gets 202 without a token, and an approval of just that. `tier`: what it would open up to. */
+  const opensEach = (
+    by: CreatedAgent | 'admin',
+    bodies: readonly (readonly [body: Readonly<Record<string, unknown>>, tier: Tier])[],
+  ) =>
+    leavesNothing(async () => {
+      for (const [body, tier] of bodies) {
+        const answer = await server.call<OpenedView>({
+          method: 'POST',
+          url: '/v1/tokens',
+          key: by === 'admin' ? server.adminKey : by.key,
+          json: body,
+        });
+        assert.equal(answer.status, 202, `${JSON.stringify(body)} ${answer.text}`);
+        const { approval_id: id, expires_at, ...rest } = answer.body;
+        assert.match(id, /^apr_[a-z2-7]{8}$/);
+        assert.deepEqual(rest, {
+          requires_approval: true,
+          status: 'pending',
+          poll: `/v1/approvals/agent/${id}`,
+        });
+        const seen = await server.call<ApprovalView>({
+          method: 'GET',
+          url: `/v1/approvals/${id}`,
+          key: server.adminKey,
+        });
+        const { agent_name, status, access_tier, scopes } = seen.body;
+        assert.deepEqual(
+          { agent_name, status, access_tier, scopes, expires_at: seen.body.expires_at },
+          {
+            agent_name: by === 'admin' ? 'admin' : by.name,
+            status: 'pending',
+            access_tier: tier,
+            scopes: body['scopes'] ?? [body['scope']],
+            expires_at,
+          },
+        );
+      }
+    });
 
   await t.test('scopes that are none, too many, too long or of another form', async () => {
     const tooLong = `secrets:read:team${'/abcdefgh'.repeat(65)}`.slice(0, 601);
@@ -317,27 +366,41 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
     await refusesEach('INVALID_SCOPE', 400, [[withScope('secrets:read:other/*', 'nonsense'), '/scopes/1']]);
   });
 
-  await t.test('what takes a human’s approval, as long as approvals are not served', async () => {
-    const bodies: [unknown][] = [
-      [{ ...withScope(READ), require_approval: true }],
-      [withScope('secrets:read:team/sensitive')],
-      [withScope('secrets:read:team/critical')],
-      [{ scope: 'secrets:read:team/critical' }],
-      [withScope(READ, 'secrets:read:team/plain', 'secrets:read:team/sensitive')],
-    ];
-    await refusesEach('APPROVAL_REQUIRED', 403, bodies);
-    await refusesEach('APPROVAL_REQUIRED', 403, bodies, server.adminKey);
-    await refusesEach(
-      'APPROVAL_REQUIRED',
-      403,
-      ['write', 'delete'].map((action) => [withScope(`secrets:${action}:team/critical`)]),
-      writer.key,
+  await t.test('a token before a human’s approval, whoever asks: an approval is opened instead', async () => {
+    const bodies = [
+      // Its `*` matches both, and they set its tier; without the wish it would be issued at once.
+      [{ ...withScope(READ), require_approval: true }, 'critical'],
+      [{ ...withScope('secrets:read:team/plain'), require_approval: true }, 'standard'],
+      [withScope('secrets:read:team/sensitive'), 'sensitive'],
+      [withScope('secrets:read:team/critical'), 'critical'],
+      [{ scope: 'secrets:read:team/critical' }, 'critical'],
+      [withScope('secrets:read:team/plain', 'secrets:read:team/sensitive'), 'sensitive'],
+      [withScope(READ, 'secrets:read:team/sensitive'), 'critical'],
+    ] as const;
+    await opensEach(agent, bodies);
+    await opensEach('admin', bodies);
+    await opensEach(
+      writer,
+      ['write', 'delete'].map((action) => [withScope(`secrets:${action}:team/critical`), 'critical']),
     );
   });
 
   await t.test('a secret that has expired keeps its tier, so naming it takes the same approval', async () => {
-    await store('team/over', { access_tier: 'sensitive', expires_at: '2001-01-01T00:00:00Z' });
-    await refusesEach('APPROVAL_REQUIRED', 403, [[withScope('secrets:read:team/over')]]);
+    await store('expired/k', { access_tier: 'sensitive', expires_at: '2001-01-01T00:00:00Z' });
+    await opensEach('admin', [[withScope('secrets:write:expired/k'), 'sensitive']]);
+  });
+
+  await t.test('what takes an approval but is not held is refused, and opens none', async () => {
+    const opened = () => countOf(server, 'approvals');
+    const before = await opened();
+    await refusesEach('SCOPE_DENIED', 403, [
+      [{ ...withScope('secrets:read:other/*'), require_approval: true }, '/scopes/0'],
+      [withScope('secrets:write:team/critical'), '/scopes/0'],
+      [withScope('secrets:read:team/sensitive', 'secrets:delete:team/critical'), '/scopes/1'],
+    ]);
+    await refusesEach('INVALID_SCOPE', 400, [[{ ...withScope('nonsense'), require_approval: true }]]);
+    await refusesEach('TTL_OUT_OF_RANGE', 400, [[{ ...withScope('secrets:read:team/critical'), ttl: 1 }]]);
+    assert.equal(await opened(), before);
   });
 
   await t.test('whoever may not open a secret does not learn its tier', async () => {
@@ -362,17 +425,9 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
       const denied = await issue(wanderer.key, withScope('secrets:write:team/k'));
       await issue(wanderer.key, withScope('secrets:write:team/k'));
       await issue(wanderer.key, withScope('secrets:delete:team/k'));
-      await issue(wanderer.key, withScope('secrets:read:team/critical'));
       const rows = await events('actor_id = $1', [wanderer.id]);
       assert.deepEqual(
-        rows.map(({ event_type, metadata }) => [event_type, metadata['code']]),
-        [
-          ['token.denied', 'SCOPE_DENIED'],
-          ['token.denied', 'APPROVAL_REQUIRED'],
-        ],
-      );
-      assert.deepEqual(
-        rows.slice(0, 1).map(({ id, ...row }) => row),
+        rows.map(({ id, ...row }) => row),
         [
           {
             event_type: 'token.denied',
@@ -385,6 +440,38 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
             request_id: denied.headers['x-request-id'],
           },
         ],
+      );
+    },
+  );
+
+  await t.test(
+    'what takes an approval is on record as asked for, every time, and not as denied',
+    async () => {
+      const asker = await server.createAgent({ allowed_scopes: [READ] });
+      const answers = [
+        await issue(asker.key, withScope('secrets:read:team/critical')),
+        await issue(asker.key, withScope('secrets:read:team/critical')),
+      ] as unknown as TestAnswer<OpenedView>[];
+      const rows = await events('actor_id = $1', [asker.id]);
+      assert.deepEqual(
+        rows.map(({ event_type, resource_type, resource_id, request_id, metadata }) => ({
+          event_type,
+          resource_type,
+          resource_id,
+          request_id,
+          scopes: metadata['scopes'],
+          access_tier: metadata['access_tier'],
+          key_id: metadata['key_id'],
+        })),
+        answers.map(({ body, headers }) => ({
+          event_type: 'approval.requested',
+          resource_type: 'approval',
+          resource_id: body.approval_id,
+          request_id: headers['x-request-id'],
+          scopes: ['secrets:read:team/critical'],
+          access_tier: 'critical',
+          key_id: asker.keyId,
+        })),
       );
     },
   );

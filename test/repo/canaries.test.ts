@@ -8,8 +8,9 @@
  * - an API key: in the one answer that creates it, and the first administrator's on standard output, once;
  * - a member of the policy: in the answers to whoever sent it, and in `intent_tokens` (it is signed);
  * - the value of a secret: in the answer to a `GET` of that secret and version;
- * - a scoped token: in the one answer that issues it;
- * - what is written about a secret or a scoped token: in their tables and in answers;
+ * - a scoped token: in the one answer that issues it, or that claims it from an approval;
+ * - what is written about a secret, a scoped token or an approval: in their tables and in answers;
+ * - why an approval was decided so: in the tables of approvals, in `audit_events` and in answers about it;
  * - the name of a member that is not known: in the answer, which points at it.
  */
 import assert from 'node:assert/strict';
@@ -117,7 +118,7 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
     } else search('the output', output, `${name} key`, secret);
   }
 
-  const { values, refused, note, memberName, tokens } = session.secrets;
+  const { values, refused, note, grounds, memberName, tokens } = session.secrets;
   const searchAll = (name: string, secret: string, belongs: { answers?: RegExp; tables?: string[] }) => {
     search('the output', output, name, secret);
     for (const { asked, text } of answers) {
@@ -143,13 +144,22 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
   }
   for (const [name, text] of Object.entries(refused)) searchAll(name, text, {});
   searchAll('the name of a member', memberName, { answers: /^unknown member$/ });
-  const tablesOfNotes = ['secrets', 'scoped_tokens'];
+  const tablesOfNotes = ['secrets', 'scoped_tokens', 'approvals'];
   for (const table of tablesOfNotes) {
     assert.notDeepEqual(findIn(tables.get(table) ?? '', note), [], `the control: ${table}`);
   }
   searchAll('note', note, {
-    answers: /^(?:write|read|rotate|token|list|introspect|inventory)\b/,
+    answers:
+      /^(?:write|read|rotate|token|list|introspect|inventory|approval (?:given|seen|denied)|approvals listed)\b/,
     tables: tablesOfNotes,
+  });
+  const tablesOfGrounds = ['approvals', 'approval_votes', 'audit_events'];
+  for (const table of tablesOfGrounds) {
+    assert.notDeepEqual(findIn(tables.get(table) ?? '', grounds), [], `the control: ${table}`);
+  }
+  searchAll('grounds', grounds, {
+    answers: /^(?:approval (?:given|seen|denied|polled)|approvals listed)$/,
+    tables: tablesOfGrounds,
   });
   assert.deepEqual(found, []);
 });

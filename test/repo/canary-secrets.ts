@@ -28,8 +28,10 @@ export interface SecretsSession {
   readonly values: Record<string, string>;
   /** Sent as a value where it is refused: it may be nowhere. */
   readonly refused: Record<string, string>;
-  /** What people write about secrets and tokens: it belongs in those tables and in the answers that show them. */
+  /** What people write about secrets, tokens and approvals: it belongs in their tables and in answers that show them. */
   readonly note: string;
+  /** Why an approval was decided so: it belongs there, in its votes and in the audit trail. */
+  readonly grounds: string;
   /** Sent as the name of a member: the answer `unknown member` points at it. */
   readonly memberName: string;
   /** Scoped tokens by name. */
@@ -75,6 +77,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     unknownToken: `ast_tok_${randomBytes(32).toString('base64url')}`,
   };
   const note = canary('note');
+  const grounds = canary('grounds');
   const memberName = canary('member-name');
   const about = { metadata: { note, deep: [note] }, description: note, tags: [note] };
   const tokens: Record<string, string> = {};
@@ -173,6 +176,47 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     await refusing(keeper)('introspect badly', 'POST', '/v1/tokens/introspect', { token: [tokens['wide']] });
   };
 
+  const askForApproval = async (): Promise<void> => {
+    const { refusedText: text } = refused;
+    const open = async (wish: Record<string, unknown>): Promise<string> => {
+      const opened = await well(keeper('approval asked for', 'POST', '/v1/tokens', wish));
+      assert.equal(opened.status, 202, opened.text);
+      return (JSON.parse(opened.text) as { approval_id: string }).approval_id;
+    };
+    const id = await open({ scopes: ['secrets:read:vault/guarded'], description: note });
+    const at = `/v1/approvals/${id}`;
+    const no = refusing(admin);
+    await no('a decision that is wrong', 'POST', `${at}/approve`, { reason: text.repeat(40) });
+    await no('a decision that is wrong', 'POST', `${at}/approve`, { reason: [text] });
+    await no('a decision that is wrong', 'POST', `${at}/deny`, { reason: `${text}\u0000` });
+    await no('a decision that is wrong', 'POST', `${at}/deny`, { request_digest: text });
+    await no('about another request', 'POST', `${at}/approve`, { reason: text, request_digest: text });
+    await no('an approval that is none', 'POST', `/v1/approvals/${encodeURIComponent(text)}/approve`, {
+      reason: text,
+    });
+    await no('an approval that is none', 'GET', `/v1/approvals/agent/${encodeURIComponent(text)}`);
+    await refusing(keeper)('a decision by an agent', 'POST', `${at}/approve`, { reason: text });
+    await well(keeper('approval polled', 'GET', `/v1/approvals/agent/${id}`));
+    await well(admin('approval given', 'POST', `${at}/approve`, { reason: grounds }));
+    await well(admin('approval seen', 'GET', at));
+    await well(admin('approvals listed', 'GET', '/v1/approvals'));
+    const claimed = await well(keeper('token approved', 'GET', `/v1/approvals/agent/${id}`));
+    const { token } = JSON.parse(claimed.text) as { token: string };
+    tokens['approved'] = token;
+    await well(keeper('approval polled', 'GET', `/v1/approvals/agent/${id}`));
+    await well(admin('approval seen', 'GET', at));
+    await well(holding(token)('read guarded', 'GET', `${AT}/guarded`));
+    await no('too late', 'POST', `${at}/deny`, { reason: text });
+
+    const denied = await open({
+      scopes: ['secrets:read:vault/*'],
+      description: note,
+      require_approval: true,
+    });
+    await well(admin('approval denied', 'POST', `/v1/approvals/${denied}/deny`, { reason: grounds }));
+    await well(keeper('approval polled', 'GET', `/v1/approvals/agent/${denied}`));
+  };
+
   const beRefused = async (): Promise<void> => {
     const { refusedValue: value, refusedText: text, refusedScope: scope } = refused;
     const json = JSON.stringify(value);
@@ -264,8 +308,10 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
       { scopes: ['secrets:read:vault/*'], description: `${scope}\n` },
       { scopes: ['secrets:read:vault/*'], surprise: scope },
       { scopes: ['secrets:read:other/*'], description: scope },
-      { scopes: ['secrets:read:vault/guarded'], description: scope },
-      { scopes: ['secrets:read:vault/*'], description: scope, require_approval: true },
+      { scopes: ['secrets:read:vault/guarded'], description: `${scope}\n` },
+      { scopes: ['secrets:read:vault/guarded', 'secrets:read:other/K'], description: scope },
+      { scopes: ['secrets:read:other/*'], description: scope, require_approval: true },
+      { scopes: ['secrets:read:vault/*'], description: scope, require_approval: scope },
     ]) {
       await no('no token', 'POST', '/v1/tokens', wish);
     }
@@ -275,12 +321,14 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     values,
     refused,
     note,
+    grounds,
     memberName,
     tokens,
     busy: async () => {
       await write();
       await read();
       await useTokens();
+      await askForApproval();
       await beRefused();
     },
     faults: async (owner) => {

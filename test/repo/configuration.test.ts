@@ -71,6 +71,8 @@ test('src reads no variable past the configuration', () => {
 function defaultOf(variable: string): string {
   const loaded = loadConfig({});
   assert.ok(loaded.ok);
+  // Two variables make one member.
+  if (variable.startsWith('APPROVAL_WEBHOOK_')) return String(loaded.config.approvalWebhook ?? '');
   const member = variable.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   assert.ok(member in loaded.config, `${variable} has no member ${member}`);
   const value = loaded.config[member as keyof Config];

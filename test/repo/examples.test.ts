@@ -1,14 +1,18 @@
 /** Every example does what it says against a running server, and fails aloud with a key that is not accepted. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { Webhook } from 'standardwebhooks';
 import { generateApiKey } from '../../src/keys/api-key-hash.ts';
-import { printedKey } from '../support/issuing.ts';
-import { startServer } from '../support/processes.ts';
+import { available } from '../clients/agentsecretstore-server.ts';
+import { printedKey, until } from '../support/issuing.ts';
+import { startNode, startServer } from '../support/processes.ts';
 
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 
@@ -70,11 +74,14 @@ function inOrder(...parts: readonly RegExp[]): RegExp {
   return new RegExp(parts.map((part) => part.source).join('[\\s\\S]*'));
 }
 
+/** It waits for others instead of asking: it has a test of its own below. */
+const RECEIVER = 'examples/webhook-receiver/receiver.mjs';
+
 test('every example is run here', () => {
   const files = readdirSync('examples', { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(sh|ts|py|js|mjs)$/.test(entry.name))
     .map((entry) => `${entry.parentPath}/${entry.name}`);
-  assert.deepEqual(files.sort(), EXAMPLES.map((example) => example.file).sort());
+  assert.deepEqual(files.sort(), [...EXAMPLES.map((example) => example.file), RECEIVER].sort());
 });
 
 suite('examples', () => {
@@ -132,4 +139,61 @@ suite('examples', () => {
       assert.doesNotMatch(stdout, says);
     });
   }
+});
+
+test(`${RECEIVER} prints each notice of a server once, and refuses what is not signed under the secret`, async (t) => {
+  const secret = `whsec_${randomBytes(32).toString('base64')}`;
+  const receiver = await startNode(t, [resolve(RECEIVER)], { PORT: '0', APPROVAL_WEBHOOK_SECRET: secret });
+  const ADDRESS = /^listening on (http:\S+)\n/;
+  await until('its address', () => ADDRESS.test(receiver.stdout()));
+  const [, at = ''] = ADDRESS.exec(receiver.stdout()) ?? [];
+  const server = await startServer(t, {
+    ...(await available.env(t)),
+    PORT: '0',
+    APPROVAL_WEBHOOK_URL: `${at}/`,
+    APPROVAL_WEBHOOK_SECRET: secret,
+  });
+  const ask = async <Body>(path: string, body: object): Promise<Body> => {
+    const headers = { 'x-api-key': printedKey(server.stdout()), 'content-type': 'application/json' };
+    const answer = await fetch(`${server.url}${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+    });
+    assert.ok(answer.ok, `${path}: ${answer.status}`);
+    return (await answer.json()) as Body;
+  };
+  const asked = { scopes: ['secrets:read:prod/*'], require_approval: true };
+  const { approval_id: id } = await ask<{ approval_id: string }>('/v1/tokens', asked);
+  const line = `approval.requested ${id}: admin asks for secrets:read:prod/* (standard)\n`;
+  await until('the notice', () => receiver.stdout().endsWith(line));
+
+  const signer = new Webhook(secret);
+  const now = new Date();
+  const body = JSON.stringify({
+    type: 'approval.granted',
+    data: { id: 'apr_forged', agent_name: 'x', scopes: ['y'] },
+  });
+  const post = async (signature: string, sent = body, timestamp = now, noticeId = 'a-notice') => {
+    const headers = {
+      'webhook-id': noticeId,
+      'webhook-timestamp': String(Math.floor(timestamp.getTime() / 1000)),
+      'webhook-signature': signature,
+    };
+    return (await fetch(at, { method: 'POST', headers, body: sent })).status;
+  };
+  const hourAgo = new Date(now.getTime() - 3_600_000);
+  const other = new Webhook(`whsec_${randomBytes(32).toString('base64')}`);
+  const good = signer.sign('a-notice', now, body);
+  assert.equal(await post(other.sign('a-notice', now, body)), 401, 'another secret');
+  assert.equal(await post(good, body.replace('forged', 'changed')), 401, 'another body');
+  assert.equal(await post(good, body, now, 'another'), 401, 'another id');
+  assert.equal(await post(signer.sign('a-notice', hourAgo, body), body, hourAgo), 401, 'an old one');
+  assert.equal(await post('v1,'), 401, 'no signature');
+  assert.equal((await fetch(at)).status, 401, 'no notice');
+  await until('what it says of them', () => (receiver.stdout().match(/^refused: /gm) ?? []).length === 6);
+  assert.ok(!receiver.stdout().includes('forged'), 'nothing of them is printed');
+  assert.deepEqual([await post(good), await post(good)], [204, 204]);
+  await until('the good one', () => receiver.stdout().includes('approval.granted apr_forged'));
+  assert.equal(receiver.stdout().match(/apr_forged/g)?.length, 1, 'what comes twice is printed once');
 });

@@ -1,5 +1,5 @@
 /**
- * Guarantees that what the README and docs/verifying.md tell a reader to type works as printed, against a server
+ * Guarantees that what the README, docs/approvals.md and docs/verifying.md tell a reader to type works as printed, against a server
  * that was just started for the first time. Only the address and the key are put in.
  */
 import assert from 'node:assert/strict';
@@ -91,6 +91,15 @@ describe('a reader', () => {
     const { code, stderr, stdout } = await runBash(commands.join('\n'));
     assert.equal(code, 0, `${stderr}\n${stdout}`);
     assert.match(stdout, /"name":"weather-bot"/);
+  });
+
+  test('can run every curl command of docs/approvals.md, one after the other, and opens the secret', async () => {
+    const commands = fencesOf(readText('docs/approvals.md'), 'sh');
+    assert.ok(commands.length >= 4);
+    const { code, stderr, stdout } = await runBash(`export WRIT_KEY=${PRINTED_KEY}\n${commands.join('\n')}`);
+    assert.equal(code, 0, `${stderr}\n${stdout}`);
+    assert.match(stdout, /"status":"pending"[\s\S]*"status":"approved"/);
+    assert.match(stdout, /"path":"prod\/db\/PASSWORD"[^\n]*"value":"correct horse"\}$/);
   });
 
   test('finds exactly the endpoints that are served in the table of the README', async () => {

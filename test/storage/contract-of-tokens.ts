@@ -39,6 +39,7 @@ export function contractOfTokens(on: ContractStores): void {
           created_at: token.createdAt,
           expires_at: token.expiresAt,
           revoked_at: null,
+          approval_id: null,
         },
       );
       const written = await on.sql(

@@ -1,0 +1,22 @@
+/** What binds an approval to what was asked (contract section 7): an HMAC (RFC 2104) under a key of the master key. */
+
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { KeyEncryption } from './key-encryption.ts';
+
+export interface RequestDigest {
+  /** HMAC-SHA256 of the text's UTF-8, in lower-case hex. */
+  of(text: string): string;
+  fits(text: string, digestHex: string): boolean;
+}
+
+export function createRequestDigest(kek: KeyEncryption): RequestDigest {
+  const key = kek.deriveKey('writ approval request');
+  const of = (text: string): string => createHmac('sha256', key).update(text).digest('hex');
+  return {
+    of,
+    fits: (text, digestHex) => {
+      const [expected, given] = [Buffer.from(of(text)), Buffer.from(digestHex)];
+      return expected.length === given.length && timingSafeEqual(expected, given);
+    },
+  };
+}

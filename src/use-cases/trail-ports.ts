@@ -1,0 +1,61 @@
+/** What reading the audit trail asks of the outside: types only, as in `ports.ts`. */
+
+export interface TrailFilter {
+  readonly eventType: string | undefined;
+  readonly actorId: string | undefined;
+  readonly resourceType: string | undefined;
+  readonly resourceId: string | undefined;
+  /** Inclusive; RFC 3339, to the microsecond. */
+  readonly since: string | undefined;
+  /** Exclusive. */
+  readonly until: string | undefined;
+}
+
+export interface TrailEvent {
+  readonly id: string;
+  readonly event_type: string;
+  readonly actor_id: string;
+  readonly actor_type: string;
+  readonly resource_type: string;
+  readonly resource_id: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly ip_address: string | null;
+  readonly request_id: string | null;
+  /** RFC 3339 in UTC, to the microsecond. */
+  readonly created_at: string;
+}
+
+/** Where an event stands in the order of the trail. */
+export interface TrailPosition {
+  readonly createdAt: string;
+  readonly id: string;
+}
+
+/** The transactions that were over at one moment: no event of theirs can still appear. */
+export interface TrailHorizon {
+  /** The oldest transaction that may still be running. */
+  readonly xact: string;
+  /** The moment, RFC 3339. */
+  readonly at: string;
+}
+
+export interface TrailReader {
+  /** Newest first. */
+  list(query: {
+    readonly filter: TrailFilter;
+    readonly limit: number;
+    readonly offset: number;
+    readonly before: TrailPosition | undefined;
+  }): Promise<readonly TrailEvent[]>;
+  /** Counts no further than `limit`. */
+  count(filter: TrailFilter, limit: number): Promise<number>;
+  horizon(): Promise<TrailHorizon>;
+  /** Oldest first, of the transactions from `from` (undefined: the first) up to and without `to`. */
+  settled(query: {
+    readonly filter: TrailFilter;
+    readonly from: TrailHorizon | undefined;
+    readonly to: TrailHorizon;
+    readonly after: TrailPosition | undefined;
+    readonly limit: number;
+  }): Promise<readonly TrailEvent[]>;
+}

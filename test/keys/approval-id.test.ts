@@ -1,0 +1,30 @@
+/** Ids of approvals (contract section 7): `apr_` and 40 random bits. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { newApprovalId } from '../../src/keys/approval-id.ts';
+
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
+const ids = Array.from({ length: 1000 }, newApprovalId);
+
+test('an id is apr_ and 8 characters of base32', () => {
+  for (const id of ids) assert.match(id, /^apr_[a-z2-7]{8}$/);
+});
+
+test('every character stands at every place: no bit of the 40 is left out', () => {
+  for (let place = 4; place < 12; place += 1) {
+    const seen = new Set(ids.map((id) => id[place]));
+    // A given one is missing in 1000 with a probability of 2e-14.
+    assert.equal(seen.size, ALPHABET.length, `place ${place}: ${[...seen].sort().join('')}`);
+  }
+});
+
+test('no two places always agree', () => {
+  const columns = Array.from({ length: 8 }, (_, place) => ids.map((id) => id[place + 4]).join(''));
+  assert.equal(new Set(columns).size, 8);
+});
+
+test('ids do not come again', () => {
+  // Two equal ones among 1000 have a probability of 5e-7.
+  assert.equal(new Set(ids).size, ids.length);
+});
