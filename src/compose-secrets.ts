@@ -33,11 +33,12 @@ import { createReadSecrets } from './use-cases/read-secrets.ts';
 import type { RefusalRecorder } from './use-cases/record-refusal.ts';
 import type { CallerRefusals } from './use-cases/refuse-caller.ts';
 import { type ApprovalSettings, createRequestApproval } from './use-cases/request-approval.ts';
-import { createSecretAdmission } from './use-cases/secret-admission.ts';
+import { createSecretAdmission, type KnownRequester } from './use-cases/secret-admission.ts';
 import type { SecretReader } from './use-cases/secret-ports.ts';
 import { createWriteSecrets } from './use-cases/write-secrets.ts';
 
 const REMEMBERED_TOKENS = 10_000;
+const REMEMBERED_RELEASES = 4096;
 const REMEMBER_MS = 60_000;
 const RANDOM_VALUE_BYTES = 32;
 
@@ -72,17 +73,15 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
   const digest = createRequestDigest(deps.kek);
   const approvalStore = createApprovalStore(database);
   const notices = createApprovalNotices({ configured: deps.owesNotices, newId });
-  const owners = createCredentialMemory<string>({
-    maxEntries: REMEMBERED_TOKENS,
-    maxAgeMs: REMEMBER_MS,
-    monotonicMs: deps.monotonicMs,
-  });
+  const remembered = { maxAgeMs: REMEMBER_MS, monotonicMs: deps.monotonicMs };
+  const owners = createCredentialMemory<string>({ ...remembered, maxEntries: REMEMBERED_TOKENS });
+  const releases = createCredentialMemory<KnownRequester>({ ...remembered, maxEntries: REMEMBERED_RELEASES });
   return {
     reader,
     bearers: createBearerCheck({
       apiKeys: deps.apiKeys,
       authenticator,
-      admission: createSecretAdmission({ reader, confirm, refusals }),
+      admission: createSecretAdmission({ reader, confirm, refusals, releases }),
       limits: deps.limits,
       scopedTokens: {
         prefix: SCOPED_TOKEN_PREFIX,

@@ -60,7 +60,7 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
     const counted = facts.principalId !== undefined;
     await (counted ? limits.countPrincipal(request) : limits.countAddress(request));
     if (!counted) await limits.requireFewFailures(request);
-    const credential: PresentedCredential = { kind: 'scoped_token', tokenHash: hash };
+    const credential: PresentedCredential = { kind: 'scoped_token', tokenHash: hash, tokenName: name };
     try {
       if (!scopedTokens.isWellFormed(text)) throw unknownToken();
       const known = await deps.admission.identify(credential, question);

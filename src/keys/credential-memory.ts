@@ -4,7 +4,8 @@
  * liveness: every request that it lets through is judged by the live rows as well.
  */
 
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
+import { createFingerprint } from './fingerprint.ts';
 
 export interface CredentialMemory<Fact> {
   /** The name under which a key's fact is kept; opaque. */
@@ -13,6 +14,7 @@ export interface CredentialMemory<Fact> {
   remember(fingerprint: string, fact: Fact): void;
   /** Changes what is known without extending how long; nothing where nothing is known. */
   replace(fingerprint: string, fact: Fact): void;
+  forget(fingerprint: string): void;
 }
 
 export function createCredentialMemory<Fact>(options: {
@@ -21,10 +23,10 @@ export function createCredentialMemory<Fact>(options: {
   maxAgeMs: number;
   monotonicMs: () => number;
 }): CredentialMemory<Fact> {
-  const processKey = randomBytes(32);
+  const fingerprint = createFingerprint(randomBytes(32));
   const entries = new Map<string, { fact: Fact; until: number }>();
   return {
-    fingerprint: (keyText) => createHmac('sha256', processKey).update(keyText).digest('base64'),
+    fingerprint,
     recall: (fingerprint) => {
       const entry = entries.get(fingerprint);
       if (entry === undefined) return undefined;
@@ -45,5 +47,6 @@ export function createCredentialMemory<Fact>(options: {
       const entry = entries.get(fingerprint);
       if (entry !== undefined) entry.fact = fact;
     },
+    forget: (fingerprint) => void entries.delete(fingerprint),
   };
 }

@@ -14,7 +14,7 @@ import type {
 import { shareAgentLock } from './agent-lock.ts';
 import { columnsOf, insertAuditEvents } from './audit-events.ts';
 import type { Database, Session, Statement } from './database.ts';
-import { type SecretRow, storedSecretOf } from './secret-reads.ts';
+import { type SecretRow, secretRecordOf } from './secret-reads.ts';
 import { Undo } from './storage-errors.ts';
 
 const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and agent.revoked_at is null`;
@@ -50,7 +50,7 @@ const TAKE_USE: Statement = {
 };
 
 const SECRET_COLUMNS = `
-  id as secret_id, path, namespace, key, version, secret_type, access_tier, metadata, description, tags, revision,
+  id as secret_id, path, namespace, key, version, secret_type, access_tier, metadata, description, tags,
   created_at, updated_at, expires_at`;
 
 const LOCK_SECRETS: Statement = {
@@ -151,7 +151,7 @@ export function createSecretStore(database: Database): SecretStore {
           const stored = new Map(
             rows.map((row): [string, LockedSecret] => [
               row.path,
-              { ...storedSecretOf(row), expired: row.expired },
+              { ...secretRecordOf(row), expired: row.expired },
             ]),
           );
           const { changes, event } = decide(stored);
@@ -200,7 +200,7 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
     await session.query(COUNT_DELETED, [namespace]);
     await session.query(FORGET_EMPTY, [namespace]);
   }
-  const byId = new Map(rows.map((row) => [row.secret_id, storedSecretOf(row)]));
+  const byId = new Map(rows.map((row) => [row.secret_id, secretRecordOf(row)]));
   return changes.flatMap(({ id }) => byId.get(id) ?? []);
 }
 

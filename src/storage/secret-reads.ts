@@ -7,7 +7,7 @@ import { parseScope, type Scope } from '../domain/scope.ts';
 import type { TokenState } from '../domain/secret-request.ts';
 import type { JsonObject } from '../domain/strict-json.ts';
 import type { Role } from '../use-cases/ports.ts';
-import type { FoundSecret, PresentedToken, SecretReader, StoredSecret } from '../use-cases/secret-ports.ts';
+import type { FoundSecret, PresentedToken, SecretReader, SecretRecord } from '../use-cases/secret-ports.ts';
 import { createBoundedMemo } from './bounded-memo.ts';
 import type { Database, Statement } from './database.ts';
 import { TOKEN_STATE } from './scoped-tokens.ts';
@@ -15,8 +15,11 @@ import { createWriteQueue } from './write-queue.ts';
 
 const SECRET_COLUMNS = `
       secret.id as secret_id, secret.path, secret.namespace, secret.key, secret.version, secret.secret_type,
-      secret.access_tier, secret.metadata, secret.description, secret.tags, secret.revision,
+      secret.access_tier, secret.metadata, secret.description, secret.tags,
       secret.created_at, secret.updated_at, secret.expires_at`;
+
+/** Another text as soon as either row is written: `xmin` is the transaction that wrote a row as it is. */
+export const ROWS_READ = `secret.xmin::text || ' ' || held.xmin::text`;
 
 const NOT_EXPIRED = `(secret.expires_at is null or secret.expires_at > clock_timestamp())`;
 
@@ -26,16 +29,18 @@ const NOT_EXPIRED = `(secret.expires_at is null or secret.expires_at > clock_tim
  */
 const JOIN_SECRET = (kind: 'join' | 'left join') => `
     ${kind} lateral (
-      select * from secrets secret where secret.path = asked.path and ${NOT_EXPIRED} limit 1
+      select *, xmin from secrets secret where secret.path = asked.path and ${NOT_EXPIRED} limit 1
     ) as secret on true
     left join lateral (
-      select * from secret_versions held
+      select *, xmin from secret_versions held
       where held.secret_id = secret.id and held.version = coalesce(asked.version, secret.version)
         and held.version >= secret.first_readable_version
       limit 1
     ) as held on true`;
 
-const SEALED_COLUMNS = `held.version as held_version, held.wrapped_key, held.kek_id, held.nonce, held.ciphertext`;
+const SEALED_COLUMNS = `
+      held.version as held_version, held.wrapped_key, held.kek_id, held.nonce, held.ciphertext,
+      ${ROWS_READ} as rows_read`;
 
 const FIND_BY_TOKENS: Statement = {
   name: 'find_secrets_by_tokens',
@@ -97,7 +102,6 @@ export interface SecretRow {
   metadata: string | null;
   description: string | null;
   tags: string[];
-  revision: number;
   created_at: Date;
   updated_at: Date;
   expires_at: Date | null;
@@ -109,6 +113,7 @@ interface HeldRow extends SecretRow {
   kek_id: string;
   nonce: Uint8Array;
   ciphertext: Uint8Array;
+  rows_read: string;
 }
 
 interface TokenRow {
@@ -159,7 +164,7 @@ export function createSecretReader(database: Database): SecretReader {
       return row === undefined ? undefined : foundOf(row, version);
     },
     list: async ({ namespace, limit, after }) =>
-      (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(storedSecretOf),
+      (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(secretRecordOf),
     listNamespaces: ({ limit, after }) => database.query(LIST_NAMESPACES, [after ?? '', limit]),
   };
 }
@@ -168,7 +173,7 @@ function rowOf({ tokenHash, path, version }: Asked, position: number) {
   return { position, token_hash: Buffer.from(tokenHash).toString('hex'), path, version };
 }
 
-export function storedSecretOf(row: SecretRow): StoredSecret {
+export function secretRecordOf(row: SecretRow): SecretRecord {
   return {
     id: row.secret_id,
     path: row.path,
@@ -183,7 +188,6 @@ export function storedSecretOf(row: SecretRow): StoredSecret {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     expiresAt: row.expires_at,
-    revision: row.revision,
   };
 }
 
@@ -194,7 +198,7 @@ function foundOf(row: HeldRow, asked: number | undefined): FoundSecret | undefin
     row.held_version === null
       ? undefined
       : { wrappedKey: row.wrapped_key, kekId: row.kek_id, nonce: row.nonce, ciphertext: row.ciphertext };
-  return { secret: storedSecretOf(row), version: asked ?? row.version, sealed };
+  return { secret: secretRecordOf(row), version: asked ?? row.version, sealed, rowsRead: row.rows_read };
 }
 
 /**

@@ -6,6 +6,7 @@
 import type { CredentialGuard, SecretUses } from '../use-cases/secret-ports.ts';
 import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
+import { ROWS_READ } from './secret-reads.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
@@ -15,14 +16,14 @@ type UseBy<Kind extends CredentialGuard['kind']> = Use & { readonly guard: { rea
 const ASKED = (credentialType: 'uuid' | 'text') => `
       select * from json_to_recordset($1::json) as asked (
         position int, credential ${credentialType}, agent_id uuid, agent_revision int, limited boolean,
-        secret_id uuid, secret_revision int, version int,
+        secret_id uuid, version int, rows_read text,
         event_id uuid, event_type text, actor_type text, resource_type text, resource_id text, metadata jsonb,
         ip_address text, request_id text
       )`;
 
 /**
- * Closes the races with narrowing or revoking the owner, and with every change of the secret: a member whose agent or
- * secret is not at the revision that was read is left out.
+ * Closes the races with narrowing or revoking the owner, and with every change of the secret: a member whose agent is
+ * not at the revision that was read, or whose secret and version are not the very rows that were, is left out.
  */
 const AS_READ = `
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.agent_revision
@@ -30,7 +31,7 @@ const AS_READ = `
       where (asked.secret_id is null or exists (
         select from secrets secret
         join secret_versions held on held.secret_id = secret.id and held.version = asked.version
-        where secret.id = asked.secret_id and secret.revision = asked.secret_revision
+        where secret.id = asked.secret_id and ${ROWS_READ} = asked.rows_read
           and (secret.expires_at is null or secret.expires_at > clock_timestamp())
       ))`;
 
@@ -146,8 +147,8 @@ function rowOf({ guard, released, event }: Use, position: number) {
     agent_revision: guard.agentRevision,
     limited: guard.kind === 'scoped_token' && guard.limited,
     secret_id: released?.secretId,
-    secret_revision: released?.revision,
     version: released?.version,
+    rows_read: released?.rowsRead,
     event_id: event.id,
     event_type: event.eventType,
     actor_type: event.actorType,

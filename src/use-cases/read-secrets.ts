@@ -114,7 +114,7 @@ async function open(
   context: RequestContext,
 ): Promise<ReadOutcome | typeof START_OVER> {
   const { requester, question } = admission;
-  const { secret, version, sealed } = found;
+  const { secret, version, sealed, rowsRead } = found;
   if (page !== undefined) throw misplaced('limit and cursor belong to a list, and this is one secret');
   if (sealed === undefined && question.version !== undefined) throw noSuchSecret();
   const resource = { type: 'secret', id: secret.path } as const;
@@ -138,9 +138,10 @@ async function open(
     resource,
     metadata: { secret_id: secret.id, version },
   });
-  const released = { secretId: secret.id, revision: secret.revision, version };
+  const released = { secretId: secret.id, version, rowsRead };
   const written = await deps.uses.record({ guard: requester.guard, released, event });
   if (!written) return START_OVER;
+  admission.remember();
   return { kind: 'secret', opened: { record: secret, version, value: utf8.decode(bytes) } };
 }
 

@@ -1,7 +1,9 @@
 /**
  * From a credential that opens secrets to what it may do with this request (contract section 5.4): who presents it is
  * read once, the checks of `domain/secret-request.ts` run in their order, and a refusal is on record before it is
- * answered. What was read goes into the guarded write at the end, which requires the same.
+ * answered. What was read goes into the guarded write at the end, which requires the same. So a request that is the
+ * same as one that was answered lately starts from what was read for that one, and reads nothing; where that has
+ * changed the guarded write fails, and the request starts over.
  */
 
 import type { AccessTier } from '../domain/access-tier.ts';
@@ -21,7 +23,12 @@ import { PATH_RULE } from './secret-wish.ts';
 export type PresentedCredential =
   /** Its row has been read for this request. */
   | { readonly kind: 'api_key'; readonly caller: Caller }
-  | { readonly kind: 'scoped_token'; readonly tokenHash: Uint8Array };
+  | {
+      readonly kind: 'scoped_token';
+      readonly tokenHash: Uint8Array;
+      /** The hash as text. */
+      readonly tokenName: string;
+    };
 
 export interface SecretQuestion {
   readonly wish: SecretWish;
@@ -46,12 +53,23 @@ export interface KnownRequester {
   readonly requester: SecretRequester;
   readonly found: FoundSecret | undefined;
   readonly question: SecretQuestion;
+  /** Read for an earlier request: enough to grant under guard, not to refuse. */
+  readonly recalled: boolean;
 }
 
 /** A request that may go on to its body. */
 export interface Admission extends KnownRequester {
   /** The same request with everything read and judged afresh. */
   again(): Promise<Admission>;
+  /** What was read has just been released: the next such request may start from it. */
+  remember(): void;
+}
+
+/** What was read for requests that were answered lately; bounded in number and in time. */
+export interface ReleaseMemory {
+  recall(name: string): KnownRequester | undefined;
+  remember(name: string, known: KnownRequester): void;
+  forget(name: string): void;
 }
 
 export interface SecretAdmission {
@@ -65,23 +83,34 @@ export interface SecretAdmissionDeps {
   readonly reader: SecretReader;
   readonly confirm: Authenticator['confirm'];
   readonly refusals: RefusalRecorder;
+  readonly releases: ReleaseMemory;
 }
 
+/** Of the secrets that are remembered, in bytes: with the number of them, what they can take of memory. */
+const MAX_REMEMBERED_SIZE = 4096;
+
 export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmission {
-  const identify = async (
-    credential: PresentedCredential,
-    question: SecretQuestion,
-  ): Promise<KnownRequester> => {
+  const { releases } = deps;
+
+  const read = async (credential: PresentedCredential, question: SecretQuestion): Promise<KnownRequester> => {
     const path = pathToRead(question.wish);
     if (credential.kind === 'api_key') {
       const found =
         path === undefined ? undefined : await deps.reader.find({ path, version: question.version });
-      return { requester: requesterByKey(credential.caller), found, question };
+      return { requester: requesterByKey(credential.caller), found, question, recalled: false };
     }
     const { tokenHash } = credential;
-    const read = await deps.reader.findByToken({ tokenHash, path, version: question.version });
-    if (read === undefined) throw unknownToken();
-    return { requester: requesterByToken(read.token), found: read.found, question };
+    const answer = await deps.reader.findByToken({ tokenHash, path, version: question.version });
+    if (answer === undefined) throw unknownToken();
+    return { requester: requesterByToken(answer.token), found: answer.found, question, recalled: false };
+  };
+
+  const identify = async (
+    credential: PresentedCredential,
+    question: SecretQuestion,
+  ): Promise<KnownRequester> => {
+    const name = nameOfRelease(credential, question);
+    return (name === undefined ? undefined : releases.recall(name)) ?? read(credential, question);
   };
 
   const admit = async (
@@ -90,6 +119,15 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
     context: RequestContext,
   ): Promise<Admission> => {
     const { requester, question } = known;
+    const name = nameOfRelease(credential, question);
+    const again = async (): Promise<Admission> => {
+      if (name !== undefined) releases.forget(name);
+      const fresh: PresentedCredential =
+        credential.kind === 'api_key'
+          ? { ...credential, caller: await deps.confirm(credential.caller, context) }
+          : credential;
+      return admit(await read(fresh, question), fresh, context);
+    };
     const resource = resourceOf(question.wish, requester);
     if (requester.actor.role === 'approver' && question.wish.kind !== 'introspect') {
       const why = 'An approver decides about secrets and does not open them.';
@@ -101,16 +139,16 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
       clientAddress: context.ipAddress ?? '',
     });
     if (refusal !== undefined) {
+      if (known.recalled) return again();
       await refuseSecret(deps, requester, context, { error: errorOf(refusal, context), resource });
     }
     return {
       ...known,
-      again: async () => {
-        const fresh: PresentedCredential =
-          credential.kind === 'api_key'
-            ? { ...credential, caller: await deps.confirm(credential.caller, context) }
-            : credential;
-        return admit(await identify(fresh, question), fresh, context);
+      again,
+      remember: () => {
+        const size = known.found?.sealed?.ciphertext.byteLength;
+        if (name === undefined || known.recalled || size === undefined || size > MAX_REMEMBERED_SIZE) return;
+        releases.remember(name, { ...known, recalled: true });
       },
     };
   };
@@ -168,6 +206,15 @@ export function secretEvent(
 }
 
 export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The scoped token is not known.');
+
+/** A request for one secret by a token; others are not remembered. */
+function nameOfRelease(
+  credential: PresentedCredential,
+  { wish, version }: SecretQuestion,
+): string | undefined {
+  if (credential.kind === 'api_key' || wish.kind !== 'read-or-list') return undefined;
+  return `${credential.tokenName} ${version ?? ''} ${wish.secret.path}`;
+}
 
 /** Only what reads needs the secret before the guarded write: a change reads it under lock. */
 function pathToRead(wish: SecretWish): string | undefined {

@@ -131,18 +131,14 @@ export interface SecretRecord {
   readonly expiresAt: Date | null;
 }
 
-/** A secret as it was read, for a guarded write to require the same. */
-export interface StoredSecret extends SecretRecord {
-  /** Changes with every change of the row. */
-  readonly revision: number;
-}
-
 /** A secret that has not expired, and the version asked for. */
 export interface FoundSecret {
-  readonly secret: StoredSecret;
+  readonly secret: SecretRecord;
   readonly version: number;
   /** Undefined where that version does not exist or may not be read any more. */
   readonly sealed: SealedValue | undefined;
+  /** Says which rows were read: another text after every write of them, whoever wrote. */
+  readonly rowsRead: string;
 }
 
 export interface NamespaceCount {
@@ -177,8 +173,8 @@ export interface SecretReader {
 /** What was read and is about to be released: it must still be so. */
 export interface ReleasedVersion {
   readonly secretId: string;
-  readonly revision: number;
   readonly version: number;
+  readonly rowsRead: string;
 }
 
 export interface SecretUses {
@@ -194,7 +190,7 @@ export interface SecretUses {
 }
 
 /** A secret row under lock; an expired one is still there. */
-export interface LockedSecret extends StoredSecret {
+export interface LockedSecret extends SecretRecord {
   readonly expired: boolean;
 }
 

@@ -46,6 +46,10 @@ export function contractOfUses(on: ContractStores): void {
         on.change([secret.record.path], [anAdvance(secret.record)]),
       'the secret was changed in any other way': ({ secret }) =>
         on.sql('update secrets set revision = revision + 1 where id = $1', [secret.record.id]),
+      'the secret was written by somebody who counts no revision': ({ secret }) =>
+        on.sql('update secrets set description = description where id = $1', [secret.record.id]),
+      'what is sealed was written by somebody else': ({ secret }) =>
+        on.sql('update secret_versions set nonce = nonce where secret_id = $1', [secret.record.id]),
       'the secret is gone': ({ secret }) =>
         on.change([secret.record.path], [{ kind: 'delete', ...secret.record }]),
       'the secret has expired': ({ secret }) =>
@@ -101,7 +105,8 @@ export function contractOfUses(on: ContractStores): void {
       test(`${by} is granted an earlier version that is still there, and none that never was`, async () => {
         const { use, token, secret } = await given();
         await on.change([secret.record.path], [anAdvance(secret.record)]);
-        const released = { ...secret.released, revision: 2 };
+        const earlier = await on.reader.find({ path: secret.record.path, version: 1 });
+        const released = { ...secret.released, rowsRead: earlier?.rowsRead ?? assert.fail() };
         assert.equal(await on.uses.record({ ...use, released: { ...released, version: 3 } }), false);
         const outcome = await outcomeOf({ ...use, released }, token);
         assert.deepEqual(outcome, { granted: true, written: true, uses: taken });

@@ -5,6 +5,7 @@ import type { Database } from '../../src/storage/database.ts';
 import { writeKekCheck } from '../../src/storage/provisioning.ts';
 import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
 import { createSecretStore } from '../../src/storage/secret-changes.ts';
+import { createSecretReader } from '../../src/storage/secret-reads.ts';
 import type { AuditEvent, NewAgent } from '../../src/use-cases/ports.ts';
 import type {
   CredentialGuard,
@@ -179,7 +180,9 @@ export async function storedSecret(
   );
   const [record] = outcome === 'not_granted' ? [] : outcome;
   if (record === undefined) throw new Error('the secret was not made');
-  const released = { secretId: record.id, revision: 1, version: 1 };
+  const found = await createSecretReader(database).find({ path: creation.path, version: 1 });
+  if (found === undefined) throw new Error('the secret is not there');
+  const released = { secretId: record.id, version: 1, rowsRead: found.rowsRead };
   return { record, sealed: creation.sealed, released };
 }
 
