@@ -29,6 +29,7 @@ import { createBoundedWork } from './keys/bounded-work.ts';
 import { createCredentialMemory } from './keys/credential-memory.ts';
 import { type KeyRing, openKeyRing } from './keys/key-ring.ts';
 import { nodeSha256 } from './keys/node-sha256.ts';
+import { createSigningThread } from './keys/signing-thread.ts';
 import type { Log } from './log.ts';
 import { newId } from './new-id.ts';
 import type { Provisioned } from './provision.ts';
@@ -81,7 +82,12 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const monotonicMs = (): number => performance.now();
   const clock = createDatabaseClock({ readDatabaseTime: () => readDatabaseTime(database) });
   await clock.sample();
-  const keyRing = await openKeyRing({ kek: provisioned.kek, load: () => readSigningKeys(database) });
+  const signingThread = createSigningThread();
+  const keyRing = await openKeyRing({
+    kek: provisioned.kek,
+    thread: signingThread,
+    load: () => readSigningKeys(database),
+  });
   const trail = createAuditTrail(database);
   const refusals = createRefusalRecorder({ trail, newId, monotonicMs });
   const authenticator = createAuthenticator({
@@ -202,6 +208,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   );
   app.addHook('onClose', async () => {
     await stopJobs();
+    await signingThread.close();
     await refusals.flush(true).catch((err: unknown) => log.warn({ err }, 'counted refusals were lost'));
   });
   return app;

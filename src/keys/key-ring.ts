@@ -5,6 +5,7 @@
 
 import type { KeyEncryption } from './key-encryption.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
+import type { SigningThread } from './signing-thread.ts';
 
 export type SigningKeyState = 'next' | 'active' | 'retiring';
 
@@ -21,6 +22,7 @@ export interface KeyRing {
 /** Rejects when there is no active key or any row does not open. */
 export async function openKeyRing(options: {
   kek: KeyEncryption;
+  thread: Pick<SigningThread, 'sign'>;
   load: () => Promise<readonly (StoredSigningKey & { state: SigningKeyState })[]>;
 }): Promise<KeyRing> {
   let keys = new Map<string, SigningKey>();
@@ -30,7 +32,7 @@ export async function openKeyRing(options: {
     let nextActive: SigningKey | undefined;
     for (const stored of await options.load()) {
       // Unwrapping costs a private-key derivation; a kid names its key for ever.
-      const key = keys.get(stored.kid) ?? openSigningKey(stored, options.kek);
+      const key = keys.get(stored.kid) ?? openSigningKey(stored, options.kek, options.thread);
       opened.set(key.kid, key);
       if (stored.state === 'active') nextActive = key;
     }

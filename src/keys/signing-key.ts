@@ -15,6 +15,7 @@ import { jwkThumbprint } from '../domain/jwk.ts';
 import type { TokenSigner } from '../use-cases/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
 import { nodeSha256 } from './node-sha256.ts';
+import type { SigningThread } from './signing-thread.ts';
 
 /** A signing key as the database keeps it. */
 export interface StoredSigningKey {
@@ -43,7 +44,11 @@ export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
  * Unwraps a stored key and proves that it is what its row says: the private half must yield the public one, and
  * that the kid. A row written by someone without the master key is refused with `UnwrapError`.
  */
-export function openSigningKey(stored: StoredSigningKey, kek: KeyEncryption): SigningKey {
+export function openSigningKey(
+  stored: StoredSigningKey,
+  kek: KeyEncryption,
+  thread: Pick<SigningThread, 'sign'>,
+): SigningKey {
   const seed = kek.unwrap(stored.wrappedPrivateKey, purposeOf(stored.kid));
   const privateKey = privateKeyFromSeed(seed);
   const publicKey = rawPublicKey(privateKey);
@@ -58,12 +63,12 @@ export function openSigningKey(stored: StoredSigningKey, kek: KeyEncryption): Si
     kid: stored.kid,
     publicKey,
     publicKeyHex: Buffer.from(publicKey).toString('hex'),
-    signJwt: (claimsText) => {
+    signJwt: async (claimsText) => {
       const signingInput = `${header}.${Buffer.from(claimsText).toString('base64url')}`;
-      const signature = sign(null, Buffer.from(signingInput, 'latin1'), privateKey);
+      const signature = await thread.sign(privateKey, signingInput);
       return {
-        jwt: `${signingInput}.${signature.toString('base64url')}`,
-        signatureHex: signature.toString('hex'),
+        jwt: `${signingInput}.${signature}`,
+        signatureHex: Buffer.from(signature, 'base64url').toString('hex'),
       };
     },
     verify: (message, signature) => verify(null, message, publicKeyObject, signature),

@@ -24,7 +24,12 @@ import type {
   TokenSigner,
 } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
-import { type IssuedIntentToken, type OnBehalfOf, signIntentToken } from './sign-intent-token.ts';
+import {
+  beginToSign,
+  type IssuedIntentToken,
+  type OnBehalfOf,
+  type UnsignedIntentToken,
+} from './sign-intent-token.ts';
 
 const MAX_ATTEMPTS = 3;
 
@@ -117,16 +122,20 @@ async function issueNew(
       continue;
     }
     const validation = decision.policy_validation;
-    const issued = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
-    const record = once && { scope: once.scope, record: idempotencyRecordOf(issued, once, deps.sha256) };
+    const { token, signature } = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
+    // An idempotency record holds a hash of the JWT, so it waits for the signature.
+    const record = once && {
+      scope: once.scope,
+      record: idempotencyRecordOf(token, (await signature).jwt, once, deps.sha256),
+    };
     if (
       await deps.store.issue(
-        tokenRecordOf(issued, request, caller),
-        eventOf(deps, issued, request, caller),
+        tokenRecordOf(token, request, caller),
+        eventOf(deps, token, request, caller),
         record,
       )
     ) {
-      return issued;
+      return Object.assign(token, await signature);
     }
     caller = await deps.confirm(caller, request.context);
   }
@@ -170,7 +179,7 @@ function sign(
   { command, assessed }: Request,
   assessment: PlanAssessment,
   caller: Caller,
-): IssuedIntentToken {
+): ReturnType<typeof beginToSign> {
   const issuedAtSeconds = Math.floor(deps.clock.now().getTime() / 1000);
   const stamp = {
     jti: deps.newId(),
@@ -182,18 +191,18 @@ function sign(
     audience: deps.audience,
   };
   const { onBehalfOf } = command;
-  return signIntentToken(
+  return beginToSign(
     { assessment, onBehalfOf, principal: caller.principal, stamp, signer: deps.signer() },
     deps.sha256,
   );
 }
 
 /** The token was granted once, so its policy is not decided again; what differs from the record is never given out. */
-function rebuild(
+async function rebuild(
   deps: IssueIntentTokenDeps,
   { command, assessed }: Request,
   repeated: { once: Once; earlier: IdempotencyRecord; caller: Caller },
-): IssuedIntentToken {
+): Promise<IssuedIntentToken> {
   const { once, earlier, caller } = repeated;
   const reused = (): WritError =>
     new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
@@ -202,26 +211,32 @@ function rebuild(
   const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
   const assessment = { ...assessed.assessment, validation: granted.policy_validation };
   const { onBehalfOf } = command;
-  const token = signIntentToken(
+  const { token, signature } = beginToSign(
     { assessment, onBehalfOf, principal: caller.principal, stamp: earlier, signer },
     deps.sha256,
   );
-  if (deps.sha256.hex(token.jwt) !== earlier.jwtSha256Hex) throw reused();
-  return token;
+  const signed = await signature;
+  if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw reused();
+  return Object.assign(token, signed);
 }
 
-function idempotencyRecordOf(issued: IssuedIntentToken, once: Once, sha256: Sha256): IdempotencyRecord {
+function idempotencyRecordOf(
+  issued: UnsignedIntentToken,
+  jwt: string,
+  once: Once,
+  sha256: Sha256,
+): IdempotencyRecord {
   const { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds } = issued;
   const stamp = { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds };
   return {
     ...stamp,
     kid: issued.signer.kid,
     bodySha256Hex: once.bodySha256Hex,
-    jwtSha256Hex: sha256.hex(issued.jwt),
+    jwtSha256Hex: sha256.hex(jwt),
   };
 }
 
-function tokenRecordOf(issued: IssuedIntentToken, { assessed }: Request, { principal, keyId }: Caller) {
+function tokenRecordOf(issued: UnsignedIntentToken, { assessed }: Request, { principal, keyId }: Caller) {
   return {
     jti: issued.jti,
     planId: issued.planId,
@@ -241,7 +256,7 @@ function tokenRecordOf(issued: IssuedIntentToken, { assessed }: Request, { princ
 
 function eventOf(
   deps: IssueIntentTokenDeps,
-  issued: IssuedIntentToken,
+  issued: UnsignedIntentToken,
   { command, context }: Request,
   { principal, keyId }: Caller,
 ): AuditEvent {

@@ -162,9 +162,14 @@ export interface TokenSigner {
   /** 32 bytes in lower-case hex. */
   readonly publicKeyHex: string;
   /** The compact JWS (RFC 7515) over a claims text, and its signature in hex. */
-  signJwt(claimsText: string): { readonly jwt: string; readonly signatureHex: string };
+  signJwt(claimsText: string): Promise<SignedJwt>;
   /** The signature over a text's UTF-8, in hex. */
   signText(text: string): string;
+}
+
+export interface SignedJwt {
+  readonly jwt: string;
+  readonly signatureHex: string;
 }
 
 /** What an operator says of a principal. */

@@ -3,7 +3,7 @@
 import { canonicalText } from '../domain/canonical-json.ts';
 import type { Sha256 } from '../domain/hashing.ts';
 import type { PlanAssessment } from './assess-plan.ts';
-import type { Principal, TokenSigner } from './ports.ts';
+import type { Principal, SignedJwt, TokenSigner } from './ports.ts';
 
 /** For verifiers whose clock is behind ours. */
 const NOT_BEFORE_LEEWAY_SECONDS = 5;
@@ -28,14 +28,15 @@ export interface TokenStamp {
   readonly audience: string;
 }
 
-export interface IssuedIntentToken extends PlanAssessment, TokenStamp {
-  readonly jwt: string;
-  readonly signatureHex: string;
+export interface UnsignedIntentToken extends PlanAssessment, TokenStamp {
   readonly compositeIdentityHex: string;
   readonly signer: TokenSigner;
 }
 
-export function signIntentToken(
+export interface IssuedIntentToken extends UnsignedIntentToken, SignedJwt {}
+
+/** Begins to sign: what is recorded of a token does not need the signature, so the two go on side by side. */
+export function beginToSign(
   made: {
     readonly assessment: PlanAssessment;
     readonly onBehalfOf: OnBehalfOf;
@@ -44,7 +45,7 @@ export function signIntentToken(
     readonly signer: TokenSigner;
   },
   sha256: Sha256,
-): IssuedIntentToken {
+): { readonly token: UnsignedIntentToken; readonly signature: Promise<SignedJwt> } {
   const { assessment, onBehalfOf, principal, stamp, signer } = made;
   const identity = {
     user_id: onBehalfOf.userId,
@@ -69,9 +70,13 @@ export function signIntentToken(
     policy_hash: assessment.policyHashHex,
     identity,
   };
+  const signature = signer.signJwt(JSON.stringify(claims));
+  // Whoever awaits it is told of a failure; a token that could not be recorded is not awaited.
+  signature.catch(() => {});
   // Not spread into one literal: V8 makes a hash table of so many members, which takes 12 µs instead of 0.3.
-  return Object.assign({}, assessment, stamp, signer.signJwt(JSON.stringify(claims)), {
+  const token = Object.assign({}, assessment, stamp, {
     compositeIdentityHex: sha256.hex(canonicalText(identity)),
     signer,
   });
+  return { token, signature };
 }

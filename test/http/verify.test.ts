@@ -5,10 +5,11 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { createKeyEncryption } from '../../src/keys/key-encryption.ts';
 import { openSigningKey } from '../../src/keys/signing-key.ts';
+import { createSigningThread } from '../../src/keys/signing-thread.ts';
 import { readSigningKeys } from '../../src/storage/provisioning.ts';
 import {
   assertRefused,
@@ -80,9 +81,11 @@ function asking(server: TestApp) {
 async function forger(server: TestApp) {
   const [stored] = await readSigningKeys(server.database);
   assert.ok(stored !== undefined);
-  const key = openSigningKey(stored, createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')));
-  return (from: Issued, changes: object): string =>
-    key.signJwt(JSON.stringify({ ...claimsOf(from.token), ...changes })).jwt;
+  const thread = createSigningThread();
+  after(() => thread.close());
+  const key = openSigningKey(stored, createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')), thread);
+  return async (from: Issued, changes: object): Promise<string> =>
+    (await key.signJwt(JSON.stringify({ ...claimsOf(from.token), ...changes }))).jwt;
 }
 
 /** A row like that of `from`, as delegating to the same or another agent would write it. */
@@ -434,9 +437,9 @@ test('a token that is not good here', { skip: postgresSkip }, async (t) => {
 
   await t.test('is one that was signed here but never issued, or for another principal', async () => {
     const issued = await issueWith(server, agent.key);
-    await expectCode('TOKEN_INVALID', { token: forge(issued, { jti: uuidv7() }) });
-    await expectCode('TOKEN_INVALID', { token: forge(issued, { client_id: uuidv7() }) });
-    await expectCode('VALID', { token: forge(issued, {}) }, 'the forger signs as the server does');
+    await expectCode('TOKEN_INVALID', { token: await forge(issued, { jti: uuidv7() }) });
+    await expectCode('TOKEN_INVALID', { token: await forge(issued, { client_id: uuidv7() }) });
+    await expectCode('VALID', { token: await forge(issued, {}) }, 'the forger signs as the server does');
   });
 
   for (const [what, changes] of Object.entries({
@@ -450,14 +453,14 @@ test('a token that is not good here', { skip: postgresSkip }, async (t) => {
     'no policy': { policy: null },
   })) {
     await t.test(`is one with ${what}`, async () => {
-      await expectCode('TOKEN_INVALID', { token: forge(await issueWith(server, agent.key), changes) });
+      await expectCode('TOKEN_INVALID', { token: await forge(await issueWith(server, agent.key), changes) });
     });
   }
 
   await t.test('is one that has expired, by what it says or by the database’s clock', async () => {
     const issued = await issueWith(server, agent.key);
     const past = Math.floor(Date.now() / 1000) - 60;
-    await expectCode('TOKEN_EXPIRED', { token: forge(issued, { exp: past }) });
+    await expectCode('TOKEN_EXPIRED', { token: await forge(issued, { exp: past }) });
     await sql("update intent_tokens set expires_at = clock_timestamp() - interval '1 ms' where jti = $1", [
       issued.token_id,
     ]);
@@ -498,17 +501,17 @@ test('a token that is not good here', { skip: postgresSkip }, async (t) => {
       await rowLike(server, root, { jti: parent, ancestors: [root.token_id], agentId: agent.id });
       await rowLike(server, root, { jti: child, ancestors: [root.token_id, parent], agentId: agent.id });
       await rowLike(server, root, { jti: bystander, agentId: agent.id });
-      const delegated = (jti: string) => ({ token: forge(root, { jti, client_id: agent.id }) });
-      for (const jti of [parent, child, bystander]) await expectCode('VALID', delegated(jti), revoke);
+      const delegated = async (jti: string) => ({ token: await forge(root, { jti, client_id: agent.id }) });
+      for (const jti of [parent, child, bystander]) await expectCode('VALID', await delegated(jti), revoke);
       if (revoke === 'agent of the root')
         await sql('update agents set revoked_at = now() where id = $1', [owner.id]);
       else
         await sql('update intent_tokens set revoked_at = now() where jti = $1', [
           revoke === 'root' ? root.token_id : parent,
         ]);
-      await expectCode('TOKEN_REVOKED', delegated(child), revoke);
-      await expectCode('TOKEN_REVOKED', delegated(parent), revoke);
-      await expectCode('VALID', delegated(bystander), revoke);
+      await expectCode('TOKEN_REVOKED', await delegated(child), revoke);
+      await expectCode('TOKEN_REVOKED', await delegated(parent), revoke);
+      await expectCode('VALID', await delegated(bystander), revoke);
     }
   });
 });
@@ -575,10 +578,10 @@ test('policies', { skip: postgresSkip }, async (t) => {
   await t.test('a delegation’s actions are its only ones', async () => {
     const issued = await issueWith(server, server.adminKey);
     const forge = await forger(server);
-    const token = forge(issued, { allowed_actions: ['read'] });
+    const token = await forge(issued, { allowed_actions: ['read'] });
     await expectCode('VALID', { ...question(issued, 0, { action: 'read' }), token });
     await expectCode('POLICY_DENIED', { ...question(issued, 1, { step: STEPS[1] }), token });
-    const none = forge(issued, { allowed_actions: [] });
+    const none = await forge(issued, { allowed_actions: [] });
     await expectCode('POLICY_DENIED', { ...question(issued, 0, { action: 'read' }), token: none });
   });
 

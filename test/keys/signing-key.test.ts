@@ -2,20 +2,23 @@
 
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { jwkThumbprint } from '../../src/domain/jwk.ts';
 import { createKeyEncryption, UnwrapError } from '../../src/keys/key-encryption.ts';
 import { openKeyRing } from '../../src/keys/key-ring.ts';
 import { nodeSha256 } from '../../src/keys/node-sha256.ts';
 import { generateSigningKey, openSigningKey } from '../../src/keys/signing-key.ts';
+import { createSigningThread } from '../../src/keys/signing-thread.ts';
 
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
+const thread = createSigningThread();
+after(() => thread.close());
 const strangerKek = createKeyEncryption(new Uint8Array(32).fill(2));
 const x = (publicKey: Uint8Array) => Buffer.from(publicKey).toString('base64url');
 
 test('a generated key opens, and is named by its RFC 7638 thumbprint', () => {
   const stored = generateSigningKey(kek);
-  const key = openSigningKey(stored, kek);
+  const key = openSigningKey(stored, kek, thread);
   assert.equal(stored.publicKey.length, 32);
   assert.equal(stored.kekId, kek.kekId);
   assert.equal(key.kid, jwkThumbprint(x(stored.publicKey), nodeSha256));
@@ -23,12 +26,12 @@ test('a generated key opens, and is named by its RFC 7638 thumbprint', () => {
   assert.notEqual(generateSigningKey(kek).kid, stored.kid);
 });
 
-test('a JWT and a text are signed under the public half, with header members alg, kid and typ only', () => {
-  const key = openSigningKey(generateSigningKey(kek), kek);
+test('a JWT and a text are signed under the public half, with header members alg, kid and typ only', async () => {
+  const key = openSigningKey(generateSigningKey(kek), kek, thread);
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: x(key.publicKey) };
   const publicKey = createPublicKey({ key: jwk, format: 'jwk' });
   const claims = '{"sub":"é","list":[1]}';
-  const { jwt, signatureHex } = key.signJwt(claims);
+  const { jwt, signatureHex } = await key.signJwt(claims);
   const [header = '', payload = '', signature = ''] = jwt.split('.');
   assert.deepEqual(JSON.parse(Buffer.from(header, 'base64url').toString()), {
     alg: 'EdDSA',
@@ -42,14 +45,14 @@ test('a JWT and a text are signed under the public half, with header members alg
   assert.ok(verify(null, Buffer.from('é'), publicKey, Buffer.from(key.signText('é'), 'hex')));
 });
 
-test('the same claims are signed to the same text: Ed25519 is deterministic', () => {
+test('the same claims are signed to the same text: Ed25519 is deterministic', async () => {
   const stored = generateSigningKey(kek);
-  const [one, again] = [openSigningKey(stored, kek), openSigningKey(stored, kek)];
-  assert.deepEqual(one.signJwt('{}'), again.signJwt('{}'));
+  const [one, again] = [openSigningKey(stored, kek, thread), openSigningKey(stored, kek, thread)];
+  assert.deepEqual(await one.signJwt('{}'), await again.signJwt('{}'));
 });
 
 test('a row that someone without the master key wrote is refused', () => {
-  assert.throws(() => openSigningKey(generateSigningKey(strangerKek), kek), UnwrapError);
+  assert.throws(() => openSigningKey(generateSigningKey(strangerKek), kek, thread), UnwrapError);
 });
 
 test('a row whose parts come from two honest rows is refused, however they are mixed', () => {
@@ -60,7 +63,7 @@ test('a row whose parts come from two honest rows is refused, however they are m
     { ...one, kid: other.kid, publicKey: other.publicKey },
     { ...one, wrappedPrivateKey: other.wrappedPrivateKey },
   ]) {
-    assert.throws(() => openSigningKey(mixed, kek), UnwrapError);
+    assert.throws(() => openSigningKey(mixed, kek, thread), UnwrapError);
   }
 });
 
@@ -69,21 +72,24 @@ test('another public key is refused even where the private half is wrapped for t
   const seed = kek.unwrap(one.wrappedPrivateKey, `signing-key:${one.kid}`);
   const rewrapped = kek.wrap(seed, `signing-key:${other.kid}`);
   assert.throws(
-    () => openSigningKey({ ...other, wrappedPrivateKey: rewrapped }, kek),
+    () => openSigningKey({ ...other, wrappedPrivateKey: rewrapped }, kek, thread),
     UnwrapError,
     'the kid and public key of another pair',
   );
   assert.throws(
-    () => openSigningKey({ ...one, kid: other.kid, wrappedPrivateKey: rewrapped }, kek),
+    () => openSigningKey({ ...one, kid: other.kid, wrappedPrivateKey: rewrapped }, kek, thread),
     UnwrapError,
     'the kid of another pair',
   );
-  assert.throws(() => openSigningKey({ ...one, publicKey: one.publicKey.subarray(0, 31) }, kek), UnwrapError);
+  assert.throws(
+    () => openSigningKey({ ...one, publicKey: one.publicKey.subarray(0, 31) }, kek, thread),
+    UnwrapError,
+  );
 });
 
 test('a ring without an active key, or with one foreign row, does not open', async () => {
   const stored = generateSigningKey(kek);
-  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) => openKeyRing({ kek, load: keys });
+  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) => openKeyRing({ kek, thread, load: keys });
   await assert.rejects(load(async () => []));
   await assert.rejects(load(async () => [{ ...stored, state: 'retiring' as const }]));
   const foreign = { ...generateSigningKey(strangerKek), state: 'retiring' as const };
@@ -96,7 +102,7 @@ test('a ring without an active key, or with one foreign row, does not open', asy
 test('a ring that meets a foreign row later keeps what it had', async () => {
   const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
   let rows: Awaited<ReturnType<Parameters<typeof openKeyRing>[0]['load']>> = [{ ...one, state: 'active' }];
-  const ring = await openKeyRing({ kek, load: async () => rows });
+  const ring = await openKeyRing({ kek, thread, load: async () => rows });
   rows = [
     { ...one, state: 'retiring' },
     { ...other, publicKey: one.publicKey, state: 'active' },

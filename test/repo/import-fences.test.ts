@@ -24,7 +24,8 @@ const ROOMS = {
     forbidden: '../storage/x.ts ../keys/x.ts ../http/x.ts ../jobs/x.ts uuidv7 node:crypto pg',
   },
   keys: {
-    permitted: '../errors.ts ./x.ts ../domain/x.ts ../use-cases/ports.ts bcrypt node:crypto',
+    permitted:
+      '../errors.ts ./x.ts ../domain/x.ts ../use-cases/ports.ts bcrypt node:crypto node:worker_threads',
     forbidden: '../use-cases/x.ts ../storage/x.ts ../http/x.ts ../jobs/x.ts pg node:fs',
   },
   storage: {

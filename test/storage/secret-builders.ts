@@ -1,11 +1,11 @@
 /** Scoped tokens, secrets and uses for storage tests, valid as they are, so that a test shows only what it varies. */
 import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
-import type { Database } from '../../src/storage/database.ts';
+import type { Database, Statement } from '../../src/storage/database.ts';
 import { writeKekCheck } from '../../src/storage/provisioning.ts';
 import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
 import { createSecretStore } from '../../src/storage/secret-changes.ts';
-import { createSecretReader } from '../../src/storage/secret-reads.ts';
+import { ROWS_READ } from '../../src/storage/secret-reads.ts';
 import type { AuditEvent, NewAgent } from '../../src/use-cases/ports.ts';
 import type {
   CredentialGuard,
@@ -19,6 +19,16 @@ import type {
 import { anEvent } from './builders.ts';
 
 export const TEST_KEK_ID = 'the kek';
+
+/** An expired secret's too, which is read for nobody. */
+const ROWS_OF: Statement = {
+  name: 'rows_of_secret_for_tests',
+  effect: 'read',
+  text: `
+    select ${ROWS_READ} as rows_read from secrets secret
+    join secret_versions held on held.secret_id = secret.id and held.version = secret.version
+    where secret.id = $1`,
+};
 
 export function aScopedToken(agent: NewAgent, changes: Partial<NewScopedToken> = {}): NewScopedToken {
   const createdAt = new Date();
@@ -180,9 +190,9 @@ export async function storedSecret(
   );
   const [record] = outcome === 'not_granted' ? [] : outcome;
   if (record === undefined) throw new Error('the secret was not made');
-  const found = await createSecretReader(database).find({ path: creation.path, version: 1 });
-  if (found === undefined) throw new Error('the secret is not there');
-  const released = { secretId: record.id, version: 1, rowsRead: found.rowsRead };
+  const [stored] = await database.query<{ rows_read: string }>(ROWS_OF, [record.id]);
+  if (stored === undefined) throw new Error('the secret is not there');
+  const released = { secretId: record.id, version: 1, rowsRead: stored.rows_read };
   return { record, sealed: creation.sealed, released };
 }
 
