@@ -14,10 +14,13 @@ const SHARE: Statement = {
   text: `select pg_advisory_xact_lock_shared(${AGENT_LOCKS}, hashtext($1::uuid::text))`,
 };
 
+/** Waits longer than others do, in this transaction: on a slow machine the changes before it would hold off a revocation. */
 const TAKE: Statement = {
   name: 'take_agent_lock',
   effect: 'write',
-  text: `select pg_advisory_xact_lock(${AGENT_LOCKS}, hashtext($1::uuid::text))`,
+  text: `
+    with patience as materialized (select set_config('lock_timeout', '1500ms', true))
+    select pg_advisory_xact_lock(${AGENT_LOCKS}, hashtext($1::uuid::text)) from patience`,
 };
 
 /** A statement of its own, so that the next one sees what was committed while this one waited. Held until the end. */
