@@ -1,48 +1,35 @@
 #!/usr/bin/env node
 /** `writ <command>`. Exit codes: 0 done, 1 failed, 2 mend something before it can run, 64 wrong usage. */
 
-import { approvals } from './commands/approvals.ts';
 import { type Command, UsageError } from './commands/command.ts';
-import { health } from './commands/health.ts';
-import { key } from './commands/key.ts';
-import { migrate } from './commands/migrate.ts';
-import { settings } from './commands/settings.ts';
-import { serve } from './server.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
 import { VERSION } from './version.ts';
 
 const EX_USAGE = 64;
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  serve: {
-    summary: 'run the server until it is told to stop',
-    usage: 'writ serve\n\nIt is configured by environment variables: see .env.example.',
-    run: async (args, env) => {
-      if (args.length > 0) throw new UsageError('serve takes no arguments');
-      await serve(env);
-      return 0;
-    },
-  },
-  migrate,
-  key,
-  settings,
-  approvals,
-  health,
+/** Each is loaded when it is run: the whole server costs half a second, and a health check runs every few. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./commands/serve.ts')).serve,
+  migrate: async () => (await import('./commands/migrate.ts')).migrate,
+  key: async () => (await import('./commands/key.ts')).key,
+  settings: async () => (await import('./commands/settings.ts')).settings,
+  approvals: async () => (await import('./commands/approvals.ts')).approvals,
+  health: async () => (await import('./commands/health.ts')).health,
 };
 
 async function main(argv: string[]): Promise<number> {
   const [name, ...args] = argv;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(overview());
+    process.stdout.write(await overview());
     return name === undefined ? EX_USAGE : 0;
   }
   if (name === '--version') {
     process.stdout.write(`${VERSION}\n`);
     return 0;
   }
-  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const command = Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]?.() : undefined;
   if (command === undefined) {
-    process.stderr.write(`writ: there is no command ${JSON.stringify(name)}\n\n${overview()}`);
+    process.stderr.write(`writ: there is no command ${JSON.stringify(name)}\n\n${await overview()}`);
     return EX_USAGE;
   }
   if (args.includes('--help') || args.includes('-h')) {
@@ -58,8 +45,10 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-function overview(): string {
-  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
+async function overview(): Promise<string> {
+  const lines = await Promise.all(
+    Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(10)}${(await load()).summary}`),
+  );
   return `Usage: writ <command>\n\n${lines.join('\n')}\n\nwrit <command> --help tells more. Environment variables are listed in .env.example.\n`;
 }
 

@@ -200,6 +200,7 @@ function recordOf(row: Row): ScopedTokenRecord {
   };
 }
 
+/** What is undefined is not written; as a column it is null. */
 function rowOf({ token, event }: Member) {
   return {
     id: token.id,
@@ -208,9 +209,9 @@ function rowOf({ token, event }: Member) {
     key_id: token.keyId,
     revision: token.agentRevision,
     scopes: token.scopes,
-    allowed_ips: token.allowedIps,
-    max_uses: token.maxUses,
-    description: token.description,
+    allowed_ips: token.allowedIps ?? undefined,
+    max_uses: token.maxUses ?? undefined,
+    description: token.description ?? undefined,
     created_at: token.createdAt,
     expires_at: token.expiresAt,
     event_id: event.id,

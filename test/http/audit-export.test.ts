@@ -468,7 +468,7 @@ test('an export whose reader goes away reads no further', { skip }, async (t) =>
   assert.equal(batches, 4);
 });
 
-test('an export of 200,000 events', { skip }, async (t) => {
+test('an export of a million events', { skip }, async (t) => {
   const { url: databaseUrl } = await createTestDatabase(t);
   const direct = new pg.Client({ connectionString: databaseUrl });
   direct.on('error', () => undefined);
@@ -485,7 +485,7 @@ test('an export of 200,000 events', { skip }, async (t) => {
     LOG_LEVEL: 'error',
     RATE_LIMIT_MAX: '0',
   });
-  const ROWS = 200_000;
+  const ROWS = 1_000_000;
   await direct.query(
     `insert into audit_events (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata)
      select gen_random_uuid(), 'secret.read', 'bulk', 'agent', 'secret', 'bulk/' || n,
