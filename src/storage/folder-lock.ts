@@ -23,17 +23,20 @@ export function holdFolder(folder: string): { release(): void } {
   const draft = `${path}.${process.pid}`;
   writeFileSync(draft, JSON.stringify(own), { mode: 0o600 });
   try {
-    for (let attempt = 0; attempt < 3; attempt += 1) {
+    // Whoever removes a stale lock has not used up a try: else all could give up and nobody hold the folder.
+    for (let tries = 0; tries < 3; ) {
       if (linkIfFree(draft, path)) return { release: () => releaseIfOwn(path, own) };
       const holder = readHolder(path);
       // Gone since: whoever held it has left, so try again without removing what another may have put there.
-      if (holder === 'absent') continue;
-      if (holder !== 'unreadable' && isAlive(holder)) {
-        throw new FolderHeldError(
-          `The data folder ${folder} is in use by process ${holder.pid}. Stop it first; the embedded database serves one process.`,
-        );
+      if (holder !== 'absent') {
+        if (holder !== 'unreadable' && isAlive(holder)) {
+          throw new FolderHeldError(
+            `The data folder ${folder} is in use by process ${holder.pid}. Stop it first; the embedded database serves one process.`,
+          );
+        }
+        if (removeStale({ path, draft, stale: holder })) continue;
       }
-      removeStale({ path, draft, stale: holder });
+      tries += 1;
     }
   } finally {
     rmSync(draft, { force: true });
@@ -42,8 +45,10 @@ export function holdFolder(folder: string): { release(): void } {
 }
 
 /**
- * Removes the lock of a dead holder. The marker makes one contender the remover, and it looks again under the
- * marker: without both, a slow contender could delete the lock that a quick one has just taken.
+ * Removes the lock of a dead holder, and says whether it did. The marker makes one contender the remover, and it looks
+ * again under the marker: without both, a slow contender could delete the lock that a quick one has just taken. A
+ * marker bears the names of the dead it is about, the holder and those who died removing it, so nobody has to remove
+ * another's marker to go on: that would be the same race once more.
  */
 function removeStale({
   path,
@@ -53,21 +58,27 @@ function removeStale({
   path: string;
   draft: string;
   stale: Holder | 'unreadable';
-}): void {
-  const marker = `${path}.takeover`;
-  if (!linkIfFree(draft, marker)) {
+}): boolean {
+  const markers = [`${path}.takeover-${nameOf(stale)}`];
+  for (let marker = markers[0] ?? ''; !linkIfFree(draft, marker); ) {
     const remover = readHolder(marker);
-    if (remover === 'unreadable' || (remover !== 'absent' && !isAlive(remover)))
-      rmSync(marker, { force: true });
-    return;
+    if (remover === 'absent' || (remover !== 'unreadable' && isAlive(remover))) return false;
+    marker = `${marker}-${nameOf(remover)}`;
+    markers.push(marker);
   }
   try {
-    const current = readHolder(path);
-    if (isSame(current, stale)) rmSync(path, { force: true });
+    if (!isSame(readHolder(path), stale)) return false;
+    rmSync(path, { force: true });
+    return true;
   } finally {
-    rmSync(marker, { force: true });
+    // The lock is gone or another's by now, so whoever becomes the remover of this one again removes nothing.
+    for (const marker of markers) rmSync(marker, { force: true });
   }
 }
+
+/** Part of a file's name, so of what a file says only digits. */
+const nameOf = (holder: Holder | 'unreadable'): string =>
+  holder === 'unreadable' ? holder : `${holder.pid}.${String(holder.startedAt).replace(/\D/g, '')}`;
 
 /** A hard link appears whole or not at all, so nobody reads a half-written lock. */
 function linkIfFree(draft: string, path: string): boolean {

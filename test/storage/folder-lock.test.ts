@@ -103,7 +103,7 @@ test('a marker left by a process that died while it took over does not close the
   const folder = await aFolder(t);
   const dead = JSON.stringify({ pid: NOBODY, startedAt: '1' });
   await writeFile(lockIn(folder), dead);
-  await writeFile(`${lockIn(folder)}.takeover`, dead);
+  await writeFile(`${lockIn(folder)}.takeover-${NOBODY}.1`, dead);
   holdFolder(folder).release();
   assert.deepEqual(await readdir(folder), []);
 });
@@ -189,7 +189,7 @@ test('of several processes that find a stale lock exactly one takes it, round af
     const dead = JSON.stringify({ pid: NOBODY, startedAt: '1' });
     await writeFile(lockIn(folder), dead);
     // Every third round somebody died in the middle of a take-over as well.
-    if (round % 3 === 0) await writeFile(`${lockIn(folder)}.takeover`, dead);
+    if (round % 3 === 0) await writeFile(`${lockIn(folder)}.takeover-${NOBODY}.1`, dead);
     for (const contender of contenders) contender.ask(folder);
     const said = await Promise.all(contenders.map(async ({ answers }) => (await answers.next()).value));
     const held = said.filter((answer) => answer === 'held').length;
