@@ -46,15 +46,20 @@ export function createSigningThread(): SigningThread {
   };
 
   const start = (): Worker => {
-    const started = new Worker(WORK, { eval: true });
+    // It needs nothing of what the process was started with, the master key in the environment least of all.
+    const started = new Worker(WORK, { eval: true, env: {}, execArgv: [] });
     started.unref();
     started.on('message', (signatures: readonly string[]) => {
+      // Of a thread that was given up: what is under way now is another's.
+      if (worker !== started) return;
       const done = underWay;
       underWay = [];
       pump();
       for (const [index, { resolve }] of done.entries()) resolve(signatures[index] ?? '');
     });
-    started.on('error', fail);
+    started.on('error', (error) => {
+      if (worker === started) fail(error);
+    });
     started.on('exit', () => {
       if (worker === started) fail(new Error('the signing thread has ended'));
     });
