@@ -55,7 +55,11 @@ export function createSigningThread(): SigningThread {
       const done = underWay;
       underWay = [];
       pump();
-      for (const [index, { resolve }] of done.entries()) resolve(signatures[index] ?? '');
+      for (const [index, { resolve, reject }] of done.entries()) {
+        const signature = signatures[index];
+        if (signature === undefined) reject(new Error('the signing thread gave too few signatures'));
+        else resolve(signature);
+      }
     });
     started.on('error', (error) => {
       if (worker === started) fail(error);
