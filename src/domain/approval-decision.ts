@@ -21,29 +21,27 @@ export interface ApprovalSituation {
 export type ApprovalRefusal = 'SELF_APPROVAL_FORBIDDEN' | 'APPROVAL_ALREADY_DECIDED' | 'APPROVAL_EXPIRED';
 
 /**
- * What keeps this principal from approving; undefined when nothing does. With enough votes it is decided, also while
+ * What keeps this principal from approving, beside what keeps it from denying; undefined when nothing does. With enough votes it is decided, also while
  * its delay runs and its status is still `pending`.
  */
 export function refusalOfApproving(
   situation: ApprovalSituation,
   approverId: string,
 ): ApprovalRefusal | undefined {
-  const refusal = refusalOfDeciding(situation, approverId);
+  const refusal = refusalOfDenying(situation, approverId);
   if (refusal !== undefined) return refusal;
   const decided = situation.approverIds.length >= situation.approvalsRequired;
   return decided || situation.approverIds.includes(approverId) ? 'APPROVAL_ALREADY_DECIDED' : undefined;
 }
 
-/** Whoever may decide may deny until the claim, also after having approved. */
+/**
+ * Whoever may decide may deny until the claim, also after having approved. Nobody decides their own request, whatever
+ * has become of it.
+ */
 export function refusalOfDenying(
   situation: ApprovalSituation,
   approverId: string,
 ): ApprovalRefusal | undefined {
-  return refusalOfDeciding(situation, approverId);
-}
-
-/** Nobody decides their own request, whatever has become of it. */
-function refusalOfDeciding(situation: ApprovalSituation, approverId: string): ApprovalRefusal | undefined {
   if (situation.requesterId === approverId) return 'SELF_APPROVAL_FORBIDDEN';
   if (situation.status === 'denied' || situation.status === 'claimed') return 'APPROVAL_ALREADY_DECIDED';
   if (situation.requesterRevoked) return 'APPROVAL_ALREADY_DECIDED';

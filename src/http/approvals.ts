@@ -3,7 +3,7 @@
 import Type from 'typebox';
 import type { ApprovalRecord } from '../use-cases/approval-ports.ts';
 import type { ClaimApproval, PolledApproval } from '../use-cases/claim-approval.ts';
-import type { Approvals } from '../use-cases/decide-approval.ts';
+import { APPROVAL_ID, type Approvals } from '../use-cases/decide-approval.ts';
 import { limitOf, pageOfIds, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
@@ -17,10 +17,9 @@ import {
   text,
   uuid,
 } from './schemas.ts';
+import { TIERS } from './secret-schemas.ts';
 
 const STATUSES = ['pending', 'approved', 'denied', 'expired', 'claimed'] as const;
-const TIERS = ['standard', 'sensitive', 'critical'] as const;
-const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
 
 const View = strictObject({
   id: Type.String(),

@@ -5,7 +5,7 @@ import type { SecretRecord } from '../use-cases/secret-ports.ts';
 import { SECRET_TYPES, type SecretInput } from '../use-cases/secret-rules.ts';
 import { freeObject, instant, nullable, oneOf, sameIfBoth, strictObject, text, uuid } from './schemas.ts';
 
-const TIERS = ['standard', 'sensitive', 'critical'] as const;
+export const TIERS = ['standard', 'sensitive', 'critical'] as const;
 
 const value = Type.String({ description: '0 to 65,536 bytes of UTF-8, kept byte by byte' });
 const metadata = nullable(freeObject('at most 8 KiB'));

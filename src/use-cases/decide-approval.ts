@@ -48,18 +48,14 @@ export interface Approvals {
 }
 
 export function createApprovals(deps: DecideApprovalDeps): Approvals {
-  const get = async (id: string): Promise<ApprovalRecord> => {
-    const approval = APPROVAL_ID.test(id) ? await deps.store.find(id) : undefined;
-    if (approval === undefined) throw noSuchApproval();
-    return approval;
-  };
+  const get = (id: string): Promise<ApprovalRecord> => findApproval(deps.store, id);
 
   const decide = async (
     id: string,
     { caller, context }: { caller: Caller; context: RequestContext },
     change: (approval: ApprovalRecord) => DecidedChange,
   ): Promise<ApprovalRecord> => {
-    await get(id);
+    if (!APPROVAL_ID.test(id)) throw noSuchApproval();
     const outcome = await deps.store
       .decide(id, caller.keyId, (approval) => {
         requireUnchanged(deps, approval);
@@ -136,6 +132,13 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
 export const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
 
 export const noSuchApproval = (): WritError => new WritError('NOT_FOUND', 'There is no such approval.');
+
+/** Rejects with `NOT_FOUND`, also for what is no id. */
+export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: string): Promise<ApprovalRecord> {
+  const approval = APPROVAL_ID.test(id) ? await store.find(id) : undefined;
+  if (approval === undefined) throw noSuchApproval();
+  return approval;
+}
 
 /** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
 export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {

@@ -7,10 +7,11 @@ import { exactlyNamedPaths, requestScopes } from '../domain/requested-scopes.ts'
 import { formatScope, type Scope } from '../domain/scope.ts';
 import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
-import type { AuditEvent, Caller, Clock, RequestContext } from './ports.ts';
+import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
+import type { AuditEvent, Caller, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
 import type { OpenedApproval, RequestApproval } from './request-approval.ts';
-import type { NewScopedToken, ScopedTokenStore } from './secret-ports.ts';
+import type { ScopedTokenStore } from './secret-ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';
 
 export interface IssueScopedTokenCommand {
@@ -24,19 +25,12 @@ export interface IssueScopedTokenCommand {
   readonly description: string | null;
 }
 
-export interface IssuedScopedToken {
-  /** The token itself: leaves in this answer and never again. */
-  readonly text: string;
-  readonly token: NewScopedToken;
+export interface IssuedScopedToken extends MadeScopedToken {
   readonly ttlSeconds: number;
 }
 
-export interface IssueScopedTokenDeps {
+export interface IssueScopedTokenDeps extends MakeScopedTokenDeps {
   readonly store: ScopedTokenStore;
-  /** A fresh token and its SHA-256. */
-  readonly generate: () => { readonly text: string; readonly hash: Uint8Array };
-  readonly clock: Clock;
-  readonly newId: () => string;
   readonly confirm: Authenticator['confirm'];
   readonly refusals: RefusalRecorder;
   readonly requestApproval: RequestApproval;
@@ -106,7 +100,9 @@ async function issue(
   caller: Caller,
   context: RequestContext,
 ): Promise<IssuedScopedToken | typeof START_OVER> {
-  const issued = make(deps, command, scopes, caller);
+  const { ttlSeconds } = command;
+  const made = makeScopedToken(deps, caller, { ...command, scopes: scopes.map(formatScope) });
+  const issued = { ...made, ttlSeconds };
   const written = await deps.store.issue(issued.token, eventOf(deps, issued, caller, context));
   return written ? issued : START_OVER;
 }
@@ -142,30 +138,6 @@ async function refuse(
     });
   }
   throw error;
-}
-
-function make(
-  deps: IssueScopedTokenDeps,
-  command: IssueScopedTokenCommand,
-  scopes: readonly Scope[],
-  { principal, keyId }: Caller,
-): IssuedScopedToken {
-  const createdAt = deps.clock.now();
-  const { text, hash } = deps.generate();
-  const token = {
-    id: deps.newId(),
-    tokenHash: hash,
-    agentId: principal.id,
-    keyId,
-    agentRevision: principal.revision,
-    scopes: scopes.map(formatScope),
-    allowedIps: command.allowedIps,
-    maxUses: command.maxUses,
-    description: command.description,
-    createdAt,
-    expiresAt: new Date(createdAt.getTime() + command.ttlSeconds * 1000),
-  };
-  return { text, token, ttlSeconds: command.ttlSeconds };
 }
 
 function eventOf(
