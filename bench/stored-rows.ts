@@ -80,7 +80,7 @@ interface Batch {
   readonly last: number;
   readonly used: readonly {
     readonly position: number;
-    readonly hash: Uint8Array;
+    readonly hashHex: string;
     readonly maxUses: number | null;
   }[];
 }
@@ -88,11 +88,11 @@ interface Batch {
 async function storeTokens(execute: Execute, { agent }: Writ, { first, last, used }: Batch): Promise<void> {
   await execute(
     `insert into scoped_tokens (id, token_hash, agent_id, key_id, scopes, max_uses, created_at, expires_at)
-    select ${ID('8000')}, coalesce(used.token_hash, sha256(convert_to('filler ' || n, 'UTF8'))), $1, $2, $3,
+    select ${ID('8000')}, coalesce(decode(used.token_hash, 'hex'), sha256(convert_to('filler ' || n, 'UTF8'))), $1, $2, $3,
       case when used.n is null then $4 else used.max_uses end,
       clock_timestamp(), clock_timestamp() + interval '1 day'
     from generate_series($5::int, $6::int) as n
-    left join unnest($7::int[], $8::bytea[], $9::int[]) as used (n, token_hash, max_uses) using (n)
+    left join unnest($7::int[], $8::text[], $9::int[]) as used (n, token_hash, max_uses) using (n)
     order by n`,
     [
       agent.id,
@@ -102,7 +102,7 @@ async function storeTokens(execute: Execute, { agent }: Writ, { first, last, use
       first,
       last,
       used.map(({ position }) => position),
-      used.map(({ hash }) => hash),
+      used.map(({ hashHex }) => hashHex),
       used.map(({ maxUses }) => maxUses),
     ],
   );
@@ -130,7 +130,7 @@ async function storeSecrets(
     select ${ID('8001')}, 1, coalesce(sealed.wrapped_key, $1), $2, coalesce(sealed.nonce, $3),
       coalesce(sealed.ciphertext, $4)
     from generate_series(0, $5::int - 1) as n
-    left join unnest($6::int[], $7::bytea[], $8::bytea[], $9::bytea[])
+    left join unnest($6::int[], $7::bytea[], $8::text[], $9::bytea[])
       as sealed (n, wrapped_key, nonce, ciphertext) using (n)
     order by n`,
     [

@@ -6,6 +6,7 @@
 import { pino } from 'pino';
 import type { LogLevel } from './config.ts';
 import { WritError } from './errors.ts';
+import { instantText } from './use-cases/instant-text.ts';
 
 export type Log = pino.Logger;
 
@@ -14,7 +15,7 @@ export function createLog(level: LogLevel): Log {
     {
       level,
       base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: () => `,"time":"${instantText(new Date())}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },

@@ -1,6 +1,7 @@
 /** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
 
 import Type, { type Static } from 'typebox';
+import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
 import type { ApiKeyRecord } from '../use-cases/ports.ts';
 import { ID_POSITION, limitOf, pageOfIds, readCursor } from './cursor.ts';
@@ -210,8 +211,8 @@ function viewOf(agent: AgentDetails) {
     policy: agent.policy,
     active: agent.revokedAt === null,
     api_key_prefix: shownKey?.prefix ?? '',
-    created_at: agent.createdAt.toISOString(),
-    last_active_at: uses.length === 0 ? null : new Date(Math.max(...uses)).toISOString(),
+    created_at: instantText(agent.createdAt),
+    last_active_at: uses.length === 0 ? null : instantText(new Date(Math.max(...uses))),
     keys: agent.keys.map(keyView),
   };
 }
@@ -221,10 +222,10 @@ function keyView(key: ApiKeyRecord) {
     id: key.keyId,
     name: key.name,
     prefix: key.prefix,
-    created_at: key.createdAt.toISOString(),
-    expires_at: key.expiresAt?.toISOString() ?? null,
-    last_used_at: key.lastUsedAt?.toISOString() ?? null,
-    revoked_at: key.revokedAt?.toISOString() ?? null,
+    created_at: instantText(key.createdAt),
+    expires_at: instantOrNull(key.expiresAt),
+    last_used_at: instantOrNull(key.lastUsedAt),
+    revoked_at: instantOrNull(key.revokedAt),
   };
 }
 

@@ -4,6 +4,7 @@ import Type from 'typebox';
 import type { ApprovalRecord } from '../use-cases/approval-ports.ts';
 import type { ClaimApproval, PolledApproval } from '../use-cases/claim-approval.ts';
 import { APPROVAL_ID, type Approvals } from '../use-cases/decide-approval.ts';
+import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import { limitOf, pageOfIds, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
@@ -165,17 +166,17 @@ function viewOf(approval: ApprovalRecord) {
     max_uses: approval.maxUses,
     allowed_ips: approval.allowedIps,
     description: approval.description,
-    created_at: approval.createdAt.toISOString(),
+    created_at: instantText(approval.createdAt),
     expires_at: endOf(approval),
     approvals: approval.votes.map((vote) => ({
       approver_id: vote.approverId,
       approver_name: vote.approverName,
-      at: vote.at.toISOString(),
+      at: instantText(vote.at),
       reason: vote.reason,
     })),
     approvals_required: approval.approvalsRequired,
-    effective_at: approval.effectiveAt?.toISOString() ?? null,
-    denied_at: approval.deniedAt?.toISOString() ?? null,
+    effective_at: instantOrNull(approval.effectiveAt),
+    denied_at: instantOrNull(approval.deniedAt),
     reason: approval.reason,
     request_digest: approval.requestDigest,
   };
@@ -188,12 +189,12 @@ function polledView({ approval, claimed }: PolledApproval) {
     id: approval.id,
     status,
     expires_at: endOf(approval),
-    ...(approved && effectiveAt !== null ? { approved_at: effectiveAt.toISOString() } : {}),
-    ...(deniedAt === null ? {} : { denied_at: deniedAt.toISOString() }),
+    ...(approved && effectiveAt !== null ? { approved_at: instantText(effectiveAt) } : {}),
+    ...(deniedAt === null ? {} : { denied_at: instantText(deniedAt) }),
     ...(why === null ? {} : { reason: why }),
     ...(claimed === undefined ? {} : { token: claimed.text }),
     ...tokenFacts(claimed?.token.id ?? tokenId),
-    ...(claimed === undefined ? {} : { token_expires_at: claimed.token.expiresAt.toISOString() }),
+    ...(claimed === undefined ? {} : { token_expires_at: instantText(claimed.token.expiresAt) }),
     ...(approved ? { scopes: approval.scopes } : {}),
   };
 }
@@ -203,5 +204,5 @@ const tokenFacts = (id: string | null) => (id === null ? {} : { token_id: id });
 /** Of the time in which it can be decided, or, once that is done, claimed. */
 function endOf({ effectiveAt, expiresAt, windowSeconds }: ApprovalRecord): string {
   const end = effectiveAt === null ? expiresAt : new Date(effectiveAt.getTime() + windowSeconds * 1000);
-  return end.toISOString();
+  return instantText(end);
 }

@@ -25,13 +25,13 @@ export interface BearerCheckDeps {
     /** How every one of them begins. */
     readonly prefix: string;
     readonly isWellFormed: (text: string) => boolean;
-    /** SHA-256. */
-    readonly hash: (text: string) => Uint8Array;
+    /** SHA-256 in hex. */
+    readonly hash: (text: string) => string;
   };
   /** Whose token it was when it was last read, to count a request before it costs one. */
   readonly owners: {
-    recall(tokenHash: string): string | undefined;
-    remember(tokenHash: string, agentId: string): void;
+    recall(tokenHashHex: string): string | undefined;
+    remember(tokenHashHex: string, agentId: string): void;
   };
 }
 
@@ -54,18 +54,17 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
     text: string,
   ): Promise<void> => {
     const { facts } = request;
-    const hash = scopedTokens.hash(text);
-    const name = Buffer.from(hash).toString('base64');
-    facts.principalId = owners.recall(name);
+    const tokenHashHex = scopedTokens.hash(text);
+    facts.principalId = owners.recall(tokenHashHex);
     const counted = facts.principalId !== undefined;
     await (counted ? limits.countPrincipal(request) : limits.countAddress(request));
     if (!counted) await limits.requireFewFailures(request);
-    const credential: PresentedCredential = { kind: 'scoped_token', tokenHash: hash, tokenName: name };
+    const credential: PresentedCredential = { kind: 'scoped_token', tokenHashHex };
     try {
       if (!scopedTokens.isWellFormed(text)) throw unknownToken();
       const known = await deps.admission.identify(credential, question);
       facts.principalId = known.requester.actor.id;
-      owners.remember(name, facts.principalId);
+      owners.remember(tokenHashHex, facts.principalId);
       if (!counted) await limits.countPrincipal(request);
       facts.admission = await deps.admission.admit(known, credential, facts.context);
     } catch (error) {

@@ -3,6 +3,7 @@
 import Type, { type Static } from 'typebox';
 import type { JsonValue } from '../domain/strict-json.ts';
 import { WritError } from '../errors.ts';
+import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import type { IntrospectedToken, IntrospectScopedToken } from '../use-cases/introspect-scoped-token.ts';
 import type {
   IssuedScopedToken,
@@ -99,7 +100,8 @@ export interface ScopedTokenRouteDeps {
   readonly issue: IssueScopedToken;
   readonly tokens: ScopedTokenManager;
   readonly introspect: IntrospectScopedToken;
-  readonly hashToken: (text: string) => Uint8Array;
+  /** SHA-256 in hex. */
+  readonly hashToken: (text: string) => string;
 }
 
 const KEYED = { tag: TAG, roles: ['admin', 'agent'] } as const;
@@ -188,7 +190,8 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     }),
     answers: { 200: Introspected },
     handle: async ({ body, admission }) => {
-      const asked: IntrospectedToken = body.token === undefined ? 'itself' : deps.hashToken(body.token);
+      const asked: IntrospectedToken =
+        body.token === undefined ? 'itself' : { hashHex: deps.hashToken(body.token) };
       const record = await deps.introspect(admission.requester, asked);
       return { status: 200, body: record === undefined ? { active: false } : introspectedView(record) };
     },
@@ -222,7 +225,7 @@ function openedView({ id, expiresAt }: OpenedApproval) {
     requires_approval: true,
     approval_id: id,
     status: 'pending',
-    expires_at: expiresAt.toISOString(),
+    expires_at: instantText(expiresAt),
     poll: `/v1/approvals/agent/${id}`,
   };
 }
@@ -234,8 +237,8 @@ function issuedView({ text, token: record, ttlSeconds }: IssuedScopedToken) {
     token_id: record.id,
     scope: record.scopes.join(' '),
     scopes: record.scopes,
-    expires_at: record.expiresAt.toISOString(),
-    created_at: record.createdAt.toISOString(),
+    expires_at: instantText(record.expiresAt),
+    created_at: instantText(record.createdAt),
     ttl_seconds: ttlSeconds,
     max_uses: record.maxUses,
     uses_remaining: record.maxUses,
@@ -251,8 +254,8 @@ function itemView(record: ScopedTokenRecord) {
     token_id: record.id,
     scope: record.scopes.join(' '),
     scopes: record.scopes,
-    expires_at: record.expiresAt.toISOString(),
-    created_at: record.createdAt.toISOString(),
+    expires_at: instantText(record.expiresAt),
+    created_at: instantText(record.createdAt),
     ttl_seconds: Math.round((record.expiresAt.getTime() - record.createdAt.getTime()) / 1000),
     max_uses: record.maxUses,
     uses_remaining: usesRemaining(record),
@@ -261,7 +264,7 @@ function itemView(record: ScopedTokenRecord) {
     agent_id: record.agentId,
     requires_approval: false,
     status: record.state === 'live' ? 'active' : record.state,
-    revoked_at: record.revokedAt?.toISOString() ?? null,
+    revoked_at: instantOrNull(record.revokedAt),
   };
 }
 

@@ -1,6 +1,7 @@
 /** Requests and answers about secrets (contract section 6). */
 
 import Type from 'typebox';
+import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import type { SecretRecord } from '../use-cases/secret-ports.ts';
 import { SECRET_TYPES, type SecretInput } from '../use-cases/secret-rules.ts';
 import { freeObject, instant, nullable, oneOf, sameIfBoth, strictObject, text, uuid } from './schemas.ts';
@@ -105,8 +106,8 @@ export function viewOf(secret: SecretRecord, version = secret.version) {
     metadata: secret.metadata,
     description: secret.description,
     tags: secret.tags,
-    created_at: secret.createdAt.toISOString(),
-    updated_at: secret.updatedAt.toISOString(),
-    expires_at: secret.expiresAt?.toISOString() ?? null,
+    created_at: instantText(secret.createdAt),
+    updated_at: instantText(secret.updatedAt),
+    expires_at: instantOrNull(secret.expiresAt),
   };
 }

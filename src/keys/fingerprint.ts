@@ -3,20 +3,27 @@
  * text, which the garbage collector has to give back: that was 5 % of issuing. Two one-shot hashes make none.
  */
 
-import { hash } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 
 /** Of SHA-256, in bytes (RFC 6234). */
 const BLOCK = 64;
 const DIGEST = 32;
+const SHORT_BYTES = 512;
+/** The most that a UTF-16 unit takes in UTF-8. */
+const MAX_UNIT_BYTES = 3;
 
 /** The key has at most 64 bytes. The result is base64. */
 export function createFingerprint(key: Uint8Array): (text: string) => string {
   if (key.length > BLOCK) throw new TypeError(`a key of ${key.length} bytes has to be hashed first`);
-  const inner = padded(key, 0x36);
+  const inner = Buffer.concat([padded(key, 0x36), Buffer.alloc(SHORT_BYTES)]);
   const outer = Buffer.concat([padded(key, 0x5c), Buffer.alloc(DIGEST)]);
   return (text) => {
-    const digest = hash('sha256', Buffer.concat([inner, Buffer.from(text)]), 'buffer');
-    outer.set(digest, BLOCK);
+    if (text.length * MAX_UNIT_BYTES > SHORT_BYTES)
+      return createHmac('sha256', key).update(text).digest('base64');
+    const end = BLOCK + inner.write(text, BLOCK);
+    // As text of one character for a byte: it is never an object outside the heap.
+    outer.write(hash('sha256', inner.subarray(0, end), 'binary'), BLOCK, 'binary');
+    inner.fill(0, BLOCK, end);
     return hash('sha256', outer, 'base64');
   };
 }

@@ -8,7 +8,7 @@ const RANDOM_BYTES = 32;
 export interface GeneratedScopedToken {
   /** The token itself: shown once. */
   readonly text: string;
-  readonly hash: Uint8Array;
+  readonly hashHex: string;
 }
 
 /** Drawn for 64 tokens at a time, a tenth of the cost; what was taken is overwritten at once. */
@@ -20,14 +20,14 @@ export function generateScopedToken(): GeneratedScopedToken {
     randomFillSync(drawn);
     next = 0;
   }
-  const random = drawn.subarray(next, next + RANDOM_BYTES);
-  next += RANDOM_BYTES;
-  const text = `${SCOPED_TOKEN_PREFIX}${random.toString('base64url')}`;
-  random.fill(0);
-  return { text, hash: hashScopedToken(text) };
+  const end = next + RANDOM_BYTES;
+  const text = `${SCOPED_TOKEN_PREFIX}${drawn.toString('base64url', next, end)}`;
+  drawn.fill(0, next, end);
+  next = end;
+  return { text, hashHex: hashScopedToken(text) };
 }
 
-/** 32 bytes. A salt or a slow hash would add nothing: nobody can guess 256 random bits. */
-export function hashScopedToken(text: string): Uint8Array {
-  return hash('sha256', text, 'buffer');
+/** 64 hex digits. A salt or a slow hash would add nothing: nobody can guess 256 random bits. */
+export function hashScopedToken(text: string): string {
+  return hash('sha256', text, 'hex');
 }

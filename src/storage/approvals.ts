@@ -167,7 +167,7 @@ const CLAIM: Statement = {
         id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at,
         access_tier, approval_id
       )
-      select $3::uuid, $4, $5::uuid, $6, $7::text[], $8::text[], $9::int, $10, $11::timestamptz, $12::timestamptz, $13,
+      select $3::uuid, decode($4, 'hex'), $5::uuid, $6, $7::text[], $8::text[], $9::int, $10, $11::timestamptz, $12::timestamptz, $13,
         claimed.id
       from claimed
     ), event as (
@@ -277,7 +277,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
         id,
         requestDigest,
         token.id,
-        token.tokenHash,
+        token.tokenHashHex,
         token.agentId,
         token.keyId,
         token.scopes,

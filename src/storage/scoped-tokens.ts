@@ -26,7 +26,7 @@ const ISSUE: Statement = {
       select asked.*
       from json_to_recordset($1::json) as asked (
         id uuid, token_hash text, agent_id uuid, key_id text, revision int, scopes text[], allowed_ips text[],
-        max_uses int, description text, created_at timestamptz, expires_at timestamptz,
+        max_uses int, description text, created_ms float8, expires_ms float8,
         event_id uuid, actor_type text, metadata jsonb, ip_address text, request_id text
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
@@ -37,8 +37,8 @@ const ISSUE: Statement = {
       insert into scoped_tokens (
         id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at
       )
-      select id, decode(token_hash, 'hex'), agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at,
-        expires_at
+      select id, decode(token_hash, 'hex'), agent_id, key_id, scopes, allowed_ips, max_uses, description,
+        to_timestamp(created_ms / 1000), to_timestamp(expires_ms / 1000)
       from granted
     ), event as (
       insert into audit_events (${AUDIT_COLUMNS})
@@ -72,7 +72,7 @@ const FIND: Statement = {
 const FIND_BY_HASH: Statement = {
   name: 'find_scoped_token_by_hash',
   effect: 'read',
-  text: `${SELECT} where token.token_hash = $1`,
+  text: `${SELECT} where token.token_hash = decode($1, 'hex')`,
 };
 
 /** Two statements, so that each has the index that fits. */
@@ -158,7 +158,7 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
   return {
     issue: async (token, event) => (await queue.submit({ token, event })).issued,
     find: (id) => findOne(FIND, id),
-    findByHash: (tokenHash) => findOne(FIND_BY_HASH, tokenHash),
+    findByHash: (tokenHashHex) => findOne(FIND_BY_HASH, tokenHashHex),
     list: async ({ agentId, state, limit, before }) => {
       const filter = [before ?? null, state ?? null, limit];
       const rows =
@@ -204,7 +204,7 @@ function recordOf(row: Row): ScopedTokenRecord {
 function rowOf({ token, event }: Member) {
   return {
     id: token.id,
-    token_hash: Buffer.from(token.tokenHash).toString('hex'),
+    token_hash: token.tokenHashHex,
     agent_id: token.agentId,
     key_id: token.keyId,
     revision: token.agentRevision,
@@ -212,8 +212,8 @@ function rowOf({ token, event }: Member) {
     allowed_ips: token.allowedIps ?? undefined,
     max_uses: token.maxUses ?? undefined,
     description: token.description ?? undefined,
-    created_at: token.createdAt,
-    expires_at: token.expiresAt,
+    created_ms: token.createdAt.getTime(),
+    expires_ms: token.expiresAt.getTime(),
     event_id: event.id,
     actor_type: event.actorType,
     metadata: event.metadata,

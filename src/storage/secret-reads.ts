@@ -134,7 +134,7 @@ interface TokenRow {
 type Found = { readonly token: PresentedToken; readonly found: FoundSecret | undefined } | undefined;
 
 interface Asked {
-  readonly tokenHash: Uint8Array;
+  readonly tokenHashHex: string;
   readonly path: string | undefined;
   readonly version: number | undefined;
 }
@@ -169,8 +169,8 @@ export function createSecretReader(database: Database): SecretReader {
   };
 }
 
-function rowOf({ tokenHash, path, version }: Asked, position: number) {
-  return { position, token_hash: Buffer.from(tokenHash).toString('hex'), path, version };
+function rowOf({ tokenHashHex, path, version }: Asked, position: number) {
+  return { position, token_hash: tokenHashHex, path, version };
 }
 
 export function secretRecordOf(row: SecretRow): SecretRecord {

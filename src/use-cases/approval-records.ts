@@ -1,6 +1,7 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
 import type { ApprovalRequest, Notice } from './approval-ports.ts';
+import { instantOrNull, instantText } from './instant-text.ts';
 import type { ActorType, AuditEvent, EventType, RequestContext } from './ports.ts';
 
 export function approvalEvent(
@@ -52,8 +53,8 @@ export function createApprovalNotices(deps: {
       allowed_ips: approval.allowedIps,
       description: approval.description,
       approvals_required: approval.approvalsRequired,
-      effective_at: effectiveAt?.toISOString() ?? null,
+      effective_at: instantOrNull(effectiveAt),
     };
-    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: at.toISOString(), data }) };
+    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: instantText(at), data }) };
   };
 }

@@ -99,8 +99,10 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   };
 
   return {
+    // What is remembered was well-formed when it was verified.
     recall: (keyText) =>
-      parseApiKey(keyText).ok ? memory.recall(memory.fingerprint(keyText)) : { refused: 'AUTH_INVALID_KEY' },
+      memory.recall(memory.fingerprint(keyText)) ??
+      (parseApiKey(keyText).ok ? undefined : { refused: 'AUTH_INVALID_KEY' }),
     verify: (keyText, from) => {
       const fingerprint = memory.fingerprint(keyText);
       const running = underWay.get(fingerprint);

@@ -11,6 +11,7 @@ import {
   noSuchApproval,
   requireUnchanged,
 } from './decide-approval.ts';
+import { instantText } from './instant-text.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
 import type { Caller, RequestContext } from './ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';
@@ -45,7 +46,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           key_id: caller.keyId,
           token_id: token.id,
           scopes: token.scopes,
-          expires_at: token.expiresAt.toISOString(),
+          expires_at: instantText(token.expiresAt),
           max_uses: token.maxUses,
           request_digest: approval.requestDigest,
         },

@@ -10,6 +10,7 @@ import {
 import { WritError } from '../errors.ts';
 import type { ApprovalRecord, ApprovalStore, DecidedChange } from './approval-ports.ts';
 import { type ApprovalNotices, approvalEvent } from './approval-records.ts';
+import { instantText } from './instant-text.ts';
 import type { Caller, Clock, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
 import type { CallerRefusals } from './refuse-caller.ts';
@@ -94,7 +95,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
                 required: approval.approvalsRequired,
                 reason,
                 request_digest: approval.requestDigest,
-                ...(effectiveAt === null ? {} : { effective_at: effectiveAt.toISOString() }),
+                ...(effectiveAt === null ? {} : { effective_at: instantText(effectiveAt) }),
               },
             }),
           notice: (effectiveAt) =>

@@ -7,8 +7,8 @@
 import type { SecretRequester } from './secret-admission.ts';
 import type { ScopedTokenRecord, ScopedTokenStore } from './secret-ports.ts';
 
-/** The SHA-256 of the token in question; `'itself'` where none was named. */
-export type IntrospectedToken = Uint8Array | 'itself';
+/** Which token; `itself`: the one that asks. */
+export type IntrospectedToken = { readonly hashHex: string } | 'itself';
 
 /** Undefined: not active, or none of the asker's business. */
 export type IntrospectScopedToken = (
@@ -20,7 +20,8 @@ export function createIntrospectScopedToken(deps: {
   readonly store: ScopedTokenStore;
 }): IntrospectScopedToken {
   return async (asker, token) => {
-    const record = token === 'itself' ? await findOwn(deps.store, asker) : await deps.store.findByHash(token);
+    const record =
+      token === 'itself' ? await findOwn(deps.store, asker) : await deps.store.findByHash(token.hashHex);
     return record?.state === 'live' && concerns(asker, record) ? record : undefined;
   };
 }

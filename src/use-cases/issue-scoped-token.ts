@@ -7,11 +7,12 @@ import { exactlyNamedPaths, requestScopes } from '../domain/requested-scopes.ts'
 import { formatScope, type Scope } from '../domain/scope.ts';
 import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
+import { instantText } from './instant-text.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
 import type { AuditEvent, Caller, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
 import type { OpenedApproval, RequestApproval } from './request-approval.ts';
-import type { ScopedTokenStore } from './secret-ports.ts';
+import type { NewScopedToken, ScopedTokenStore } from './secret-ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';
 
 export interface IssueScopedTokenCommand {
@@ -100,11 +101,11 @@ async function issue(
   caller: Caller,
   context: RequestContext,
 ): Promise<IssuedScopedToken | typeof START_OVER> {
-  const { ttlSeconds } = command;
-  const made = makeScopedToken(deps, caller, { ...command, scopes: scopes.map(formatScope) });
-  const issued = { ...made, ttlSeconds };
-  const written = await deps.store.issue(issued.token, eventOf(deps, issued, caller, context));
-  return written ? issued : START_OVER;
+  const { ttlSeconds, allowedIps, maxUses, description } = command;
+  const granted = { scopes: scopes.map(formatScope), ttlSeconds, allowedIps, maxUses, description };
+  const { text, token } = makeScopedToken(deps, caller, granted);
+  const written = await deps.store.issue(token, eventOf(deps, token, caller, context));
+  return written ? { text, token, ttlSeconds } : START_OVER;
 }
 
 function refusalOfScope({
@@ -142,7 +143,7 @@ async function refuse(
 
 function eventOf(
   deps: IssueScopedTokenDeps,
-  { token }: IssuedScopedToken,
+  token: NewScopedToken,
   { principal, keyId }: Caller,
   context: RequestContext,
 ): AuditEvent {
@@ -156,7 +157,7 @@ function eventOf(
     metadata: {
       key_id: keyId,
       scopes: token.scopes,
-      expires_at: token.expiresAt.toISOString(),
+      expires_at: instantText(token.expiresAt),
       max_uses: token.maxUses,
       allowed_ips: token.allowedIps,
     },

@@ -5,7 +5,7 @@ import type { NewScopedToken } from './secret-ports.ts';
 
 export interface MakeScopedTokenDeps {
   /** A fresh token and its SHA-256. */
-  readonly generate: () => { readonly text: string; readonly hash: Uint8Array };
+  readonly generate: () => { readonly text: string; readonly hashHex: string };
   readonly newId: () => string;
   readonly clock: Clock;
 }
@@ -25,10 +25,10 @@ export function makeScopedToken(
   },
 ): MadeScopedToken {
   const createdAt = deps.clock.now();
-  const { text, hash } = deps.generate();
+  const { text, hashHex } = deps.generate();
   const token = {
     id: deps.newId(),
-    tokenHash: hash,
+    tokenHashHex: hashHex,
     agentId: principal.id,
     keyId,
     agentRevision: principal.revision,

@@ -23,12 +23,7 @@ import { PATH_RULE } from './secret-wish.ts';
 export type PresentedCredential =
   /** Its row has been read for this request. */
   | { readonly kind: 'api_key'; readonly caller: Caller }
-  | {
-      readonly kind: 'scoped_token';
-      readonly tokenHash: Uint8Array;
-      /** The hash as text. */
-      readonly tokenName: string;
-    };
+  | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
 
 export interface SecretQuestion {
   readonly wish: SecretWish;
@@ -99,8 +94,8 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
         path === undefined ? undefined : await deps.reader.find({ path, version: question.version });
       return { requester: requesterByKey(credential.caller), found, question, recalled: false };
     }
-    const { tokenHash } = credential;
-    const answer = await deps.reader.findByToken({ tokenHash, path, version: question.version });
+    const { tokenHashHex } = credential;
+    const answer = await deps.reader.findByToken({ tokenHashHex, path, version: question.version });
     if (answer === undefined) throw unknownToken();
     return { requester: requesterByToken(answer.token), found: answer.found, question, recalled: false };
   };
@@ -213,7 +208,7 @@ function nameOfRelease(
   { wish, version }: SecretQuestion,
 ): string | undefined {
   if (credential.kind === 'api_key' || wish.kind !== 'read-or-list') return undefined;
-  return `${credential.tokenName} ${version ?? ''} ${wish.secret.path}`;
+  return `${credential.tokenHashHex} ${version ?? ''} ${wish.secret.path}`;
 }
 
 /** Only what reads needs the secret before the guarded write: a change reads it under lock. */

@@ -27,7 +27,7 @@ export type CredentialGuard =
 /** A new scoped token; the token itself is not kept, only its SHA-256. */
 export interface NewScopedToken {
   readonly id: string;
-  readonly tokenHash: Uint8Array;
+  readonly tokenHashHex: string;
   readonly agentId: string;
   readonly keyId: string;
   /** The principal's `revision` under which its scopes were decided. */
@@ -66,7 +66,7 @@ export interface ScopedTokenStore {
     readonly before: string | undefined;
   }): Promise<readonly ScopedTokenRecord[]>;
   find(id: string): Promise<ScopedTokenRecord | undefined>;
-  findByHash(tokenHash: Uint8Array): Promise<ScopedTokenRecord | undefined>;
+  findByHash(tokenHashHex: string): Promise<ScopedTokenRecord | undefined>;
   /** `'unchanged'`: it was revoked before, and nothing was written. */
   revoke(
     id: string,
@@ -149,7 +149,7 @@ export interface NamespaceCount {
 export interface SecretReader {
   /** `path` undefined: only the token. `version` undefined: the newest. */
   findByToken(asked: {
-    readonly tokenHash: Uint8Array;
+    readonly tokenHashHex: string;
     readonly path: string | undefined;
     readonly version: number | undefined;
   }): Promise<{ readonly token: PresentedToken; readonly found: FoundSecret | undefined } | undefined>;

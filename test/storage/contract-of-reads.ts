@@ -11,7 +11,7 @@ import { anAdvance, attributesWith, storedSecret, storedToken } from './secret-b
 export function contractOfReads(on: ContractStores): void {
   suite('reading', () => {
     const ask = (token: NewScopedToken, path: string | undefined, version?: number) =>
-      on.reader.findByToken({ tokenHash: token.tokenHash, path, version });
+      on.reader.findByToken({ tokenHashHex: token.tokenHashHex, path, version });
 
     test('a token is read with its own grant and its owner’s present one', async () => {
       const token = await storedToken(on.database, on.agent, {
@@ -49,7 +49,11 @@ export function contractOfReads(on: ContractStores): void {
       const { record } = await storedSecret(on.database, on.agent);
       for (const path of [undefined, record.path]) {
         assert.equal(
-          await on.reader.findByToken({ tokenHash: randomBytes(32), path, version: undefined }),
+          await on.reader.findByToken({
+            tokenHashHex: randomBytes(32).toString('hex'),
+            path,
+            version: undefined,
+          }),
           undefined,
         );
       }
@@ -72,7 +76,7 @@ export function contractOfReads(on: ContractStores): void {
       const answers = await Promise.all(
         asked.map(({ token, secret, version }) =>
           on.reader.findByToken({
-            tokenHash: token?.tokenHash ?? randomBytes(32),
+            tokenHashHex: token?.tokenHashHex ?? randomBytes(32).toString('hex'),
             path: secret?.record.path ?? 'nobody/knows',
             version,
           }),

@@ -27,7 +27,7 @@ export function contractOfTokens(on: ContractStores): void {
         { ...row, token_hash: Buffer.from(row?.token_hash ?? []).toString('hex') },
         {
           id: token.id,
-          token_hash: Buffer.from(token.tokenHash).toString('hex'),
+          token_hash: token.tokenHashHex,
           agent_id: on.agent.id,
           key_id: on.agent.key.keyId,
           scopes: token.scopes,
@@ -86,8 +86,8 @@ export function contractOfTokens(on: ContractStores): void {
     });
 
     test('a member that the database refuses fails alone and leaves no event', async () => {
-      const { tokenHash } = await storedToken(on.database, on.agent);
-      const bad = aScopedToken(on.agent, { tokenHash });
+      const { tokenHashHex } = await storedToken(on.database, on.agent);
+      const bad = aScopedToken(on.agent, { tokenHashHex });
       const good = Array.from({ length: 8 }, () => aScopedToken(on.agent));
       const [, refused, ...others] = await Promise.allSettled(
         // The first goes alone; what arrives while it is under way forms one group.
@@ -106,15 +106,15 @@ export function contractOfTokens(on: ContractStores): void {
         allowedIps: ['192.0.2.1'],
         description: 'd',
       });
-      const { tokenHash, keyId: _key, agentRevision: _revision, ...kept } = token;
+      const { tokenHashHex, keyId: _key, agentRevision: _revision, ...kept } = token;
       const record = { ...kept, uses: 0, revokedAt: null, state: 'live' };
       assert.deepEqual(await on.tokens.find(token.id), record);
-      assert.deepEqual(await on.tokens.findByHash(tokenHash), record);
+      assert.deepEqual(await on.tokens.findByHash(tokenHashHex), record);
     });
 
     test('an id or a hash that nobody has is not found', async () => {
       assert.equal(await on.tokens.find(uuidv7()), undefined);
-      assert.equal(await on.tokens.findByHash(randomBytes(32)), undefined);
+      assert.equal(await on.tokens.findByHash(randomBytes(32).toString('hex')), undefined);
     });
 
     const states: Record<string, readonly [string, string][]> = {
@@ -138,9 +138,9 @@ export function contractOfTokens(on: ContractStores): void {
           const token = await storedToken(on.database, on.agent);
           await on.endToken(token.id, how);
           assert.equal((await on.tokens.find(token.id))?.state, state);
-          assert.equal((await on.tokens.findByHash(token.tokenHash))?.state, state);
+          assert.equal((await on.tokens.findByHash(token.tokenHashHex))?.state, state);
           const read = await on.reader.findByToken({
-            tokenHash: token.tokenHash,
+            tokenHashHex: token.tokenHashHex,
             path: undefined,
             version: undefined,
           });

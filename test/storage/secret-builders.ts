@@ -34,7 +34,7 @@ export function aScopedToken(agent: NewAgent, changes: Partial<NewScopedToken> =
   const createdAt = new Date();
   return {
     id: uuidv7(),
-    tokenHash: randomBytes(32),
+    tokenHashHex: randomBytes(32).toString('hex'),
     agentId: agent.id,
     keyId: agent.key.keyId,
     agentRevision: 1,

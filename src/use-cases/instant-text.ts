@@ -1,0 +1,28 @@
+/** A moment as answers, the trail and the log write it: RFC 3339 section 5.6, in UTC, with milliseconds. */
+
+const DAY_MS = 86_400_000;
+const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, '0'));
+
+let day = Number.NaN;
+let dayText = '';
+
+/**
+ * The text of `toISOString`, which Node 20 makes by printf: the six of a scoped token were 4 % of its cost.
+ * @throws RangeError for a date that is none.
+ */
+export function instantText(date: Date): string {
+  const ms = date.getTime();
+  const dayNow = Math.floor(ms / DAY_MS);
+  if (dayNow !== day) {
+    dayText = date.toISOString().slice(0, -'hh:mm:ss.sssZ'.length);
+    day = dayNow;
+  }
+  const rest = ms - dayNow * DAY_MS;
+  const minutes = Math.floor(rest / 60_000);
+  const clock = `${TWO_DIGITS[Math.floor(minutes / 60)]}:${TWO_DIGITS[minutes % 60]}:${TWO_DIGITS[Math.floor(rest / 1000) % 60]}`;
+  return `${dayText}${clock}.${String(rest % 1000).padStart(3, '0')}Z`;
+}
+
+/** The same of a moment that may not have come. */
+export const instantOrNull = (date: Date | null | undefined): string | null =>
+  date === null || date === undefined ? null : instantText(date);
