@@ -47,6 +47,7 @@ export function formatScope(scope: Scope): string {
 
 /** Without repetitions, in the order of their first places. */
 export function distinctScopes(scopes: readonly Scope[]): readonly Scope[] {
+  if (scopes.length < 2) return scopes;
   return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }
 

@@ -14,6 +14,9 @@ export type CredentialHeader =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'ambiguous' };
 
+const API_KEY_HEADER = 'x-api-key';
+const AUTHORIZATION = 'authorization';
+
 /**
  * The credential that the headers carry. `X-API-Key` may come twice or comma-joined if all values are the same,
  * because a published plug-in sends it so; anything else that is repeated or that differs is ambiguous.
@@ -22,10 +25,13 @@ export function readCredential(rawHeaders: readonly string[]): CredentialHeader 
   const keys: string[] = [];
   const authorizations: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = rawHeaders[index]?.toLowerCase();
+    const name = rawHeaders[index] ?? '';
     const value = rawHeaders[index + 1] ?? '';
-    if (name === 'x-api-key') keys.push(...value.split(',').map((part) => part.trim()));
-    else if (name === 'authorization') authorizations.push(value);
+    // The length first: most headers are neither, and need not be put into lower case.
+    if (name.length === API_KEY_HEADER.length && name.toLowerCase() === API_KEY_HEADER)
+      keys.push(...value.split(',').map((part) => part.trim()));
+    else if (name.length === AUTHORIZATION.length && name.toLowerCase() === AUTHORIZATION)
+      authorizations.push(value);
   }
   if (authorizations.length > 1) return { kind: 'ambiguous' };
   const [authorization] = authorizations;
@@ -54,7 +60,8 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     const remembered = text === undefined ? undefined : authenticator.recall(text);
     if (remembered !== undefined && 'caller' in remembered) {
       accept(request, remembered.caller);
-      return limits.countPrincipal(request);
+      await limits.countPrincipal(request);
+      return;
     }
     await limits.countAddress(request);
     // A request without any credential guesses nothing, so it is not a failure to count.

@@ -101,6 +101,7 @@ function closeConnectionsAsTheyFallIdle(app: FastifyInstance): void {
 
 /** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
 function originForm(target: string): string {
+  if (target.startsWith('/')) return target;
   const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(target);
   if (match === null) return target;
   const rest = match[1] ?? '';

@@ -9,6 +9,7 @@ import type {
 } from '../use-cases/ports.ts';
 import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
+import { runGuarded, whichWereGranted } from './granted.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 /**
@@ -68,7 +69,7 @@ function issueText(once: boolean): string {
         ip_address, request_id
       from granted
     )
-    select jti from granted`;
+    ${whichWereGranted('jti')}`;
 }
 
 const FIND_ISSUED: Statement = {
@@ -96,11 +97,8 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
       once === undefined ? record.jti : `${once.scope.agentId} ${once.scope.path} ${once.scope.key}`,
     run: async (members) => {
       const anyOnce = members.some(({ once }) => once !== undefined);
-      const rows = await database.query<{ jti: string }>(anyOnce ? ISSUE_ONCE : ISSUE, [
-        JSON.stringify(members.map(rowOf)),
-      ]);
-      const issued = new Set(rows.map((row) => row.jti));
-      return members.map(({ record }) => ({ issued: issued.has(record.jti) }));
+      const isIssued = await runGuarded<string>(database, anyOnce ? ISSUE_ONCE : ISSUE, members.map(rowOf));
+      return members.map(({ record }) => ({ issued: isIssued(record.jti) }));
     },
   });
   return {

@@ -10,6 +10,7 @@ import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use
 import { takeAgentLock } from './agent-lock.ts';
 import { AUDIT_COLUMNS, auditValues } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
+import { runGuarded, whichWereGranted } from './granted.ts';
 import { createWriteQueue } from './write-queue.ts';
 
 /**
@@ -46,7 +47,7 @@ const ISSUE: Statement = {
         ip_address, request_id
       from granted
     )
-    select id from granted`,
+    ${whichWereGranted('id')}`,
 };
 
 /** What a token can still do, its agent's liveness included: `token` joined with `agent`. */
@@ -146,9 +147,8 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
   const queue = createWriteQueue<Member, { issued: boolean }>({
     orderKey: ({ token }) => token.id,
     run: async (members) => {
-      const rows = await database.query<{ id: string }>(ISSUE, [JSON.stringify(members.map(rowOf))]);
-      const issued = new Set(rows.map((row) => row.id));
-      return members.map(({ token }) => ({ issued: issued.has(token.id) }));
+      const isIssued = await runGuarded<string>(database, ISSUE, members.map(rowOf));
+      return members.map(({ token }) => ({ issued: isIssued(token.id) }));
     },
   });
   const findOne = async (statement: Statement, value: unknown): Promise<ScopedTokenRecord | undefined> => {

@@ -6,6 +6,7 @@
 import type { CredentialGuard, SecretUses } from '../use-cases/secret-ports.ts';
 import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
+import { runGuarded, whichWereGranted } from './granted.ts';
 import { ROWS_READ } from './secret-reads.ts';
 import { createWriteQueue } from './write-queue.ts';
 
@@ -55,7 +56,7 @@ const USE_UNLIMITED: Statement = {
         and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
     ), event as (${EVENT}
     )
-    select position from granted`,
+    ${whichWereGranted('position')}`,
 };
 
 /**
@@ -87,7 +88,7 @@ const USE: Statement = {
       where token.id = used.credential
     ), event as (${EVENT}
     )
-    select position from granted`,
+    ${whichWereGranted('position')}`,
 };
 
 const USE_KEYS: Statement = {
@@ -105,7 +106,7 @@ const USE_KEYS: Statement = {
         )
     ), event as (${EVENT}
     )
-    select position from granted`,
+    ${whichWereGranted('position')}`,
 };
 
 export function createSecretUses(database: Database): SecretUses {
@@ -115,11 +116,8 @@ export function createSecretUses(database: Database): SecretUses {
     createWriteQueue<UseBy<Kind>, { granted: boolean }>({
       orderKey: ({ guard, event }) => `${credentialOf(guard)} ${event.id}`,
       run: async (members) => {
-        const rows = await database.query<{ position: number }>(statementFor(members), [
-          JSON.stringify(members.map(rowOf)),
-        ]);
-        const granted = new Set(rows.map((row) => row.position));
-        return members.map((_, position) => ({ granted: granted.has(position) }));
+        const isGranted = await runGuarded<number>(database, statementFor(members), members.map(rowOf));
+        return members.map((_, position) => ({ granted: isGranted(position) }));
       },
     });
   const byToken = queueOf<'scoped_token'>((members) =>
