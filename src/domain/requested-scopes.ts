@@ -17,28 +17,31 @@ export type RequestedScopes =
  * action. What does not parse is refused before anything that is not covered.
  */
 export function requestScopes(texts: readonly string[], held: readonly Scope[]): RequestedScopes {
-  const asked: (readonly Scope[])[] = [];
+  const scopes: Scope[] = [];
+  let denied: number | undefined;
   for (const [index, text] of texts.entries()) {
     const action = vendorScopeAction(text);
-    const parsed = action === undefined ? parseScope(text) : undefined;
-    if (parsed?.ok === false) return { ok: false, code: 'INVALID_SCOPE', index };
-    asked.push(
-      parsed === undefined ? (action === undefined ? [] : scopesForAction(held, action)) : [parsed.scope],
-    );
+    if (action !== undefined) {
+      const stoodFor = scopesForAction(held, action);
+      if (stoodFor.length === 0) denied ??= index;
+      scopes.push(...stoodFor);
+      continue;
+    }
+    const parsed = parseScope(text);
+    if (!parsed.ok) return { ok: false, code: 'INVALID_SCOPE', index };
+    if (!scopesCover(held, parsed.scope)) denied ??= index;
+    scopes.push(parsed.scope);
   }
-  const denied = asked.findIndex(
-    (scopes) => scopes.length === 0 || !scopes.every((scope) => scopesCover(held, scope)),
-  );
-  if (denied !== -1) return { ok: false, code: 'SCOPE_DENIED', index: denied };
-  return { ok: true, scopes: distinctScopes(asked.flat()) };
+  if (denied !== undefined) return { ok: false, code: 'SCOPE_DENIED', index: denied };
+  return { ok: true, scopes: distinctScopes(scopes) };
 }
 
 /** The paths that scopes name without any `*`: who names one secret means that one. */
 export function exactlyNamedPaths(scopes: readonly Scope[]): readonly string[] {
-  const paths = scopes.flatMap((scope) =>
-    scope.kind === 'secrets' && scope.pattern.segments.every((segment) => segment.kind === 'literal')
-      ? [scope.pattern.text]
-      : [],
-  );
-  return [...new Set(paths)];
+  const paths = new Set<string>();
+  for (const scope of scopes) {
+    if (scope.kind !== 'secrets') continue;
+    if (scope.pattern.segments.every(({ kind }) => kind === 'literal')) paths.add(scope.pattern.text);
+  }
+  return [...paths];
 }

@@ -7,7 +7,6 @@ import {
   NAMESPACES_SCOPE,
   type Scope,
   SECRET_ACTIONS,
-  type SecretAction,
   type SecretsScope,
 } from './scope.ts';
 import {
@@ -33,8 +32,8 @@ export function scopeCovers(parent: Scope, child: Scope): boolean {
 export function scopesCover(parents: readonly Scope[], child: Scope): boolean {
   const coveredByOne = (wanted: Scope): boolean => parents.some((parent) => scopeCovers(parent, wanted));
   if (child.kind === 'namespaces') return coveredByOne(NAMESPACES_SCOPE) || parents.some(holdsRead);
-  const actions: readonly SecretAction[] = child.action === '*' ? SECRET_ACTIONS : [child.action];
-  return actions.every((action) => coveredByOne({ ...child, action }));
+  if (child.action !== '*') return coveredByOne(child);
+  return SECRET_ACTIONS.every((action) => coveredByOne({ ...child, action }));
 }
 
 /** Listing shows every name in the namespace, so it takes a scope over all of it. */

@@ -25,24 +25,29 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
     if (refusal === undefined) done(null, payload);
     else done(refusal);
   });
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (request, body, done) => {
-    if (body.length === 0) return done(null, undefined);
-    if (isForm(request)) {
-      const form = readForm(body as Buffer);
-      return form === undefined ? done(repeatedName()) : done(null, form);
-    }
-    const read = readJson(body as Buffer);
-    if (!read.ok) {
-      return done(
-        new WritError('INVALID_JSON', `The body is not acceptable JSON: ${read.reason}.`, {
-          details: { reason: read.reason },
-        }),
-      );
-    }
-    request.facts.bodyBytes = body as Buffer;
-    request.facts.underflowed = read.underflowed;
-    return done(null, read.value);
-  });
+  // By name as well: what it finds for `*` Fastify looks for again with every request.
+  app.addContentTypeParser(
+    ['application/json', '*'],
+    { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
+    (request, body, done) => {
+      if (body.length === 0) return done(null, undefined);
+      if (isForm(request)) {
+        const form = readForm(body as Buffer);
+        return form === undefined ? done(repeatedName()) : done(null, form);
+      }
+      const read = readJson(body as Buffer);
+      if (!read.ok) {
+        return done(
+          new WritError('INVALID_JSON', `The body is not acceptable JSON: ${read.reason}.`, {
+            details: { reason: read.reason },
+          }),
+        );
+      }
+      request.facts.bodyBytes = body as Buffer;
+      request.facts.underflowed = read.underflowed;
+      return done(null, read.value);
+    },
+  );
 }
 
 /** RFC 9112 section 6.3: a request has a body if and only if one of these headers is present. */
