@@ -9,9 +9,8 @@ import {
   createSecretKey,
   hash,
   randomBytes,
-  randomFillSync,
+  randomUUID,
 } from 'node:crypto';
-import { uuidv7 } from 'uuidv7';
 import { grouped } from './floor-writes.mjs';
 
 const LANES = 2;
@@ -66,14 +65,7 @@ const USE = {
 
 const keyEncryptionKey = createSecretKey(randomBytes(32));
 
-/** Asking the generator costs 4 µs, whether for a few bytes or for many. */
-const randomPool = Buffer.alloc(4096);
-let randomLeft = 0;
-function randomToken() {
-  if (randomLeft === 0) randomLeft = randomFillSync(randomPool).length;
-  randomLeft -= 32;
-  return `ast_tok_${randomPool.toString('base64url', randomLeft, randomLeft + 32)}`;
-}
+const randomToken = () => `ast_tok_${randomBytes(32).toString('base64url')}`;
 
 function seal(key, plaintext) {
   const nonce = randomBytes(NONCE_BYTES);
@@ -93,18 +85,14 @@ function open(key, nonce, ciphertext) {
   return plaintext;
 }
 
-/** The text of an array whose elements need no quotes: nothing here holds a comma, a brace or a quote. */
-const arrayOf = (column) => `{${column.map((value) => value ?? 'NULL').join()}}`;
-
-/** As an element of an array of `bytea`. */
-const sha256Element = (text) => `\\\\x${hash('sha256', text, 'hex')}`;
+const sha256 = (text) => hash('sha256', text, 'buffer');
 
 export function addSecrets(app, pool) {
   const statement = (columns, { name, text }) =>
     grouped({
       lanes: LANES,
       columns,
-      run: (values) => pool.query({ name, text, values: values.map(arrayOf) }),
+      run: (values) => pool.query({ name, text, values }),
     });
   const issue = statement(6, ISSUE);
   const lookUp = statement(2, LOOK_UP);
@@ -113,15 +101,15 @@ export function addSecrets(app, pool) {
 
   async function issueToken(scopes, maxUses) {
     const token = randomToken();
-    const id = uuidv7();
+    const id = randomUUID();
     const expiresAt = (Date.now() + TTL_MS) / 1000;
-    await issue([id, sha256Element(token), scopes.join(' '), expiresAt, maxUses, uuidv7()]);
+    await issue([id, sha256(token), scopes.join(' '), expiresAt, maxUses, randomUUID()]);
     return { token, token_id: id, scopes };
   }
 
   async function read({ headers, params }, finish) {
     const path = `prod/k${params.index}`;
-    const tokenHash = sha256Element(headers.authorization.slice('Bearer '.length));
+    const tokenHash = sha256(headers.authorization.slice('Bearer '.length));
     const found = await lookUp([tokenHash, path]);
     const wrapped = found.wrapped_key;
     const key = open(keyEncryptionKey, wrapped.subarray(0, NONCE_BYTES), wrapped.subarray(NONCE_BYTES));
@@ -134,8 +122,8 @@ export function addSecrets(app, pool) {
     reply.code(201);
     return issueToken(body.scopes, null);
   });
-  app.get('/secret/:index', (request) => read(request, (_, path) => record([uuidv7(), path])));
-  app.get('/limited/:index', (request) => read(request, (id, path) => use([id, uuidv7(), path])));
+  app.get('/secret/:index', (request) => read(request, (_, path) => record([randomUUID(), path])));
+  app.get('/limited/:index', (request) => read(request, (id, path) => use([id, randomUUID(), path])));
 
   /** Makes `n` secrets and as many limited tokens, and answers the tokens. */
   app.get('/seed', async ({ query }) => {
