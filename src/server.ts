@@ -3,7 +3,8 @@
  * Exit codes: 0 after a clean stop, 2 when something has to be mended before it can start, 1 for anything else.
  */
 
-import { pathToFileURL } from 'node:url';
+import { existsSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { buildApp } from './app.ts';
 import { type Config, loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
@@ -80,6 +81,13 @@ function announce(address: string, newAdminKey: string | undefined): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
+/** Also through a link: Node resolves it for the module, and leaves the argument as it was typed. */
+function isStartedAsProgram(): boolean {
+  const [, program] = process.argv;
+  if (program === undefined || !existsSync(program)) return false;
+  return realpathSync(program) === fileURLToPath(import.meta.url);
+}
+
 /** Resolves after `stop`; a stop that takes too long is cut off, and a second signal ends the process at once. */
 function stopOnSignal(config: Config, stop: () => Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -95,7 +103,7 @@ function stopOnSignal(config: Config, stop: () => Promise<void>): Promise<void> 
   });
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (isStartedAsProgram()) {
   serve(process.env).then(
     () => process.exit(0),
     (error: unknown) => {

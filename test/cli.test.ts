@@ -1,7 +1,7 @@
 /** The command line and the life of the server process: what is printed where, and with which exit code it ends. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -285,6 +285,14 @@ test('writ serve is the server: it names its address and ends with 0 on SIGTERM 
     server.child.kill(signal);
     assert.equal(await server.ended, 0);
   }
+});
+
+test('server.js started through a link is the server as well', async (t) => {
+  const link = join(await aFolder(t), 'server.js');
+  await symlink(SERVER, link);
+  const started = await startNode(t, [link], { PORT: 'none' });
+  assert.equal(await started.ended, 2, started.stderr());
+  assert.match(started.stderr(), /PORT/);
 });
 
 test('a port in use exits 1 and is named', { skip }, async (t) => {

@@ -3,12 +3,7 @@
  * never makes a scope wider or narrower than the set of paths it names.
  */
 
-import {
-  NAMESPACES_SCOPE,
-  type Scope,
-  SECRET_ACTIONS,
-  type SecretsScope,
-} from './scope.ts';
+import { NAMESPACES_SCOPE, type Scope, SECRET_ACTIONS, type SecretsScope } from './scope.ts';
 import {
   ANY_SEGMENT,
   joinScopeSegments,

@@ -212,6 +212,7 @@ function commandOf(body: Static<typeof IssueBody>): IssueScopedTokenCommand {
   }
   return {
     scopes,
+    scopesMember: body.scopes === undefined ? 'scope' : 'scopes',
     ttlSeconds: ttlSecondsOf(body),
     maxUses: body.max_uses ?? null,
     allowedIps: allowedIps ?? null,

@@ -3,7 +3,7 @@
  * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
  */
 
-import { exactlyNamedPaths, requestScopes } from '../domain/requested-scopes.ts';
+import { exactlyNamedPaths, type RequestedScopes, requestScopes } from '../domain/requested-scopes.ts';
 import { formatScope, type Scope } from '../domain/scope.ts';
 import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
@@ -18,6 +18,8 @@ import { START_OVER, startingOver } from './start-over.ts';
 export interface IssueScopedTokenCommand {
   /** Scopes or vendor names, as asked. */
   readonly scopes: readonly string[];
+  /** The member that they came in: `scope` holds just one. */
+  readonly scopesMember: 'scopes' | 'scope';
   readonly ttlSeconds: number;
   readonly maxUses: number | null;
   /** As asked; each entry is known to be an address or a block. */
@@ -57,7 +59,7 @@ export function createIssueScopedToken(deps: IssueScopedTokenDeps): IssueScopedT
         const fresh = await deps.confirm(caller, context);
         const changed = fresh.principal.revision !== caller.principal.revision;
         caller = fresh;
-        return changed ? START_OVER : refuse(deps, refusalOfScope(requested), caller, context);
+        return changed ? START_OVER : refuse(deps, refusalOfScope(requested, command), caller, context);
       }
       const granted = (await takesApproval(deps, command, requested.scopes))
         ? await open(deps, { command, scopes: requested.scopes }, caller, context)
@@ -108,18 +110,16 @@ async function issue(
   return written ? { text, token, ttlSeconds } : START_OVER;
 }
 
-function refusalOfScope({
-  code,
-  index,
-}: {
-  code: 'INVALID_SCOPE' | 'SCOPE_DENIED';
-  index: number;
-}): WritError {
+function refusalOfScope(
+  { code, index }: Extract<RequestedScopes, { ok: false }>,
+  { scopesMember }: IssueScopedTokenCommand,
+): WritError {
   const why =
     code === 'INVALID_SCOPE'
       ? 'is not a scope that a token can have'
       : 'is not covered by what this key may do';
-  return new WritError(code, `scopes/${index} ${why}.`, { details: { pointer: `/scopes/${index}` } });
+  const place = scopesMember === 'scope' ? 'scope' : `scopes/${index}`;
+  return new WritError(code, `${place} ${why}.`, { details: { pointer: `/${place}` } });
 }
 
 async function refuse(

@@ -112,8 +112,8 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
       [withScope(READ, 7), '/scopes/1'],
       [withScope(READ, ''), '/scopes/1'],
       [withScope(tooLong), '/scopes/0'],
-      [{ scope: `${READ} ${READ}` }],
-      [{ scope: '' }],
+      [{ scope: `${READ} ${READ}` }, '/scope'],
+      [{ scope: '' }, '/scope'],
       ...[
         '*',
         'read',
@@ -395,6 +395,7 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
     const before = await opened();
     await refusesEach('SCOPE_DENIED', 403, [
       [{ ...withScope('secrets:read:other/*'), require_approval: true }, '/scopes/0'],
+      [{ scope: 'secrets:read:other/*' }, '/scope'],
       [withScope('secrets:write:team/critical'), '/scopes/0'],
       [withScope('secrets:read:team/sensitive', 'secrets:delete:team/critical'), '/scopes/1'],
     ]);

@@ -9,9 +9,9 @@ test('it is what toISOString gives, for every moment that a date can be', () => 
   const moment = fc.oneof(
     fc.date({ noInvalidDate: true }),
     // Around the days on which the part that is remembered changes.
-    fc.tuple(fc.integer({ min: -30_000, max: 30_000 }), fc.integer({ min: -2, max: 2 })).map(
-      ([days, ms]) => new Date(days * 86_400_000 + ms),
-    ),
+    fc
+      .tuple(fc.integer({ min: -30_000, max: 30_000 }), fc.integer({ min: -2, max: 2 }))
+      .map(([days, ms]) => new Date(days * 86_400_000 + ms)),
   );
   fc.assert(
     fc.property(fc.array(moment, { minLength: 1, maxLength: 8 }), (moments) => {
