@@ -130,7 +130,7 @@ async function storeSecrets(
     select ${ID('8001')}, 1, coalesce(sealed.wrapped_key, $1), $2, coalesce(sealed.nonce, $3),
       coalesce(sealed.ciphertext, $4)
     from generate_series(0, $5::int - 1) as n
-    left join unnest($6::int[], $7::bytea[], $8::text[], $9::bytea[])
+    left join unnest($6::int[], $7::bytea[], $8::bytea[], $9::bytea[])
       as sealed (n, wrapped_key, nonce, ciphertext) using (n)
     order by n`,
     [
