@@ -21,8 +21,8 @@ export interface ApprovalSituation {
 export type ApprovalRefusal = 'SELF_APPROVAL_FORBIDDEN' | 'APPROVAL_ALREADY_DECIDED' | 'APPROVAL_EXPIRED';
 
 /**
- * What keeps this principal from approving, beside what keeps it from denying; undefined when nothing does. With enough votes it is decided, also while
- * its delay runs and its status is still `pending`.
+ * What keeps this principal from approving, beside what keeps it from denying; undefined when nothing does. With enough
+ * votes it is decided, also while its delay runs and its status is still `pending`.
  */
 export function refusalOfApproving(
   situation: ApprovalSituation,

@@ -8,6 +8,7 @@ import { createHmac, hash } from 'node:crypto';
 /** Of SHA-256, in bytes (RFC 6234). */
 const BLOCK = 64;
 const DIGEST = 32;
+/** Room for an API key, which has 72; what is longer is none of ours, and may cost what it costs. */
 const SHORT_BYTES = 512;
 /** The most that a UTF-16 unit takes in UTF-8. */
 const MAX_UNIT_BYTES = 3;
