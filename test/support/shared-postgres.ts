@@ -53,8 +53,8 @@ async function makeTemplate(adminUrl: string, name: string): Promise<void> {
   await query(adminUrl, `create database ${name} template template0`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
-  const { migrateDatabase } = await import('../../src/storage/migrate.ts');
-  await migrateDatabase({ databaseUrl: url.href }).catch((cause: unknown) => {
+  const { withDatabase } = await import('../../src/commands/database.ts');
+  await withDatabase({ DATABASE_URL: url.href }, [], async () => {}).catch((cause: unknown) => {
     throw new Error('the migrations failed on a new database', { cause });
   });
   // Any session on it, a worker of autovacuum included, would hold up the tests that copy it.
