@@ -1,6 +1,7 @@
 /**
- * The one reader of request bodies (contract section 3): strict JSON, and a form where a route takes one. Media type and encoding are judged before a byte is read;
- * an empty body is an absent one, whatever its type says.
+ * The one reader of request bodies (contract section 3): strict JSON, and a form where a route takes one. An empty body
+ * is an absent one, whatever its type says. Encoding and media type are judged before a byte is read; where only the
+ * last byte tells that there is none (RFC 9112 section 7.1), the media type is judged after it.
  */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -21,7 +22,7 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
   app.removeAllContentTypeParsers();
   app.addHook('preParsing', (request, _reply, payload, done) => {
     // RFC 9110 section 9.3.1: content of a GET means nothing, and is not read.
-    const refusal = request.method !== 'GET' && carriesBody(request) ? refusalOf(request) : undefined;
+    const refusal = request.method === 'GET' ? undefined : refusalOf(request);
     if (refusal === undefined) done(null, payload);
     else done(refusal);
   });
@@ -31,6 +32,7 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
     { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
     (request, body, done) => {
       if (body.length === 0) return done(null, undefined);
+      if (!hasReadableType(request)) return done(unreadableType());
       if (isForm(request)) {
         const form = readForm(body as Buffer);
         return form === undefined ? done(repeatedName()) : done(null, form);
@@ -51,23 +53,34 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
 }
 
 /** RFC 9112 section 6.3: a request has a body if and only if one of these headers is present. */
-function carriesBody(request: FastifyRequest): boolean {
-  const { 'content-length': length, 'transfer-encoding': transfer } = request.headers;
-  return transfer !== undefined || (length !== undefined && length !== '0');
+function lengthOfBody({ headers }: FastifyRequest): 'none' | 'known' | 'unknown' {
+  const { 'content-length': length, 'transfer-encoding': transfer } = headers;
+  if (transfer !== undefined) return 'unknown';
+  return length === undefined || length === '0' ? 'none' : 'known';
 }
 
 const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
 
 function refusalOf(request: FastifyRequest): WritError | undefined {
-  const { 'content-type': type, 'content-encoding': encoding } = request.headers;
+  const length = lengthOfBody(request);
+  if (length === 'none') {
+    // Of nothing: Fastify would judge it all the same.
+    delete request.headers['content-type'];
+    return undefined;
+  }
+  const { 'content-encoding': encoding } = request.headers;
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
   }
-  if (type === undefined || !(JSON_TYPE.test(type) || isForm(request))) {
-    return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
-  }
-  return undefined;
+  return length === 'unknown' || hasReadableType(request) ? undefined : unreadableType();
 }
+
+function hasReadableType(request: FastifyRequest): boolean {
+  return JSON_TYPE.test(request.headers['content-type'] ?? '') || isForm(request);
+}
+
+const unreadableType = (): WritError =>
+  new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
 
 const FORM_TYPE =
   /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;

@@ -103,24 +103,32 @@ function operationId(route: DeclaredRoute): string {
 }
 
 function parametersOf(route: DeclaredRoute): Json[] {
-  const members = (schema: TSchema | undefined): [string, Json][] =>
-    Object.entries((plain(schema)['properties'] ?? {}) as Record<string, Json>);
-  const parameter =
-    (place: string, required: boolean) =>
-    ([name, schema]: [string, Json]) => ({ name, in: place, required, schema });
+  const membersOf = (place: string, schema: TSchema | undefined): Json[] => {
+    const { properties = {}, required = [] } = plain(schema) as { properties?: Json; required?: string[] };
+    return Object.entries(properties).map(([name, member]) => ({
+      name,
+      in: place,
+      required: required.includes(name),
+      schema: member,
+    }));
+  };
   return [
-    ...members(route.params ?? pathParameterOf(route)).map(parameter('path', true)),
-    ...members(route.query).map(parameter('query', false)),
-    ...Object.entries(route.headers ?? {}).map(([name, schema]) =>
-      parameter('header', false)([name, plain(schema)]),
-    ),
+    ...membersOf('path', route.params ?? pathParameterOf(route)),
+    ...membersOf('query', route.query),
+    ...Object.entries(route.headers ?? {}).map(([name, schema]) => ({
+      name,
+      in: 'header',
+      required: false,
+      schema: plain(schema),
+    })),
   ];
 }
 
-/** A path in a path: its slashes may be written as they are. */
+/** A path in a path, which OpenAPI does not have: whoever makes a client from this is told about the slashes. */
 function pathParameterOf({ documentedPath }: DeclaredRoute): TSchema | undefined {
   if (documentedPath === undefined) return undefined;
-  const description = '2 to 16 segments, `namespace/key`; a `GET` also takes a namespace';
+  const description =
+    '2 to 16 segments, `namespace/key`; a `GET` also takes a namespace. At least one slash is sent as it is, not percent-encoded: without any the target is a namespace, so `a%2Fb` is the namespace `a/b`';
   return Type.Object({ path: Type.String({ description }) });
 }
 
@@ -135,12 +143,18 @@ function answersOf(route: DeclaredRoute): Json {
       status,
       {
         description: status === '304' ? 'Not modified' : 'Done',
-        headers: REQUEST_ID,
+        headers: { ...REQUEST_ID, ...answerHeadersOf(route) },
         ...(schema === null
           ? {}
           : { content: Object.fromEntries(mediaTypes.map((type) => [type, { schema: plain(schema) }])) }),
       },
     ]),
+  );
+}
+
+function answerHeadersOf({ answerHeaders = {} }: DeclaredRoute): Json {
+  return Object.fromEntries(
+    Object.entries(answerHeaders).map(([name, schema]) => [name, { schema: plain(schema) }]),
   );
 }
 

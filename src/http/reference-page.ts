@@ -32,7 +32,7 @@ export function referencePage(
 <title>${escapeHtml(info.title)}: reference</title><style>${STYLE}</style></head><body>
 <h1>${escapeHtml(info.title)} <small>${escapeHtml(info.version)}</small></h1>
 <p>${escapeHtml(info.description)} The same for programs: <a href="/v1/openapi.json">/v1/openapi.json</a>.</p>
-<p>Send an API key as <code>X-API-Key: &lt;key&gt;</code> or <code>Authorization: Bearer &lt;key&gt;</code>.</p>
+<p>Send an API key as <code>X-API-Key: &lt;key&gt;</code> or <code>Authorization: Bearer &lt;key&gt;</code>, and a scoped token as <code>Authorization: Bearer &lt;token&gt;</code>.</p>
 ${tags.map((tag) => section(tag, operations)).join('\n')}
 </body></html>
 `;
@@ -68,15 +68,23 @@ function section(tag: string, operations: readonly Operation[]): string {
 }
 
 function entry({ method, path, definition }: Operation): string {
-  const keyed = JSON.stringify(definition['security']).includes('apiKey');
   const body = definition['requestBody'] as { content: Record<string, { schema: unknown }> } | undefined;
   const schema = body?.content['application/json']?.schema;
   return `<details><summary><span class="method">${method}</span><code>${escapeHtml(path)}</code> ${escapeHtml(String(definition['summary']))}</summary><div>
-<p>${escapeHtml(String(definition['description'] ?? ''))} ${keyed ? 'Takes an API key.' : 'For anyone.'}</p>
+<p>${escapeHtml(String(definition['description'] ?? ''))} ${credentialIn(definition['security'] as readonly Json[])}</p>
 ${parameters(definition['parameters'] as Json[])}
 ${schema === undefined ? '' : `<h3>Body</h3>${code(schema)}`}
 <h3>Answers</h3>${answers(definition['responses'] as Record<string, Json>)}
 </div></details>`;
+}
+
+function credentialIn(security: readonly Json[]): string {
+  const takes = (scheme: string): boolean => security.some((one) => scheme in one);
+  if (takes('scopedToken')) return 'Takes a scoped token or an API key.';
+  if (!takes('apiKeyHeader')) return 'For anyone.';
+  return security.some((one) => Object.keys(one).length === 0)
+    ? 'For anyone; an API key that is sent is checked.'
+    : 'Takes an API key.';
 }
 
 function parameters(list: readonly Json[]): string {

@@ -44,6 +44,8 @@ export interface Shape<
   readonly body?: Body;
   /** Request headers that mean something, by name. */
   readonly headers?: Readonly<Record<string, TSchema>>;
+  /** Headers of every answer that is no refusal, by name. */
+  readonly answerHeaders?: Readonly<Record<string, TSchema>>;
   /** Of an answer that is not JSON; several where the request chooses. */
   readonly mediaTypes?: readonly string[];
   /** Also takes its body as a form (RFC 6749 appendix B). */

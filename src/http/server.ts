@@ -3,6 +3,7 @@
  * and time-outs are here; rules are not.
  */
 
+import type { Socket } from 'node:net';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -13,6 +14,7 @@ import { WritError } from '../errors.ts';
 import { errorAnswer } from './envelopes.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { noSuchEndpoint } from './no-such-endpoint.ts';
+import { answerParserRefusal } from './parser-refusals.ts';
 import { factsOf, type ReadClient } from './request-facts.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
 
@@ -66,6 +68,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
     ajv: { customOptions: AJV_OPTIONS },
     schemaErrorFormatter: validationError,
+    clientErrorHandler: answerParserRefusal(options.newRequestId),
     frameworkErrors: (error, request, reply) => {
       beginRequest(request, reply, options);
       return answerError(error, request, reply);
@@ -84,7 +87,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     options.logRequest(lineOf(request, reply));
     done();
   });
-  app.addHook('preClose', async () => closeConnectionsAsTheyFallIdle(app));
+  closeIdleConnectionsBeforeTheEnd(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
   // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
@@ -93,10 +96,23 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return app;
 }
 
-/** Without it a client that keeps its connection would hold up the end until the keep-alive time-out. */
-function closeConnectionsAsTheyFallIdle(app: FastifyInstance): void {
-  const timer = setInterval(() => app.server.closeIdleConnections(), 50);
-  app.server.once('close', () => clearInterval(timer));
+/**
+ * Without it a client that keeps its connection would hold up the end until the keep-alive time-out. One that has
+ * never sent a byte (a probe, a connection made ahead) is not idle in Node's eyes, and is closed by hand.
+ */
+function closeIdleConnectionsBeforeTheEnd(app: FastifyInstance): void {
+  const open = new Set<Socket>();
+  app.server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  app.addHook('preClose', async () => {
+    const timer = setInterval(() => {
+      app.server.closeIdleConnections();
+      for (const socket of open) if (socket.bytesRead === 0) socket.destroy();
+    }, 50);
+    app.server.once('close', () => clearInterval(timer));
+  });
 }
 
 /** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
@@ -136,6 +152,10 @@ function decodes(path: string): boolean {
 
 function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
   request.facts = factsOf(request, options.readClient);
+  setCommonHeaders(request, reply);
+}
+
+function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
   reply.headers(SECURITY_HEADERS);
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');
@@ -145,6 +165,9 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const known = fromFramework(error);
   request.facts.failure = known;
   const answer = errorAnswer(known, { path: request.facts.path, requestId: request.id });
+  // A stream that fails at its first byte has the headers of what it would have been.
+  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
+  setCommonHeaders(request, reply);
   return reply.code(answer.status).headers(answer.headers).send(answer.body);
 }
 

@@ -28,6 +28,7 @@ export function addSigningKeyRoutes(routes: Routes, deps: SigningKeysDeps): void
     summary: 'The public signing keys',
     credential: 'none',
     headers: { 'If-None-Match': Type.String() },
+    answerHeaders: { ETag: Type.String(), 'Cache-Control': Type.String() },
     answers: { 200: strictObject({ keys: Type.Array(Jwk) }), 304: null },
     handle: async ({ request }) => {
       const etag = deps.entityTag();

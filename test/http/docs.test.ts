@@ -126,6 +126,31 @@ test('the page', { skip: postgresSkip }, async (t) => {
       assert.ok(html.includes(code), code);
   });
 
+  await t.test('says of each operation with what it is asked', () => {
+    const entryOf = (operation: string): string => {
+      const [method, path] = operation.split(' ');
+      const begin = html.indexOf(`<span class="method">${method}</span><code>${path}</code>`);
+      assert.notEqual(begin, -1, operation);
+      return html.slice(begin, html.indexOf('</details>', begin));
+    };
+    const sentences = [
+      'For anyone.',
+      'For anyone; an API key that is sent is checked.',
+      'Takes a scoped token or an API key.',
+      'Takes an API key.',
+    ];
+    for (const [operation, sentence] of [
+      ['GET /.well-known/jwks.json', 'For anyone.'],
+      ['GET /health', 'For anyone; an API key that is sent is checked.'],
+      ['GET /v1/secrets/{path}', 'Takes a scoped token or an API key.'],
+      ['POST /v1/agents', 'Takes an API key.'],
+    ] as const) {
+      const entry = entryOf(operation);
+      const said = sentences.filter((one) => entry.includes(`${one}</p>`));
+      assert.deepEqual(said, [sentence], operation);
+    }
+  });
+
   await t.test('is the same page each time', async () => {
     assert.equal((await call({ method: 'GET', url: '/docs' })).text, html);
   });

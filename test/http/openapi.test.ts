@@ -131,6 +131,29 @@ test('the description', { skip: postgresSkip }, async (t) => {
     }
   });
 
+  await t.test('says of a query parameter that is required that it is, and of no other', () => {
+    const required = operations.flatMap(({ path, method, operation }) =>
+      operation.parameters
+        .filter((parameter) => parameter.in === 'query' && parameter.required)
+        .map(({ name }) => `${method} ${path} ${name}`),
+    );
+    assert.deepEqual(required.sort(), ['get /v1/audit/export format', 'get /v1/secrets namespace']);
+  });
+
+  await t.test('describes the headers that a client needs of an answer', async () => {
+    const headersOf = (path: string, status: string) =>
+      Object.keys(paths[path]?.['get']?.responses[status]?.headers ?? {});
+    for (const status of ['200', '304']) {
+      assert.ok(headersOf('/.well-known/jwks.json', status).includes('ETag'), status);
+    }
+    assert.ok(headersOf('/v1/audit/export', '200').includes('X-Next-Cursor'));
+    assert.ok(!headersOf('/v1/audit', '200').includes('X-Next-Cursor'));
+    const published = await call({ method: 'GET', url: '/.well-known/jwks.json' });
+    const headers = { 'if-none-match': published.headers['etag'] ?? assert.fail('no ETag') };
+    const again = await call({ method: 'GET', url: '/.well-known/jwks.json', headers });
+    assert.deepEqual([again.status, again.headers['etag']], [304, published.headers['etag']]);
+  });
+
   await t.test('names only security schemes that it declares, and the right ones', () => {
     const { securitySchemes } = document['components'] as { securitySchemes: Record<string, Json> };
     for (const { path, operation } of operations) {

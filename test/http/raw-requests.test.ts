@@ -8,7 +8,7 @@ import { buildTestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
 
 test('over a socket', { skip: postgresSkip }, async (t) => {
-  const { app, adminKey } = await buildTestApp(t, { REQUEST_TIMEOUT_MS: '2000' });
+  const { app, adminKey, call } = await buildTestApp(t, { REQUEST_TIMEOUT_MS: '2000' });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
 
@@ -99,6 +99,41 @@ test('over a socket', { skip: postgresSkip }, async (t) => {
       socket.resetAndDestroy();
     }
     await assertAlive();
+  });
+
+  await t.test('an empty body is an absent one, whatever its headers say of it', async () => {
+    const key = `X-API-Key: ${adminKey}`;
+    const url = '/v1/secrets/bodies/K';
+    const [chunked, none] = ['Transfer-Encoding: chunked', '0\r\n\r\n'];
+    for (const type of [[], ['Content-Type: application/json'], ['Content-Type: text/plain']]) {
+      const stored = await call({ method: 'PUT', url, key: adminKey, json: { value: 'v' } });
+      assert.equal(stored.status, 201, stored.text);
+      const answer = await exchange(request(`DELETE ${url} HTTP/1.1`, [key, chunked, ...type], none));
+      assert.match(answer, /^HTTP\/1\.1 204 /, `${type} ${answer}`);
+    }
+    for (const [headers, body] of [
+      [['Content-Length: 0', 'Content-Type: foo'], ''],
+      [['Content-Length: 0', 'Content-Type: foo', 'Content-Encoding: gzip'], ''],
+      [['Content-Type: text/plain'], ''],
+      [[chunked], none],
+      [[chunked, 'Content-Type: text/plain'], none],
+    ] as const) {
+      const answer = await exchange(request('POST /token/issue HTTP/1.1', [key, ...headers], body));
+      assert.match(answer, /^HTTP\/1\.1 400 /, `${headers} ${answer}`);
+      assert.equal((bodyOf(answer) as { error_code: string }).error_code, 'INVALID_PLAN', String(headers));
+    }
+  });
+
+  await t.test('a chunked body of a type that is not taken is refused, and nothing happens', async () => {
+    const url = '/v1/secrets/bodies/KEPT';
+    await call({ method: 'PUT', url, key: adminKey, json: { value: 'kept' } });
+    for (const headers of [[], ['Content-Type: foo'], ['Content-Type: text/plain']]) {
+      const all = [`X-API-Key: ${adminKey}`, 'Transfer-Encoding: chunked', ...headers];
+      const answer = await exchange(request(`DELETE ${url} HTTP/1.1`, all, '2\r\n{}\r\n0\r\n\r\n'));
+      assert.match(answer, /^HTTP\/1\.1 415 /, `${headers} ${answer}`);
+    }
+    const read = await call<{ value: string }>({ method: 'GET', url, key: adminKey });
+    assert.equal(read.body.value, 'kept');
   });
 
   await t.test('header names that differ in case are one credential that is repeated', async () => {
