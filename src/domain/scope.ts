@@ -30,9 +30,14 @@ export type ParsedScope = { readonly ok: true; readonly scope: Scope } | { reado
 
 export const NAMESPACES_SCOPE: NamespacesScope = { kind: 'namespaces' };
 
-/** At most 600 characters; compiled once, so keep the result where it is matched often. */
+/** What somebody asks for: at most 600 characters. Compiled once, so keep the result where it is matched often. */
 export function parseScope(text: string): ParsedScope {
-  if (typeof text !== 'string' || text.length > MAX_SCOPE_LENGTH) return { ok: false };
+  const isInBounds = typeof text === 'string' && text.length <= MAX_SCOPE_LENGTH;
+  return isInBounds ? parseGrantedScope(text) : { ok: false };
+}
+
+/** What `formatScope` wrote: a scope that a vendor name stood for names its action, so it can be longer than any asked. */
+export function parseGrantedScope(text: string): ParsedScope {
   if (text === 'namespaces:read') return { ok: true, scope: NAMESPACES_SCOPE };
   const [, action = '', patternText = ''] = SECRETS_SCOPE.exec(text) ?? [];
   if (action !== '*' && !isSecretAction(action)) return { ok: false };
@@ -40,7 +45,7 @@ export function parseScope(text: string): ParsedScope {
   return pattern === undefined ? { ok: false } : { ok: true, scope: { kind: 'secrets', action, pattern } };
 }
 
-/** The text that `parseScope` reads as this scope. */
+/** The text that `parseGrantedScope` reads as this scope. */
 export function formatScope(scope: Scope): string {
   return scope.kind === 'namespaces' ? 'namespaces:read' : `secrets:${scope.action}:${scope.pattern.text}`;
 }

@@ -5,7 +5,7 @@
 
 import { type AddressBlock, addressAllowed } from './address.ts';
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from './scope.ts';
-import { scopeCovers, scopesAllowListing } from './scope-coverage.ts';
+import { scopeCovers, scopesAllowListing, scopesCover } from './scope-coverage.ts';
 import type { Namespace, SecretPath } from './secret-path.ts';
 
 /** What a request wants, as far as it can be known before its body. */
@@ -112,7 +112,7 @@ function isWithinScopes(wish: SecretWish, grant: SecretGrant): boolean {
     case 'read-or-list':
       return mayUse(grant, 'read', wish.secret) || mayList(grant, wish.namespace);
     case 'list-namespaces':
-      return !grant.namespacesTakeScope || holdsNamespacesScope(grant.scopeLists[0]);
+      return !grant.namespacesTakeScope || mayListNamespaces(grant);
     case 'introspect':
     case 'named-by-body':
     case 'malformed-path':
@@ -120,7 +120,8 @@ function isWithinScopes(wish: SecretWish, grant: SecretGrant): boolean {
   }
 }
 
-/** Of a token's own scopes: what it lists is bounded by its owner's. */
-function holdsNamespacesScope(scopes: readonly Scope[]): boolean {
-  return scopes.some((scope) => scopeCovers(scope, NAMESPACES_SCOPE));
+/** The token must name it; its owner must be one who could ask for it now. */
+function mayListNamespaces({ scopeLists }: SecretGrant): boolean {
+  const isNamed = scopeLists[0].some((scope) => scopeCovers(scope, NAMESPACES_SCOPE));
+  return isNamed && scopeLists.every((scopes) => scopesCover(scopes, NAMESPACES_SCOPE));
 }

@@ -4,7 +4,7 @@ import Type, { type Static } from 'typebox';
 import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
 import type { ApiKeyRecord } from '../use-cases/ports.ts';
-import { ID_POSITION, limitOf, pageOfIds, readCursor } from './cursor.ts';
+import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
   freeObject,
@@ -125,7 +125,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     handle: async ({ query }) => {
       const limit = limitOf(query);
       const found = await agents.list({ limit: limit + 1, after: readCursor(query.cursor, ID_POSITION) });
-      return { status: 200, body: pageOfIds(found, limit, { idOf: ({ id }) => id, viewOf }) };
+      return { status: 200, body: cutPage(found, limit, { positionOf: ({ id }) => id, viewOf }) };
     },
   });
 

@@ -1,11 +1,11 @@
 /** `/v1/approvals`: both sides of an approval (contract section 7). */
 
 import Type from 'typebox';
-import type { ApprovalRecord } from '../use-cases/approval-ports.ts';
+import type { ApprovalPosition, ApprovalRecord } from '../use-cases/approval-ports.ts';
 import type { ClaimApproval, PolledApproval } from '../use-cases/claim-approval.ts';
-import { APPROVAL_ID, type Approvals } from '../use-cases/decide-approval.ts';
+import type { Approvals } from '../use-cases/decide-approval.ts';
 import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
-import { limitOf, pageOfIds, readCursor } from './cursor.ts';
+import { cutPage, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
   instant,
@@ -20,6 +20,8 @@ import {
 } from './schemas.ts';
 import { TIERS } from './secret-schemas.ts';
 
+/** Milliseconds since 1970, and the id. */
+const POSITION = /^\d{1,13} apr_[a-z2-7]{8}$/;
 const STATUSES = ['pending', 'approved', 'denied', 'expired', 'claimed'] as const;
 
 const View = strictObject({
@@ -86,9 +88,9 @@ export function addApprovalRoutes(
     answers: { 200: listOf(View) },
     handle: async ({ query }) => {
       const limit = limitOf(query);
-      const before = readCursor(query.cursor, APPROVAL_ID);
+      const before = positionRead(readCursor(query.cursor, POSITION));
       const found = await approvals.list({ status: query.status, limit: limit + 1, before });
-      return { status: 200, body: pageOfIds(found, limit, { idOf: ({ id }) => id, viewOf }) };
+      return { status: 200, body: cutPage(found, limit, { positionOf, viewOf }) };
     },
   });
 
@@ -205,4 +207,13 @@ const tokenFacts = (id: string | null) => (id === null ? {} : { token_id: id });
 function endOf({ effectiveAt, expiresAt, windowSeconds }: ApprovalRecord): string {
   const end = effectiveAt === null ? expiresAt : new Date(effectiveAt.getTime() + windowSeconds * 1000);
   return instantText(end);
+}
+
+function positionOf({ createdAt, id }: ApprovalPosition): string {
+  return `${createdAt.getTime()} ${id}`;
+}
+
+function positionRead(cursor: string | undefined): ApprovalPosition | undefined {
+  const [milliseconds, id = ''] = cursor?.split(' ') ?? [];
+  return milliseconds === undefined ? undefined : { createdAt: new Date(Number(milliseconds)), id };
 }

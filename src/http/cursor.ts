@@ -15,14 +15,17 @@ export const limitOf = (query: { readonly limit?: string }): number =>
   query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);
 
 /** A list's answer from what was found, which is one more than the limit where there is more. */
-export function pageOfIds<Item, View>(
+export function cutPage<Item, View>(
   found: readonly Item[],
   limit: number,
-  { idOf, viewOf }: { readonly idOf: (item: Item) => string; readonly viewOf: (item: Item) => View },
+  {
+    positionOf,
+    viewOf,
+  }: { readonly positionOf: (item: Item) => string; readonly viewOf: (item: Item) => View },
 ) {
   const page = found.slice(0, limit);
   const last = page.at(-1);
-  const next = found.length > limit && last !== undefined ? writeCursor(idOf(last)) : null;
+  const next = found.length > limit && last !== undefined ? writeCursor(positionOf(last)) : null;
   return { items: page.map(viewOf), next_cursor: next };
 }
 
@@ -31,7 +34,10 @@ export function readCursor(cursor: string | undefined, form: RegExp): string | u
   if (cursor === undefined) return undefined;
   const position = Buffer.from(cursor, 'base64url').toString();
   if (form.test(position) && writeCursor(position) === cursor) return position;
-  throw new WritError('VALIDATION_ERROR', 'This cursor is not one of ours.', {
+  throw foreignCursor();
+}
+
+export const foreignCursor = (): WritError =>
+  new WritError('VALIDATION_ERROR', 'This cursor is not one of ours.', {
     details: { pointer: '/cursor' },
   });
-}

@@ -67,8 +67,9 @@ export const PageQuery = {
       description: '1 to 1000; without it everything up to 10,000',
     }),
   ),
+  // A path of 512 characters in base64url.
   cursor: Type.Optional(
-    Type.String({ minLength: 1, maxLength: 512, description: '`next_cursor` of the answer before' }),
+    Type.String({ minLength: 1, maxLength: 683, description: '`next_cursor` of the answer before' }),
   ),
 };
 

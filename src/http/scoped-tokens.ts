@@ -15,7 +15,7 @@ import type { OpenedApproval } from '../use-cases/request-approval.ts';
 import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
 import type { ScopedTokenRecord } from '../use-cases/secret-ports.ts';
 import { WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
-import { ID_POSITION, limitOf, pageOfIds, readCursor } from './cursor.ts';
+import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
   instant,
@@ -145,7 +145,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
       const state = query.status === 'active' ? 'live' : query.status;
       const before = readCursor(query.cursor, ID_POSITION);
       const found = await deps.tokens.list({ state, limit: limit + 1, before }, caller);
-      return { status: 200, body: pageOfIds(found, limit, { idOf: ({ id }) => id, viewOf: itemView }) };
+      return { status: 200, body: cutPage(found, limit, { positionOf: ({ id }) => id, viewOf: itemView }) };
     },
   });
 
@@ -182,7 +182,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     method: 'POST',
     url: '/v1/tokens/introspect',
     summary: 'What is this token? (RFC 7662); consumes no use',
-    asks: () => ({ wish: WISH_TO_INTROSPECT, version: undefined }),
+    asks: () => ({ wish: WISH_TO_INTROSPECT, version: undefined, asksMore: true }),
     takesForms: true,
     body: strictObject({
       token: Type.Optional(Type.String({ description: 'the asking token itself where absent' })),

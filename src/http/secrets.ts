@@ -48,7 +48,9 @@ const CHANGE_REFUSALS = [...REFUSALS, 'SECRET_NOT_FOUND', 'VERSION_CONFLICT'] as
 const IF_MATCH = {
   'If-Match': Type.String({ description: 'the version that must be the newest: `3` or `"3"`' }),
 };
-const VERSION = /^[1-9][0-9]{0,8}$/;
+const VERSION = /^[1-9][0-9]*$/;
+/** Of the column. No secret gets there, so a larger number names no version just as this one does. */
+const MAX_VERSION = 2_147_483_647;
 const POSITION = /^[A-Za-z0-9_.@+=~/-]{1,512}$/;
 
 export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
@@ -59,7 +61,11 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     summary: 'Read a secret, or list a namespace',
     description:
       'One segment is a namespace. More are a secret; where that may not be read, or is absent, but the namespace of that name may be listed, the list.',
-    asks: (request) => ({ wish: wishToRead(targetOf(request)), version: versionAsked(request) }),
+    asks: (request) => {
+      const version = versionAsked(request);
+      const asksMore = Object.keys(request.query as object).length > (version === undefined ? 0 : 1);
+      return { wish: wishToRead(targetOf(request)), version, asksMore };
+    },
     query: strictObject({
       ...PageQuery,
       version: Type.Optional(
@@ -76,7 +82,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/secrets',
     summary: 'List a namespace',
-    asks: (request) => ({ wish: wishToList(namespaceAsked(request)), version: undefined }),
+    asks: (request) => asking(wishToList(namespaceAsked(request))),
     query: strictObject({ ...PageQuery, namespace: Type.String() }),
     answers: { 200: SecretListing },
     refusals: REFUSALS,
@@ -88,7 +94,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/namespaces',
     summary: 'The namespaces that the caller may list',
-    asks: asks({ wish: WISH_TO_LIST_NAMESPACES }),
+    asks: () => asking(WISH_TO_LIST_NAMESPACES),
     query: strictObject(PageQuery),
     answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
     refusals: ['SCOPE_DENIED'],
@@ -105,7 +111,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets',
     summary: 'Create a secret',
-    asks: asks({ wish: WISH_NAMED_BY_BODY }),
+    asks: () => asking(WISH_NAMED_BY_BODY),
     headers: IF_MATCH,
     body: NewSecretBody,
     answers: { 201: Secret },
@@ -127,7 +133,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/import',
     summary: 'Import .env text into a namespace, all or nothing',
-    asks: asks({ wish: WISH_NAMED_BY_BODY }),
+    asks: () => asking(WISH_NAMED_BY_BODY),
     body: ImportBody,
     answers: {
       200: strictObject({
@@ -152,7 +158,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'PUT',
     url: '/v1/secrets/*',
     summary: 'Create a secret or give it a new version',
-    asks: (request) => ({ wish: wishToChange('write', targetOf(request)), version: undefined }),
+    asks: (request) => asking(wishToChange('write', targetOf(request))),
     headers: IF_MATCH,
     body: SecretBody,
     answers: { 200: Secret, 201: Secret },
@@ -177,7 +183,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/*',
     summary: 'Give a secret a new version, random unless named; the answer holds no value',
-    asks: (request) => ({ wish: wishToChange('write', rotateTargetOf(request)), version: undefined }),
+    asks: (request) => asking(wishToChange('write', rotateTargetOf(request))),
     headers: IF_MATCH,
     body: RotateBody,
     answers: { 200: Secret },
@@ -199,7 +205,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'DELETE',
     url: '/v1/secrets/*',
     summary: 'Destroy a secret: every version and its key',
-    asks: (request) => ({ wish: wishToChange('delete', targetOf(request)), version: undefined }),
+    asks: (request) => asking(wishToChange('delete', targetOf(request))),
     headers: IF_MATCH,
     answers: { 204: null },
     refusals: CHANGE_REFUSALS,
@@ -228,9 +234,10 @@ async function answerRead(
   return { status: 200, body, shape: SecretListing };
 }
 
-const asks = (question: { wish: SecretQuestion['wish'] }) => (): SecretQuestion => ({
-  ...question,
+const asking = (wish: SecretQuestion['wish']): SecretQuestion => ({
+  wish,
   version: undefined,
+  asksMore: true,
 });
 
 /** The raw target behind the prefix, which the router also finds under other spellings; those are not ours. */
@@ -249,8 +256,10 @@ function rotateTargetOf(request: FastifyRequest): string {
 /** Before the query is judged: what is no version is refused in its turn. */
 function versionAsked(request: FastifyRequest): number | undefined {
   const { version } = request.query as { version?: unknown };
-  return typeof version === 'string' && VERSION.test(version) ? Number(version) : undefined;
+  return typeof version === 'string' && VERSION.test(version) ? versionOf(version) : undefined;
 }
+
+const versionOf = (text: string): number => Math.min(Number(text), MAX_VERSION);
 
 function namespaceAsked(request: FastifyRequest): string {
   const { namespace } = request.query as { namespace?: unknown };
@@ -263,7 +272,7 @@ function versionExpected(request: FastifyRequest): number | undefined {
   if (header === undefined) return undefined;
   const version = /^(?:"([0-9]+)"|([0-9]+))$/.exec(header);
   const text = version?.[1] ?? version?.[2] ?? '';
-  if (VERSION.test(text)) return Number(text);
+  if (VERSION.test(text)) return versionOf(text);
   throw new WritError('VALIDATION_ERROR', 'If-Match must be a version: 3 or "3".');
 }
 

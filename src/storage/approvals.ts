@@ -52,11 +52,9 @@ const LIST: Statement = {
   effect: 'read',
   text: `
     ${SELECT}
-    where ($1::text is null or (approval.created_at, approval.id) < (
-        select known.created_at, known.id from approvals known where known.id = $1
-      ))
-      and ($2::text is null or ${STATUS} = $2)
-    order by approval.created_at desc, approval.id desc limit $3`,
+    where ($1::timestamptz is null or (approval.created_at, approval.id) < ($1, $2))
+      and ($3::text is null or ${STATUS} = $3)
+    order by approval.created_at desc, approval.id desc limit $4`,
 };
 
 /** Closes the race of two requests for the last place: whoever comes second waits, and then counts the first. */
@@ -248,7 +246,14 @@ export function createApprovalStore(database: Database): ApprovalStore {
     },
 
     list: async ({ status, limit, before }) =>
-      (await database.query<Row>(LIST, [before ?? null, status ?? null, limit])).map(recordOf),
+      (
+        await database.query<Row>(LIST, [
+          before?.createdAt ?? null,
+          before?.id ?? null,
+          status ?? null,
+          limit,
+        ])
+      ).map(recordOf),
 
     decide: (id, actorKeyId, decide) =>
       database.transaction(async (session) => {

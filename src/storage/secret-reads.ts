@@ -3,7 +3,7 @@
 import type { AccessTier } from '../domain/access-tier.ts';
 import { type AddressBlock, parseAddressBlocks } from '../domain/address.ts';
 import { grantedScopes } from '../domain/granted-scopes.ts';
-import { parseScope, type Scope } from '../domain/scope.ts';
+import { parseGrantedScope, type Scope } from '../domain/scope.ts';
 import type { TokenState } from '../domain/secret-request.ts';
 import type { JsonObject } from '../domain/strict-json.ts';
 import type { Role } from '../use-cases/ports.ts';
@@ -131,8 +131,6 @@ interface TokenRow {
   allowed_namespaces: string[] | null;
 }
 
-type Found = { readonly token: PresentedToken; readonly found: FoundSecret | undefined } | undefined;
-
 interface Asked {
   readonly tokenHashHex: string;
   readonly path: string | undefined;
@@ -143,7 +141,7 @@ const REMEMBERED = 10_000;
 
 export function createSecretReader(database: Database): SecretReader {
   const presented = createPresentedTokens();
-  const questions = createWriteQueue<Asked, { answer: Found }>({
+  const questions = createWriteQueue<Asked, { row: (TokenRow & HeldRow) | undefined }>({
     // Nothing is locked, so any order will do.
     orderKey: () => '',
     run: async (asked) => {
@@ -151,14 +149,15 @@ export function createSecretReader(database: Database): SecretReader {
         JSON.stringify(asked.map(rowOf)),
       ]);
       const byPosition = new Map(rows.map((row) => [row.position, row]));
-      return asked.map(({ version }, position): { answer: Found } => {
-        const row = byPosition.get(position);
-        return { answer: row && { token: presented(row), found: foundOf(row, version) } };
-      });
+      return asked.map((_, position) => ({ row: byPosition.get(position) }));
     },
   });
   return {
-    findByToken: async (asked) => (await questions.submit(asked)).answer,
+    findByToken: async (asked) => {
+      const { row } = await questions.submit(asked);
+      // Not in the group: a row that cannot be read is the fault of one request, not of all.
+      return row && { token: presented(row), found: foundOf(row, asked.version) };
+    },
     find: async ({ path, version }) => {
       const [row] = await database.query<HeldRow>(FIND, [path, version ?? null]);
       return row === undefined ? undefined : foundOf(row, version);
@@ -239,7 +238,7 @@ function createPresentedTokens(): (row: TokenRow) => PresentedToken {
 
 /** What a row grants was validated when it was written; one that no longer parses is a fault, never a grant. */
 function storedScope(text: string): Scope {
-  const parsed = parseScope(text);
+  const parsed = parseGrantedScope(text);
   if (!parsed.ok) throw new Error('a stored scope does not parse');
   return parsed.scope;
 }

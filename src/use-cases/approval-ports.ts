@@ -28,6 +28,12 @@ export interface ApprovalVote {
   readonly at: Date;
 }
 
+/** Where an approval stands in the order of the list; its row may be gone when the next page is asked for. */
+export interface ApprovalPosition {
+  readonly createdAt: Date;
+  readonly id: string;
+}
+
 /** An approval as it stands; `status` is judged by the database clock. */
 export interface ApprovalRecord extends ApprovalRequest {
   /** HMAC-SHA256 in hex. */
@@ -85,7 +91,7 @@ export interface ApprovalStore {
   list(query: {
     readonly status: ApprovalStatus | undefined;
     readonly limit: number;
-    readonly before: string | undefined;
+    readonly before: ApprovalPosition | undefined;
   }): Promise<readonly ApprovalRecord[]>;
   /**
    * One transaction: the actor's key and both principals are held, the approval is locked, `decide` says what changes

@@ -8,7 +8,7 @@ import {
   refusalOfDenying,
 } from '../domain/approval-decision.ts';
 import { WritError } from '../errors.ts';
-import type { ApprovalRecord, ApprovalStore, DecidedChange } from './approval-ports.ts';
+import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './approval-ports.ts';
 import { type ApprovalNotices, approvalEvent } from './approval-records.ts';
 import { instantText } from './instant-text.ts';
 import type { Caller, Clock, RequestContext } from './ports.ts';
@@ -41,7 +41,7 @@ export interface Approvals {
   list(query: {
     readonly status: ApprovalStatus | undefined;
     readonly limit: number;
-    readonly before: string | undefined;
+    readonly before: ApprovalPosition | undefined;
   }): Promise<readonly ApprovalRecord[]>;
   get(id: string): Promise<ApprovalRecord>;
   approve(id: string, decision: Decision, caller: Caller, context: RequestContext): Promise<ApprovalRecord>;
@@ -130,7 +130,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
   };
 }
 
-export const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
+const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
 
 export const noSuchApproval = (): WritError => new WritError('NOT_FOUND', 'There is no such approval.');
 

@@ -11,7 +11,7 @@ import { instantText } from './instant-text.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
 import type { AuditEvent, Caller, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
-import type { OpenedApproval, RequestApproval } from './request-approval.ts';
+import { MAX_PENDING, type OpenedApproval, type RequestApproval } from './request-approval.ts';
 import type { NewScopedToken, ScopedTokenStore } from './secret-ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';
 
@@ -94,7 +94,10 @@ async function open(
   context: RequestContext,
 ): Promise<{ readonly opened: OpenedApproval } | typeof START_OVER> {
   const opened = await deps.requestApproval(asked, caller, context);
-  return opened === START_OVER ? START_OVER : { opened };
+  if (opened !== 'too_many') return opened === START_OVER ? START_OVER : { opened };
+  const message = `At most ${MAX_PENDING} approvals of one agent are pending at once.`;
+  const tooMany = new WritError('RATE_LIMITED', message, { retryAfterSeconds: 60 });
+  return refuse(deps, tooMany, caller, context);
 }
 
 async function issue(
@@ -128,7 +131,7 @@ async function refuse(
   { principal, keyId }: Caller,
   context: RequestContext,
 ): Promise<never> {
-  if (error.kind === 'denied') {
+  if (error.kind === 'denied' || error.code === 'RATE_LIMITED') {
     await deps.refusals.record({
       eventType: 'token.denied',
       code: error.code,

@@ -8,7 +8,6 @@ import { type ApprovalRules, rulesForTier } from '../domain/approval-decision.ts
 import { canonicalText } from '../domain/canonical-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../domain/scope.ts';
 import { parseSecretPath } from '../domain/secret-path.ts';
-import { WritError } from '../errors.ts';
 import type { ApprovalRequest, ApprovalStore } from './approval-ports.ts';
 import { type ApprovalNotices, approvalEvent } from './approval-records.ts';
 import type { IssueScopedTokenCommand } from './issue-scoped-token.ts';
@@ -38,14 +37,14 @@ export interface OpenedApproval {
   readonly expiresAt: Date;
 }
 
-const MAX_PENDING = 20;
+export const MAX_PENDING = 20;
 
-/** Rejects with `RATE_LIMITED` when too many of the agent's are pending. */
+/** `too_many` of the agent's are pending. */
 export type RequestApproval = (
   asked: { readonly command: IssueScopedTokenCommand; readonly scopes: readonly Scope[] },
   caller: Caller,
   context: RequestContext,
-) => Promise<OpenedApproval | typeof START_OVER>;
+) => Promise<OpenedApproval | 'too_many' | typeof START_OVER>;
 
 export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {
   return async ({ command, scopes }, { principal, keyId }, context) => {
@@ -86,15 +85,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
         }),
       },
     );
-    if (outcome === 'too_many') {
-      throw new WritError(
-        'RATE_LIMITED',
-        `At most ${MAX_PENDING} approvals of one agent are pending at once.`,
-        {
-          retryAfterSeconds: 60,
-        },
-      );
-    }
+    if (outcome === 'too_many') return outcome;
     return outcome === 'not_granted' ? START_OVER : { id: approval.id, expiresAt: outcome.expiresAt };
   };
 }

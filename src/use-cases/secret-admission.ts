@@ -29,6 +29,8 @@ export interface SecretQuestion {
   readonly wish: SecretWish;
   /** Which version to read; undefined: the newest. */
   readonly version: number | undefined;
+  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
+  readonly asksMore: boolean;
 }
 
 /** Who asks, as far as secrets are concerned. */
@@ -124,7 +126,7 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
       return admit(await read(fresh, question), fresh, context);
     };
     const resource = resourceOf(question.wish, requester);
-    if (requester.actor.role === 'approver' && question.wish.kind !== 'introspect') {
+    if (requester.actor.role === 'approver' && namesSecrets(question.wish)) {
       const why = 'An approver decides about secrets and does not open them.';
       await refuseSecret(deps, requester, context, { error: new WritError('FORBIDDEN', why), resource });
     }
@@ -202,13 +204,18 @@ export function secretEvent(
 
 export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The scoped token is not known.');
 
-/** A request for one secret by a token; others are not remembered. */
+/** A plain request for one secret by a token; others are not remembered. */
 function nameOfRelease(
   credential: PresentedCredential,
-  { wish, version }: SecretQuestion,
+  { wish, version, asksMore }: SecretQuestion,
 ): string | undefined {
-  if (credential.kind === 'api_key' || wish.kind !== 'read-or-list') return undefined;
+  if (credential.kind === 'api_key' || wish.kind !== 'read-or-list' || asksMore) return undefined;
   return `${credential.tokenHashHex} ${version ?? ''} ${wish.secret.path}`;
+}
+
+/** A path that is none is the fault, whoever sends it. */
+function namesSecrets({ kind }: SecretWish): boolean {
+  return kind !== 'introspect' && kind !== 'malformed-path';
 }
 
 /** Only what reads needs the secret before the guarded write: a change reads it under lock. */

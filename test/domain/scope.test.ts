@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   formatScope,
+  parseGrantedScope,
   parseScope,
   type SecretAction,
   scopesAllow,
@@ -125,13 +126,60 @@ test('attack: a scope does not get wider by its spelling', () => {
   for (const text of spellings) assert.deepEqual(parseScope(text), { ok: false }, text);
 });
 
+/** Without what is compiled for each text anew. */
+const plain = (parsed: unknown): unknown => JSON.parse(JSON.stringify(parsed));
+
+/** Four segments as long as one may be, and what is left. */
+function longestPattern(length: number): string {
+  const start = `${'a'.repeat(128)}/`.repeat(4);
+  return start + 'b'.repeat(length - start.length);
+}
+
 test('600 characters are a scope, 601 are not', () => {
-  const segment = 'a'.repeat(128);
-  const start = `secrets:read:${segment}/${segment}/${segment}/${segment}/`;
-  const longest = start + 'b'.repeat(600 - start.length);
+  const longest = `secrets:read:${longestPattern(587)}`;
   assert.equal(longest.length, 600);
   assert.ok(parseScope(longest).ok);
   assert.equal(parseScope(`${longest}b`).ok, false);
+});
+
+test('what a scope of 600 characters leaves for one action is longer, and read back as what was granted', () => {
+  const longest = `secrets:*:${longestPattern(590)}`;
+  assert.equal(longest.length, 600);
+  for (const action of ACTIONS) {
+    const [left] = scopesForAction([aScope(longest)], action);
+    assert.ok(left !== undefined);
+    const text = formatScope(left);
+    assert.equal(text.length, 599 + action.length);
+    assert.deepEqual(plain(parseGrantedScope(text)), plain({ ok: true, scope: left }), action);
+    assert.deepEqual(parseScope(text), { ok: false }, 'nobody may ask for it');
+  }
+});
+
+test('what any scopes leave for one action is read back as it was written, at any length', () => {
+  const anyLength = fc.integer({ min: 585, max: 590 }).map((length) => `secrets:*:${longestPattern(length)}`);
+  const anyText = fc.oneof(
+    anyScope.map(({ text }) => text),
+    anyLength,
+  );
+  fc.assert(
+    fc.property(fc.array(anyText, { maxLength: 4 }), anyAction, (texts, action) => {
+      for (const left of scopesForAction(texts.map(aScope), action)) {
+        assert.deepEqual(plain(parseGrantedScope(formatScope(left))), plain({ ok: true, scope: left }));
+      }
+    }),
+  );
+});
+
+test('what is granted is a scope but for its length: no other text is read as one', () => {
+  for (const text of vectors.invalid_scopes) {
+    if (text.length <= 600) assert.deepEqual(parseGrantedScope(text), { ok: false }, JSON.stringify(text));
+  }
+  fc.assert(
+    fc.property(anyScope, ({ text }) =>
+      assert.deepEqual(plain(parseGrantedScope(text)), plain(parseScope(text))),
+    ),
+  );
+  assert.deepEqual(parseGrantedScope('namespaces:read'), parseScope('namespaces:read'));
 });
 
 test('an enormous text is refused at once', () => {

@@ -33,9 +33,14 @@ function expectedRefusal(spec: Spec): string | undefined {
     'read-or-list': () =>
       both((scopes) => namesPath(scopes, 'read', spec.path)) ||
       both((scopes) => namesAllBelow(scopes, spec.path)),
-    'list-namespaces': () => spec.token.includes('namespaces:read'),
+    'list-namespaces': () => spec.token.includes('namespaces:read') && mayAskForNamespaces(spec.owner),
   };
   return may[spec.kind]() ? undefined : 'SCOPE_DENIED';
+}
+
+/** Whoever holds a read scope may. */
+function mayAskForNamespaces(scopes: readonly string[]): boolean {
+  return scopes.includes('namespaces:read') || patternsFor(scopes, 'read').length > 0;
 }
 
 function patternsFor(scopes: readonly string[], action: SecretAction): string[] {

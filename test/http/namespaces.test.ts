@@ -99,8 +99,8 @@ test('namespaces', { skip: postgresSkip }, async (t) => {
     assert.deepEqual(await countsOf(token), { team: 1, 'team/a': 2, 'team/b': 1 });
     await rescope(owner, 'secrets:read:team/b/*');
     assert.deepEqual(await countsOf(token), { 'team/b': 1 });
-    await rescope(owner);
-    assert.deepEqual(await countsOf(token), {});
+    await rescope(owner, 'namespaces:read', 'secrets:write:*');
+    assert.deepEqual(await countsOf(token), {}, 'it may ask, and may list none');
     const all = await aToken({ scopes: ['namespaces:read'] });
     assert.deepEqual(await countsOf(all.token), { other: 1, team: 1, 'team/a': 2, 'team/b': 1 });
   });
@@ -118,6 +118,24 @@ test('namespaces', { skip: postgresSkip }, async (t) => {
       assert.equal(await usesOf(limited), 0);
     }
   });
+
+  await t.test(
+    'are refused to a token whose owner could not ask for it now, and it loses no use',
+    async () => {
+      const owner = await anAgent('secrets:*:team/*');
+      const limited = await aToken({ by: owner.key, scopes: ['namespaces:read'], maxUses: 3 });
+      await countsOf(limited.token);
+      for (const scopes of [['secrets:write:r/*'], ['secrets:write:*', 'secrets:delete:*'], []]) {
+        await rescope(owner, ...scopes);
+        const refused = await namespaces(limited.token);
+        assertRefused(refused, { status: 403, code: 'SCOPE_DENIED' }, scopes.join(' '));
+        assert.equal(await usesOf(limited), 1);
+      }
+      await rescope(owner, 'secrets:read:team/a/K');
+      assert.deepEqual(await countsOf(limited.token), {});
+      assert.equal(await usesOf(limited), 2);
+    },
+  );
 
   await t.test('take one use of a token, and do not open a secret', async () => {
     const limited = await aToken({ scopes: ['namespaces:read'], maxUses: 2 });
@@ -173,6 +191,22 @@ test('namespaces', { skip: postgresSkip }, async (t) => {
     }
     assert.deepEqual(paged.sort(), expected);
     assert.equal((await namespaces()).body.items.length, 4004);
+  });
+
+  await t.test('come in pages however long their names are', async () => {
+    const segment = 'x'.repeat(128);
+    const longest = `long/${segment}/${segment}/${segment}/${'y'.repeat(118)}`;
+    assert.equal(longest.length, 510);
+    for (const namespace of [longest, 'long/z']) await aSecret(`${namespace}/K`);
+    const agent = await anAgent('secrets:read:long/*');
+    const first = await namespaces(agent.key, '?limit=1');
+    assert.deepEqual(first.body.items, [{ namespace: longest, secret_count: 1 }]);
+    const next = await namespaces(agent.key, `?limit=1&cursor=${first.body.next_cursor}`);
+    assert.equal(next.status, 200, next.text);
+    assert.deepEqual(next.body, { items: [{ namespace: 'long/z', secret_count: 1 }], next_cursor: null });
+    const beyond = Buffer.from('x'.repeat(513)).toString('base64url');
+    const refused = await namespaces(agent.key, `?cursor=${beyond}`);
+    assertRefused(refused, { status: 400, code: 'VALIDATION_ERROR' });
   });
 
   await t.test('take no other limit, no foreign cursor and no other parameter', async () => {

@@ -7,13 +7,27 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, openTestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
-import { buildSecretCalls, type ScopedToken } from './secret-calls.ts';
+import { buildSecretCalls, type ListView, type ScopedToken } from './secret-calls.ts';
+
+/** What is refused before anybody looks at the query (contract section 5.4). */
+const BEFORE_THE_QUERY = [
+  'TOKEN_INVALID',
+  'TOKEN_REVOKED',
+  'TOKEN_EXPIRED',
+  'TOKEN_EXHAUSTED',
+  'SCOPE_DENIED',
+];
 
 test('a read that is repeated', { skip: postgresSkip }, async (t) => {
   const calls = await buildSecretCalls(t);
   const { ask, aSecret, aToken, anAgent, rescope, sql, expire, usesOf, eventsOf, database } = calls;
   const KINDS = { 'an unlimited token': {}, 'a limited token': { maxUses: 100 } } as const;
   const elsewhere = await openTestApp(t, calls.databaseUrl);
+  const usedUp = {
+    end: ({ token }: { token: ScopedToken }) =>
+      sql('update scoped_tokens set uses = max_uses where id = $1', [token.id]),
+    refused: { status: 401, code: 'TOKEN_EXHAUSTED' },
+  };
   let made = 0;
 
   /** A secret of its own, which a token of an agent of its own has just read. */
@@ -126,6 +140,42 @@ test('a read that is repeated', { skip: postgresSkip }, async (t) => {
         assert.ok(Object.is(after, before) || what === 'the token is gone', `${before} uses, then ${after}`);
       });
     }
+
+    const ends = kind === 'a limited token' ? { ...gone, 'the token was used up': usedUp } : gone;
+    for (const [what, { end, refused }] of Object.entries(ends)) {
+      if (!BEFORE_THE_QUERY.includes(refused.code)) continue;
+      await t.test(`by ${kind}: with a query that is wrong is refused because ${what}`, async () => {
+        const known = await given(kind);
+        await ask(known.token.token, `GET /v1/secrets/${known.path}?version=1`);
+        await end(known);
+        const before = await usesOf(known.token);
+        for (const query of [
+          '?limit=5',
+          '?cursor=x',
+          '?x=1',
+          '?version=x',
+          '?version=1&x=1',
+          '?version=1&version=1',
+        ]) {
+          const answer = await ask(known.token.token, `GET /v1/secrets/${known.path}${query}`);
+          assertRefused(answer, refused, query);
+        }
+        assert.equal(await usesOf(known.token), before);
+      });
+    }
+
+    await t.test(`by ${kind}: answers a page of the namespace that took the secret’s place`, async () => {
+      const { path, token } = await given(kind);
+      await ask(calls.adminKey, `DELETE /v1/secrets/${path}`);
+      await aSecret(`${path}/BELOW`);
+      const answer = await ask<ListView>(token.token, `GET /v1/secrets/${path}?limit=5`);
+      assert.equal(answer.status, 200, answer.text);
+      assert.equal(answer.body.namespace, path);
+      assert.deepEqual(
+        answer.body.items.map(({ key }) => key),
+        ['BELOW'],
+      );
+    });
 
     const renewed: Readonly<Record<string, (given: Given) => Promise<unknown>>> = {
       'has a new version': ({ path }) => aSecret(path, { value: 'another' }),

@@ -24,7 +24,7 @@ const lifetimeSeconds = (body: { created_at: string; expires_at: string }): numb
 
 test('tokens.accepts', { skip: postgresSkip }, async (t) => {
   const server = await buildTestApp(t);
-  const { issue, make, store, use } = tokenClient(server);
+  const { issue, make, store, use, read } = tokenClient(server);
   const agent = await server.createAgent({
     allowed_scopes: [READ, 'secrets:*:app/x/*', 'secrets:write:w/*'],
   });
@@ -175,6 +175,20 @@ test('tokens.accepts', { skip: postgresSkip }, async (t) => {
       ]);
     },
   );
+
+  await t.test('a vendor name may stand for a scope that is longer than any that is asked', async () => {
+    const pattern = `${'a'.repeat(128)}/`.repeat(4) + 'b'.repeat(74);
+    assert.equal(`secrets:*:${pattern}`.length, 600);
+    const { key } = await server.createAgent({
+      allowed_scopes: [`secrets:*:${pattern}`, 'secrets:*:ns/*'],
+    });
+    await store('ns/K');
+    const { token, scopes } = await make(key, { scopes: ['read:secrets'] });
+    assert.deepEqual(scopes, [`secrets:read:${pattern}`, 'secrets:read:ns/*']);
+    const answer = await read(token, 'ns/K');
+    assert.deepEqual([answer.status, answer.body.value], [200, 'value of ns/K'], answer.text);
+    assertRefused(await read(token, 'elsewhere/K'), { status: 403, code: 'SCOPE_DENIED' });
+  });
 
   await t.test('whoever holds a read scope may ask for namespaces:read', async () => {
     assert.deepEqual((await make(agent.key, { scopes: ['namespaces:read'] })).scopes, ['namespaces:read']);

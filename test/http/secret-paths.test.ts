@@ -134,6 +134,22 @@ test('a target', { skip: postgresSkip }, async (t) => {
     }
   });
 
+  await t.test('that names no path is its fault for an approver too, who may name none', async () => {
+    const approver = await calls.createAgent({ role: 'approver' });
+    const events = await eventsOf(async () => {
+      for (const path of ['..', '%2e%2e', ...NO_PATHS]) {
+        for (const [line, json] of requestsOf(path)) {
+          assertRefused(await raw(approver.key, line, json), INVALID, line.slice(0, 100));
+        }
+      }
+    });
+    assert.deepEqual(events, []);
+    for (const path of ['a', 'a/K', 'not/THERE']) {
+      const answer = await raw(approver.key, `GET /v1/secrets/${path}`);
+      assertRefused(answer, { status: 403, code: 'FORBIDDEN' }, path);
+    }
+  });
+
   await t.test('that names no path is 401 without a credential', async () => {
     for (const path of NO_PATHS) {
       for (const [line, json] of requestsOf(path).slice(0, 2)) {

@@ -99,12 +99,14 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
         const isNew = what.endsWith('new');
         if (!isNew) await aSecretOf(site, { path });
         const replies = await site.race(WRITERS, (index) => requestOf(path, index), site.askOnce);
-        const { '503 BUSY': busy = 0, '201': created = 0, '200': updated = 0, ...others } = tally(replies);
-        assert.deepEqual(others, {});
+        const { '201': created = 0, '200': updated = 0, ...others } = tally(replies);
+        // On a slow machine the lock, or a connection to the database, is not had in time.
+        const { '503 BUSY': busy = 0, '503 UNAVAILABLE': unavailable = 0, ...wrong } = others;
+        assert.deepEqual(wrong, {});
         assert.equal(created, isNew ? 1 : 0);
-        assert.equal(created + updated + busy, WRITERS);
+        assert.equal(created + updated + busy + unavailable, WRITERS);
         await assertWholeHistory(site, path, withValues(replies));
-        each.diagnostic(`told to come back later: ${busy}`);
+        each.diagnostic(`told to come back later: ${busy + unavailable}`);
       },
     );
   }
