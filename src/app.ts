@@ -183,6 +183,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
         rows.map((row) => [...row]),
         { escape_formulas: true, record_delimiter: 'windows', quoted_match: /[\r\n]/ },
       ),
+    onBrokenOff: (err) => log.error({ err }, 'an export of the audit trail broke off'),
   });
   addMeRoute(routes, createDescribeCaller({ store: agentStore, reader: secrets.reader }));
   addDescriptionRoutes(routes, {

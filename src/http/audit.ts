@@ -4,7 +4,7 @@ import Type, { type Static } from 'typebox';
 import { WritError } from '../errors.ts';
 import type { AuditTrailReading } from '../use-cases/read-audit-trail.ts';
 import type { TrailEvent, TrailFilter, TrailHorizon, TrailPosition } from '../use-cases/trail-ports.ts';
-import { readCursor, writeCursor } from './cursor.ts';
+import { foreignCursor, readCursor, writeCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import { freeObject, instant, nullable, oneOf, strictObject, text, uuid } from './schemas.ts';
 
@@ -34,7 +34,11 @@ const FilterQuery = strictObject(filters);
 const DEFAULT_LIMIT = 50;
 const POSITION =
   /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const HORIZON = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [1-9]\d{0,17}$/;
+const HORIZON =
+  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [1-9]\d{0,17}:[1-9]\d{0,17}:(\d{1,18}(,\d{1,18})*)?$/;
+/** Of a horizon: it grows with the transactions that run beside the export. */
+const MAX_HORIZON_CURSOR = 8000;
+const FIRST_YEAR_BEYOND = Date.UTC(10_000, 0);
 const COLUMNS = [
   'id',
   'event_type',
@@ -54,9 +58,11 @@ export interface AuditRouteDeps {
   readonly trail: AuditTrailReading;
   /** RFC 4180 lines, safe against formulas. */
   readonly writeCsv: (rows: readonly (readonly string[])[]) => string;
+  /** An export broke off: its answer had begun, so nobody else can be told. */
+  readonly onBrokenOff: (error: unknown) => void;
 }
 
-export function addAuditRoutes(routes: Routes, { trail, writeCsv }: AuditRouteDeps): void {
+export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }: AuditRouteDeps): void {
   routes.keyed({
     ...READING,
     url: '/v1/audit',
@@ -109,13 +115,17 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv }: AuditRouteDe
     url: '/v1/audit/export',
     summary: 'The whole trail, oldest first, as JSON lines or CSV',
     description:
-      'Complete up to the moment it begins: no event that commits later can lie before it. The header `X-Next-Cursor` is the `cursor` with which the next export goes on.',
+      'Every event that was committed when it began; one that commits later is in the next export, although it may lie before others of this one. The header `X-Next-Cursor` is the `cursor` with which the next export goes on.',
     query: strictObject({
       ...filters,
       format: oneOf(['jsonl', 'csv']),
-      cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 512 })),
+      cursor: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_HORIZON_CURSOR })),
     }),
     mediaTypes: ['application/x-ndjson', 'text/csv'],
+    answerHeaders: {
+      'X-Next-Cursor': Type.String({ description: 'the `cursor` with which the next export goes on' }),
+      'Content-Disposition': Type.String(),
+    },
     answers: { 200: Type.String() },
     handle: async ({ query }) => {
       const from = horizonOf(readCursor(query.cursor, HORIZON));
@@ -127,12 +137,28 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv }: AuditRouteDe
           'content-type':
             query.format === 'csv' ? 'text/csv; charset=utf-8; header=present' : 'application/x-ndjson',
           'content-disposition': `attachment; filename="audit.${query.format}"`,
-          'x-next-cursor': writeCursor(`${horizon.at} ${horizon.xact}`) ?? '',
+          'x-next-cursor': writeCursor(`${horizon.at} ${horizon.snapshot}`) ?? '',
         },
-        body: ReadableStream.from(write(batches)),
+        body: ReadableStream.from(reported(write(batches), onBrokenOff)),
       };
     },
   });
+}
+
+async function* reported(
+  texts: AsyncIterable<string>,
+  onBrokenOff: AuditRouteDeps['onBrokenOff'],
+): AsyncGenerator<string> {
+  let begun = false;
+  try {
+    for await (const text of texts) {
+      begun = true;
+      yield text;
+    }
+  } catch (error) {
+    if (begun) onBrokenOff(error);
+    throw error;
+  }
 }
 
 async function* jsonLinesOf(batches: AsyncIterable<readonly TrailEvent[]>): AsyncGenerator<string> {
@@ -141,8 +167,13 @@ async function* jsonLinesOf(batches: AsyncIterable<readonly TrailEvent[]>): Asyn
 
 function csvOf(writeCsv: AuditRouteDeps['writeCsv']) {
   return async function* (batches: AsyncIterable<readonly TrailEvent[]>): AsyncGenerator<string> {
-    yield writeCsv([COLUMNS]);
-    for await (const events of batches) yield writeCsv(events.map(cellsOf));
+    let head: readonly (readonly string[])[] = [COLUMNS];
+    // With the first batch: an answer that has begun can no longer say that reading failed.
+    for await (const events of batches) {
+      yield writeCsv([...head, ...events.map(cellsOf)]);
+      head = [];
+    }
+    if (head.length > 0) yield writeCsv(head);
   };
 }
 
@@ -164,20 +195,28 @@ function filterOf(query: Static<typeof FilterQuery>): TrailFilter {
   };
 }
 
-/** In UTC, to the microsecond, which `Date` does not hold; offsets are whole minutes, so the fraction stays. */
+/**
+ * In UTC, to the microsecond, which `Date` does not hold; offsets are whole minutes, so the fraction stays. Rounded up:
+ * of events, which stand at whole microseconds, the same ones are before it.
+ */
 function exactly(text: string | undefined, pointer: string): string | undefined {
   const moment = momentOf(text, pointer);
   if (text === undefined || moment === undefined) return undefined;
-  const [, fraction = '0'] = /\.(\d{1,6})/.exec(text) ?? [];
-  return `${moment.toISOString().slice(0, 19)}.${fraction}Z`;
+  const [, fraction = ''] = /\.(\d+)/.exec(text) ?? [];
+  const microseconds = Math.ceil(Number(fraction.slice(0, 9).padEnd(9, '0')) / 1000);
+  const seconds = Math.floor(moment.getTime() / 1000) + Math.floor(microseconds / 1_000_000);
+  const whole = momentOf(new Date(seconds * 1000).toISOString(), pointer)
+    ?.toISOString()
+    .slice(0, 19);
+  return `${whole}.${String(microseconds % 1_000_000).padStart(6, '0')}Z`;
 }
 
 /** RFC 3339 knows seconds and years that a database does not. */
 function momentOf(text: string | undefined, pointer: string): Date | undefined {
   if (text === undefined) return undefined;
   const moment = new Date(text);
-  if (moment.getTime() >= 0) return moment;
-  throw new WritError('VALIDATION_ERROR', `The query's ${pointer} is no moment since 1970.`, {
+  if (moment.getTime() >= 0 && moment.getTime() < FIRST_YEAR_BEYOND) return moment;
+  throw new WritError('VALIDATION_ERROR', `The query's ${pointer} is no moment from 1970 to 9999.`, {
     details: { pointer },
   });
 }
@@ -188,8 +227,22 @@ function positionOf(cursor: string | undefined): TrailPosition | undefined {
 }
 
 function horizonOf(cursor: string | undefined): TrailHorizon | undefined {
-  const [at, xact = ''] = cursor?.split(' ') ?? [];
-  return at === undefined ? undefined : { at: realMoment(at), xact };
+  const [at, snapshot = ''] = cursor?.split(' ') ?? [];
+  if (at === undefined) return undefined;
+  if (!isSnapshot(snapshot)) throw foreignCursor();
+  return { at: realMoment(at), snapshot };
+}
+
+/** What PostgreSQL reads as a `pg_snapshot`: `xmin:xmax:running`, each number of those that run above the one before. */
+function isSnapshot(text: string): boolean {
+  const [xmin = '', xmax = '', running = ''] = text.split(':');
+  const inOrder = [xmin, ...running.split(',').filter((number) => number !== '')].map(BigInt);
+  const rises = inOrder.every((number, index) => {
+    const before = inOrder[index - 1] ?? 0n;
+    // The oldest that runs is `xmin` itself.
+    return index === 1 ? number >= before : number > before;
+  });
+  return rises && BigInt(xmin) <= BigInt(xmax) && inOrder.slice(1).every((number) => number < BigInt(xmax));
 }
 
 /** A forged cursor can have the form of a day that is none; `Date` reads the 30th of February as the 2nd of March. */
@@ -197,7 +250,5 @@ function realMoment(text: string): string {
   const SECONDS = 19;
   const read = momentOf(text, '/cursor')?.toISOString();
   if (read?.slice(0, SECONDS) === text.slice(0, SECONDS)) return text;
-  throw new WritError('VALIDATION_ERROR', 'This cursor is not one of ours.', {
-    details: { pointer: '/cursor' },
-  });
+  throw foreignCursor();
 }

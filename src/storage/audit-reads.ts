@@ -12,7 +12,8 @@ const COLUMNS = `
 
 /**
  * An event of a transaction that was still running at a horizon was written later than this before it: Writ's
- * transactions end within seconds, by time-outs.
+ * transactions end within seconds, by time-outs. Transactions of others, which may take days, hold nothing back: a
+ * horizon names the running ones and not only the oldest of them.
  */
 const LONGEST_TRANSACTION = `interval '1 hour'`;
 
@@ -20,7 +21,7 @@ const HORIZON: Statement = {
   name: 'audit_horizon',
   effect: 'read',
   text: `
-    select pg_snapshot_xmin(pg_current_snapshot())::text as xact,
+    select pg_current_snapshot()::text as snapshot,
       to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`,
 };
 
@@ -56,18 +57,18 @@ export function createTrailReader(database: Database): TrailReader {
       return row?.count ?? 0;
     },
     horizon: async () => {
-      const [row] = await database.query<{ xact: string; at: string }>(HORIZON, []);
+      const [row] = await database.query<{ snapshot: string; at: string }>(HORIZON, []);
       if (row === undefined) throw new Error('the database gives no snapshot');
       return row satisfies TrailHorizon;
     },
     settled: ({ filter, from, to, after, limit }) => {
       const query = conditionsOf(filter);
-      query.add('x', (value) => `xact < ${value(to.xact)}::xid8`);
+      query.add('x', (value) => `pg_visible_in_snapshot(xact, ${value(to.snapshot)}::pg_snapshot)`);
       if (from !== undefined) {
         query.add(
           'f',
           (value) =>
-            `xact >= ${value(from.xact)}::xid8 and created_at > ${value(from.at)}::timestamptz - ${LONGEST_TRANSACTION}`,
+            `not pg_visible_in_snapshot(xact, ${value(from.snapshot)}::pg_snapshot) and created_at > ${value(from.at)}::timestamptz - ${LONGEST_TRANSACTION}`,
         );
       }
       if (after !== undefined) {

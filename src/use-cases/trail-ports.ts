@@ -31,10 +31,10 @@ export interface TrailPosition {
   readonly id: string;
 }
 
-/** The transactions that were over at one moment: no event of theirs can still appear. */
+/** Which transactions were over at one moment: no event of theirs can still appear. */
 export interface TrailHorizon {
-  /** The oldest transaction that may still be running. */
-  readonly xact: string;
+  /** `pg_snapshot` as text: `xmin:xmax:` and those between that were still running. */
+  readonly snapshot: string;
   /** The moment, RFC 3339. */
   readonly at: string;
 }
@@ -50,7 +50,7 @@ export interface TrailReader {
   /** Counts no further than `limit`. */
   count(filter: TrailFilter, limit: number): Promise<number>;
   horizon(): Promise<TrailHorizon>;
-  /** Oldest first, of the transactions from `from` (undefined: the first) up to and without `to`. */
+  /** Oldest first, of the transactions that were over at `to` and not yet at `from` (undefined: of all of them). */
   settled(query: {
     readonly filter: TrailFilter;
     readonly from: TrailHorizon | undefined;

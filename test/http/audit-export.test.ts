@@ -33,6 +33,45 @@ const HEADER = [
 /** Under load the garbage collector lets a heap grow before it works; the whole export would be 336 MiB. */
 const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
 
+const MOMENT = '2026-01-01T00:00:00.000000Z';
+/** Of the form `xmin:xmax:running,running` or nearly so, and no snapshot that a database would give. */
+const NO_SNAPSHOTS = [
+  '800',
+  '800:805',
+  ':805:',
+  '800::',
+  '::',
+  '800:805:801:',
+  '800:805:,',
+  '800:805:801,',
+  '800:805:,801',
+  ' 800:805:',
+  '800:805: 801',
+  '800:805: ',
+  'a:805:',
+  '800:b:',
+  '800:805:c',
+  '0x320:805:',
+  '8e2:805:',
+  '0:805:',
+  '0:0:',
+  '-800:805:',
+  '800:805:-801',
+  '800.5:805:',
+  '805:800:',
+  '800:805:799',
+  '800:805:805',
+  '800:805:801,806',
+  '800:805:803,801',
+  '800:805:801,801',
+  '800:800:800',
+  `${'9'.repeat(30)}:${'9'.repeat(30)}:`,
+  `800:${'9'.repeat(30)}:`,
+  `800:805:${'0'.repeat(27)}801`,
+];
+
+const base64url = (text: string): string => Buffer.from(text).toString('base64url');
+
 interface Exported {
   readonly events: readonly TrailRow[];
   readonly cursor: string;
@@ -85,6 +124,8 @@ function readCsv(text: string): string[][] {
 /** A connection of its own, whose transaction the test commits or rolls back. */
 async function openTransaction(databaseUrl: string): Promise<{
   insert(event: Planted): Promise<void>;
+  /** As the first change of a transaction does, without a change. */
+  takeNumber(): Promise<void>;
   end(how: 'commit' | 'rollback'): Promise<void>;
 }> {
   const client = new pg.Client({ connectionString: databaseUrl });
@@ -93,6 +134,7 @@ async function openTransaction(databaseUrl: string): Promise<{
   await client.query('begin');
   return {
     insert: async (event) => void (await client.query(PLANT, [JSON.stringify([event])])),
+    takeNumber: async () => void (await client.query('select pg_current_xact_id()')),
     end: async (how) => {
       await client.query(how);
       await client.end();
@@ -204,6 +246,12 @@ test('the export', { skip }, async (t) => {
       names.map(Number).sort((a, b) => a - b),
       numbers,
     );
+    const [header, ...rows] = await cells({ actor_id: 'batches' });
+    assert.deepEqual(header, HEADER);
+    assert.deepEqual(
+      rows.map((row) => row[5]),
+      names,
+    );
   });
 
   await t.test('as CSV quotes what has to be quoted', async () => {
@@ -294,17 +342,16 @@ test('the export', { skip }, async (t) => {
         listed.body.next_cursor,
         ...[
           '',
-          '2026-01-01T00:00:00.000000Z',
-          '2026-01-01T00:00:00.000000Z 0',
-          '2026-01-01T00:00:00.000000Z -1',
-          '2026-01-01T00:00:00.000000Z 1.5',
-          '2026-01-01T00:00:00.000000Z 1 ',
-          '2026-01-01T00:00:00.000000Z 99999999999999999999999',
-          '2026-13-45T00:00:00.000000Z 800',
-          '2026-02-30T00:00:00.000000Z 800',
-          '2026-01-01T25:00:00.000000Z 800',
-          '2026-01-01T00:00:00Z 800',
-        ].map((text) => Buffer.from(text).toString('base64url')),
+          MOMENT,
+          `${MOMENT} `,
+          '800:805:',
+          ...NO_SNAPSHOTS.map((snapshot) => `${MOMENT} ${snapshot}`),
+          '2026-13-45T00:00:00.000000Z 800:805:',
+          '2026-02-30T00:00:00.000000Z 800:805:',
+          '2026-01-01T25:00:00.000000Z 800:805:',
+          '2026-01-01T00:00:00Z 800:805:',
+        ].map(base64url),
+        'a'.repeat(8001),
       ];
       for (const query of [
         {},
@@ -317,13 +364,40 @@ test('the export', { skip }, async (t) => {
         { format: 'csv', since: '2026-02-30T00:00:00Z' },
         ...cursors.map((cursor) => ({ format: 'jsonl', cursor })),
       ] as Record<string, string>[]) {
-        assertRefused(await ask(query), { status: 400, code: 'VALIDATION_ERROR' }, JSON.stringify(query));
+        const cursor = Buffer.from(query['cursor'] ?? '', 'base64url').toString();
+        const about = `${JSON.stringify(query)} ${cursor}`;
+        assertRefused(await ask(query), { status: 400, code: 'VALIDATION_ERROR' }, about);
       }
     },
   );
+
+  await t.test('goes on from a horizon at which nothing ran, something, or hundreds of others', async () => {
+    const hundreds = Array.from({ length: 400 }, (_, n) => 10_000_000 + 2 * n).join(',');
+    for (const snapshot of ['800:800:', '800:805:', '800:805:800,803', `10000000:10000800:${hundreds}`]) {
+      await read({ cursor: base64url(`${MOMENT} ${snapshot}`) });
+    }
+  });
+
+  for (const format of ['jsonl', 'csv']) {
+    await t.test(`as ${format} that cannot begin to be read is a refusal and not an empty file`, async () => {
+      const holder = new pg.Client({ connectionString: app.databaseUrl });
+      await holder.connect();
+      try {
+        await holder.query('begin');
+        await holder.query('lock table audit_events in access exclusive mode');
+        const refused = await ask({ format });
+        assertRefused(refused, { status: 503, code: 'BUSY' });
+        const { 'x-next-cursor': cursor, 'content-disposition': disposition } = refused.headers;
+        assert.deepEqual([cursor, disposition], [undefined, undefined], 'nothing of the export');
+      } finally {
+        await holder.end();
+      }
+      assert.equal((await ask({ format })).status, 200);
+    });
+  }
 });
 
-test('an event that commits late is in the next export, once, and none before it is lost', {
+test('an event that commits late is in the next export, once, and holds none of the others back', {
   skip,
 }, async (t) => {
   const app = await buildTestApp(t);
@@ -336,23 +410,24 @@ test('an event that commits late is in the next export, once, and none before it
   await late.insert({ resource_id: 'late' });
   await plant(app, [{ resource_id: 'after late' }]);
 
+  const committed = ['before', 'after early', 'after late'];
   const first = await read({ actor_id: 'planted' });
-  assert.deepEqual(namesOf(first), ['before'], 'nothing that may still get a predecessor');
+  assert.deepEqual(namesOf(first), committed, 'all that was committed, whatever else runs');
   const again = await read({ actor_id: 'planted' });
-  assert.deepEqual(namesOf(again), ['before']);
+  assert.deepEqual(namesOf(again), committed);
   await late.end('commit');
   const second = await read({ actor_id: 'planted', cursor: first.cursor });
-  assert.deepEqual(namesOf(second), []);
+  assert.deepEqual(namesOf(second), ['late']);
   await early.end('commit');
   const third = await read({ actor_id: 'planted', cursor: second.cursor });
-  assert.deepEqual(namesOf(third), ['early', 'after early', 'late', 'after late']);
+  assert.deepEqual(namesOf(third), ['early'], 'although it lies before what others have had');
   const fourth = await read({ actor_id: 'planted', cursor: third.cursor });
   assert.deepEqual(namesOf(fourth), []);
   await plant(app, [{ resource_id: 'last' }]);
   assert.deepEqual(namesOf(await read({ actor_id: 'planted', cursor: fourth.cursor })), ['last']);
   // A cursor can be used again: whoever lost an answer asks once more.
   const repeated = await read({ actor_id: 'planted', cursor: first.cursor });
-  assert.deepEqual(namesOf(repeated), ['early', 'after early', 'late', 'after late', 'last']);
+  assert.deepEqual(namesOf(repeated), ['early', 'late', 'last']);
 });
 
 test('a transaction that is rolled back leaves nothing in any export and holds none up', {
@@ -364,12 +439,38 @@ test('a transaction that is rolled back leaves nothing in any export and holds n
   await undone.insert({ resource_id: 'undone' });
   await plant(app, [{ resource_id: 'kept' }]);
   const during = await read({ actor_id: 'planted' });
-  assert.deepEqual(namesOf(during), []);
+  assert.deepEqual(namesOf(during), ['kept']);
   await undone.end('rollback');
   const after = await read({ actor_id: 'planted', cursor: during.cursor });
-  assert.deepEqual(namesOf(after), ['kept']);
-  assert.deepEqual(namesOf(await read({ actor_id: 'planted', cursor: after.cursor })), []);
-  assert.deepEqual(namesOf(await read({ actor_id: 'planted' })), ['kept']);
+  assert.deepEqual(namesOf(after), []);
+  await plant(app, [{ resource_id: 'next' }]);
+  assert.deepEqual(namesOf(await read({ actor_id: 'planted', cursor: after.cursor })), ['next']);
+  assert.deepEqual(namesOf(await read({ actor_id: 'planted' })), ['kept', 'next']);
+});
+
+test('a transaction left open in another database of the cluster holds nothing back and loses nothing', {
+  skip,
+}, async (t) => {
+  const app = await buildTestApp(t);
+  const { read } = exporterOf(app);
+  const elsewhere = await openTransaction((await createTestDatabase(t)).url);
+  await elsewhere.takeNumber();
+  const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
+  await plant(app, [{ resource_id: 'old', created_at: minutesAgo(90) }]);
+  await plant(app, [{ resource_id: 'new' }]);
+
+  const first = await read({ actor_id: 'planted' });
+  assert.deepEqual(namesOf(first), ['old', 'new']);
+  await plant(app, [{ resource_id: 'during' }]);
+  const second = await read({ actor_id: 'planted', cursor: first.cursor });
+  assert.deepEqual(namesOf(second), ['during']);
+  await elsewhere.end('commit');
+  await plant(app, [{ resource_id: 'after' }]);
+  const third = await read({ actor_id: 'planted', cursor: second.cursor });
+  assert.deepEqual(namesOf(third), ['after']);
+  assert.deepEqual(namesOf(await read({ actor_id: 'planted', cursor: third.cursor })), []);
+  const repeated = await read({ actor_id: 'planted', cursor: first.cursor });
+  assert.deepEqual(namesOf(repeated), ['during', 'after']);
 });
 
 test('exports by cursor beside 50 writers have every event exactly once', { skip }, async (t) => {
@@ -567,6 +668,7 @@ test('an export of a million events', { skip }, async (t) => {
       });
       assert.ok(received < ROWS, 'it had been sent before it could fail');
       assert.equal(answer.complete, false);
+      await until('the log tells it', () => /an export of the audit trail broke off/.test(server.stdout()));
     } finally {
       await direct.query('alter table audit_events_away rename to audit_events');
     }

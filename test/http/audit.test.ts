@@ -185,6 +185,69 @@ test('the audit trail', { skip: postgresSkip }, async (t) => {
   });
 
   await t.test(
+    'reads what is finer than a microsecond as the next one, which no event is before',
+    async () => {
+      const second = '2026-05-02T08:07:35';
+      const moments = [
+        `${second}.607999Z`,
+        `${second}.608000Z`,
+        `${second}.608001Z`,
+        '2026-05-02T08:07:59.999999Z',
+        '2026-05-02T08:08:00.000000Z',
+      ];
+      await plant(
+        app,
+        moments.map((created_at) => ({ actor_id: 'fine', resource_id: created_at, created_at })),
+      );
+      for (const [fine, before] of [
+        [`${second}.607999001Z`, 1],
+        [`${second}.608Z`, 1],
+        [`${second}.608000000Z`, 1],
+        [`${second}.608000001Z`, 2],
+        [`${second}.608000999Z`, 2],
+        [`2026-05-02T10:07:35.608000999+02:00`, 2],
+        [`${second}.6080010Z`, 2],
+        [`${second}.6080011Z`, 3],
+        ['2026-05-02T08:07:59.999999Z', 3],
+        ['2026-05-02T08:07:59.9999999Z', 4],
+        ['2026-05-02T09:07:59.999999001+01:00', 4],
+      ] as const) {
+        const newestFirst = moments.toReversed();
+        const since = await read({ actor_id: 'fine', since: fine });
+        assert.deepEqual(namesOf(since), newestFirst.slice(0, moments.length - before), `since ${fine}`);
+        const until = await read({ actor_id: 'fine', until: fine });
+        assert.deepEqual(namesOf(until), newestFirst.slice(moments.length - before), `until ${fine}`);
+      }
+    },
+  );
+
+  await t.test('refuses a moment beyond the year 9999, in the list and in the export', async () => {
+    for (const url of ['/v1/audit?', '/v1/audit/export?format=jsonl&', '/v1/audit/export?format=csv&']) {
+      for (const name of ['since', 'until']) {
+        for (const moment of [
+          '9999-12-31T23:59:59-23:59',
+          '9999-12-31T23:59:59.5-00:01',
+          '9999-12-31T23:59:59.9999999Z',
+        ]) {
+          const about = `${url}${name}=${moment}`;
+          const refused = await call({
+            method: 'GET',
+            url: `${url}${name}=${encodeURIComponent(moment)}`,
+            key: adminKey,
+          });
+          assertRefused(refused, { status: 400, code: 'VALIDATION_ERROR' }, about);
+        }
+        const last = await call({
+          method: 'GET',
+          url: `${url}${name}=9999-12-31T23:59:59.999999Z`,
+          key: adminKey,
+        });
+        assert.equal(last.status, 200, last.text);
+      }
+    }
+  });
+
+  await t.test(
     'is whole page by page and cursor by cursor, without repeats, while events arrive',
     async () => {
       const wanted = Array.from({ length: 45 }, (_, n) => `paged ${n}`);
@@ -521,7 +584,7 @@ async function statementsOf(filter: TrailFilter): Promise<{ text: string; values
   await reader.list({ filter, limit: 51, offset: 0, before: undefined });
   await reader.list({ filter, limit: 51, offset: 0, before: POSITION });
   await reader.count(filter, 10_001);
-  const to = { xact: '999999999', at: POSITION.createdAt };
+  const to = { snapshot: '999999999:999999999:', at: POSITION.createdAt };
   await reader.settled({ filter, from: undefined, to, after: POSITION, limit: 1000 });
   assert.equal(ran.length, 4);
   return ran;
