@@ -8,8 +8,8 @@ import type { Sha256 } from './hashing.ts';
 import { inclusionProof, leafHash, type MerkleLevels, merkleLevelsHex, type Side } from './merkle.ts';
 import type { Plan } from './plan.ts';
 
-/** Of `canonicalText`, whose length is its size in bytes. The caller decides it. */
-export const MAX_CANONICAL_PLAN_BYTES = 256 * 1024;
+/** Of a plan and of a policy, each by itself; the length of a canonical text is its size in bytes. The caller decides it. */
+export const MAX_CANONICAL_BYTES = 256 * 1024;
 
 /** The proof of a step's action, as it goes over the wire. Its first sibling is the leaf hash of the whole step. */
 export interface StepProof {

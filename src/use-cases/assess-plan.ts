@@ -7,7 +7,7 @@ import { canonicalJson } from '../domain/canonical-json.ts';
 import { faultOfMetadata } from '../domain/free-object.ts';
 import type { Sha256 } from '../domain/hashing.ts';
 import { type Plan, parsePlan } from '../domain/plan.ts';
-import { digestPlan, MAX_CANONICAL_PLAN_BYTES, type PlanDigest } from '../domain/plan-digest.ts';
+import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../domain/plan-digest.ts';
 import { type Policy, parsePolicy } from '../domain/policy.ts';
 import type { PolicyValidation } from '../domain/policy-decision.ts';
 import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
@@ -56,12 +56,7 @@ export function assessPlan(command: PlanRequest, sha256: Sha256): AssessedPlan {
   if (!plan.ok) throw new WritError('INVALID_PLAN', plan.message, { details: { pointer: plan.pointer } });
   const digested = digestPlan(plan.plan, sha256, command.underflowed);
   if (!digested.ok) throw notCanonicalizable('plan', digested.reason);
-  if (digested.digest.canonicalText.length > MAX_CANONICAL_PLAN_BYTES) {
-    throw new WritError(
-      'PAYLOAD_TOO_LARGE',
-      `The canonical plan is larger than ${MAX_CANONICAL_PLAN_BYTES} bytes.`,
-    );
-  }
+  requireBounded('plan', digested.digest.canonicalText);
   const { policy, policyJson, policyText } =
     command.policy === undefined ? DEFAULT_POLICY : readPolicy(command.policy, command.underflowed);
   return {
@@ -96,7 +91,17 @@ function readPolicy(policyJson: JsonValue, underflowed: ReadonlySet<object>): Re
   }
   const written = canonicalJson(policyJson, underflowed);
   if (!written.ok) throw notCanonicalizable('policy', written.reason);
+  // It is in the token, which somebody has to send to be verified.
+  requireBounded('policy', written.text);
   return { policy: parsed.policy, policyJson, policyText: written.text };
+}
+
+function requireBounded(where: 'plan' | 'policy', canonical: string): void {
+  if (canonical.length <= MAX_CANONICAL_BYTES) return;
+  throw new WritError(
+    'PAYLOAD_TOO_LARGE',
+    `The canonical ${where} is larger than ${MAX_CANONICAL_BYTES} bytes.`,
+  );
 }
 
 function readValidity({ expires_in: short, validity_seconds: long }: PlanRequest['validity']): number {

@@ -72,7 +72,7 @@ export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentT
     if (command.dryRun) return assessOnly(deps, request, caller);
     const { once } = command;
     if (once === undefined) return issueNew(deps, request, caller, undefined);
-    const scope = { agentId: caller.principal.id, path: once.path, key: once.key };
+    const scope = scopeOf(once, caller);
     return oncePerKey(JSON.stringify(scope), () => issueNew(deps, request, caller, { scope, ...once }));
   };
 }
@@ -95,6 +95,12 @@ async function assessOnly(
   caller: Caller,
 ): Promise<PlanAssessment> {
   const confirmed = await deps.confirm(caller, request.context);
+  const { once } = request.command;
+  const earlier = once && (await deps.store.findIssued(scopeOf(once, confirmed)));
+  // It takes no key and would give no token, but what has been said under one cannot be said otherwise.
+  if (once !== undefined && earlier !== undefined && earlier.bodySha256Hex !== once.bodySha256Hex) {
+    throw keyReused();
+  }
   const decision = decide(request, confirmed);
   if (!decision.allowed) return deny(deps, request, confirmed, decision);
   return { ...request.assessed.assessment, validation: decision.policy_validation };
@@ -204,10 +210,8 @@ async function rebuild(
   repeated: { once: Once; earlier: IdempotencyRecord; caller: Caller },
 ): Promise<IssuedIntentToken> {
   const { once, earlier, caller } = repeated;
-  const reused = (): WritError =>
-    new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
   const signer = deps.findSigner(earlier.kid);
-  if (earlier.bodySha256Hex !== once.bodySha256Hex || signer === undefined) throw reused();
+  if (earlier.bodySha256Hex !== once.bodySha256Hex || signer === undefined) throw keyReused();
   const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
   const assessment = { ...assessed.assessment, validation: granted.policy_validation };
   const { onBehalfOf } = command;
@@ -216,9 +220,19 @@ async function rebuild(
     deps.sha256,
   );
   const signed = await signature;
-  if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw reused();
+  if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw keyReused();
   return Object.assign(token, signed);
 }
+
+function scopeOf(
+  { path, key }: NonNullable<IssueIntentTokenCommand['once']>,
+  { principal }: Caller,
+): IdempotencyScope {
+  return { agentId: principal.id, path, key };
+}
+
+const keyReused = (): WritError =>
+  new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
 
 function idempotencyRecordOf(
   issued: UnsignedIntentToken,

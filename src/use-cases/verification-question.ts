@@ -44,6 +44,8 @@ export function readVerificationQuestion(
 ): VerificationQuestion {
   if (body.consume !== undefined) throw fault('/consume', 'is not served yet');
   if (body.client_ip !== undefined) throw fault('/client_ip', 'is not served yet');
+  // The only number that stands in the body itself: 1e-400 reads as 0 and is not 0.
+  if (underflowed.has(body)) throw fault('/step_index', 'must be a whole number');
   return { ...readToken(body.token), step: readStep(body, underflowed) };
 }
 

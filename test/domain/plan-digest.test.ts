@@ -12,7 +12,7 @@ import { type Plan, parsePlan } from '../../src/domain/plan.ts';
 import {
   actionPath,
   digestPlan,
-  MAX_CANONICAL_PLAN_BYTES,
+  MAX_CANONICAL_BYTES,
   type PlanDigest,
 } from '../../src/domain/plan-digest.ts';
 import { type JsonObject, type JsonValue, readStrictJson } from '../../src/domain/strict-json.ts';
@@ -153,7 +153,7 @@ for (const [text, reason] of [
 }
 
 test('the canonical text is ASCII, so its length is compared with the limit in bytes', () => {
-  assert.equal(MAX_CANONICAL_PLAN_BYTES, 262_144);
+  assert.equal(MAX_CANONICAL_BYTES, 262_144);
   const { canonicalText: text } = digestOf({ goal: 'é😀', steps: [{ action: 'a' }] });
   assert.equal(Buffer.byteLength(text), text.length);
 });

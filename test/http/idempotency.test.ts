@@ -236,9 +236,12 @@ test('the same request', { skip: postgresSkip }, async (t) => {
     const agent = await createAgent();
     const key = aKey();
     await issue(key, agent.key);
+    const dry = { raw: BODY.replace('{', '{"dry_run":true,') };
+    assertRefused(await issue(key, agent.key, dry), REUSED);
     await sql("update idempotency_keys set created_at = now() - interval '11 minutes' where agent_id = $1", [
       agent.id,
     ]);
+    assert.equal((await issue(key, agent.key, dry)).status, 200);
     assert.equal((await issue(key, agent.key, { raw: `${BODY} ` })).status, 200);
     assertRefused(await issue(key, agent.key), REUSED);
   });
@@ -275,6 +278,9 @@ test('another request under the same key', { skip: postgresSkip }, async (t) => 
     'the same number written otherwise': BODY.replace('300', '3e2'),
     'the same text escaped': BODY.replace('"look"', '"l\\u006fok"'),
     'a denied plan': JSON.stringify({ ...parsed, policy: { allow: [] } }),
+    'a dry run': JSON.stringify({ ...parsed, dry_run: true }),
+    'a dry run of another plan': JSON.stringify({ plan: { steps: [{ action: 'other' }] }, dry_run: true }),
+    'a dry run of a denied plan': JSON.stringify({ ...parsed, policy: { allow: [] }, dry_run: true }),
   };
   for (const [what, raw] of Object.entries(others)) {
     await t.test(`is 409, with ${what}, and changes nothing`, async () => {
@@ -347,9 +353,16 @@ test('what is not remembered', { skip: postgresSkip }, async (t) => {
     const raw = BODY.replace('{', '{"dry_run":true,');
     const first = await issue(key, agent.key, { raw });
     assertSame(await issue(key, agent.key, { raw }), first);
+    assert.equal((await issue(key, agent.key, { raw: `${raw} ` })).status, 200, 'it took no key');
     assert.deepEqual(await countsOf(server, agent), { tokens: 0, keys: 0, events: 0 });
-    assert.equal((await issue(key, agent.key)).status, 200);
+    const issued = await issue(key, agent.key);
+    assert.match(issued.body.token, /^eyJ/);
     assert.deepEqual(await countsOf(server, agent), ONE);
+    assertRefused(await issue(key, agent.key, { raw }), REUSED, 'now the key says something else');
+    for (const elsewhere of [{ url: '/iap/sdk/token' }, { headers: { 'idempotency-key': aKey() } }]) {
+      assert.equal((await issue(key, agent.key, { raw, ...elsewhere })).status, 200);
+    }
+    assertSame(await issue(key, agent.key), issued);
   });
 });
 

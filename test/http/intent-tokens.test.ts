@@ -354,6 +354,29 @@ test('issue.accepts', { skip: postgresSkip }, async (t) => {
     const escaped = { steps: [{ action: 'a', x: 'é'.repeat(50_000) }] };
     assertRefused(await issue(server, { plan: escaped }), { status: 413, code: 'PAYLOAD_TOO_LARGE' });
   });
+
+  await t.test('a canonical policy of exactly 256 KiB is one, and its token can be verified', async () => {
+    const plan = { steps: [{ action: 'a' }] };
+    const tools = ['a', ...Array.from({ length: 2010 }, () => 'x'.repeat(127))];
+    const around = canonicalText({ allow: ['*'], allowed_tools: tools, name: '' }).length;
+    const policy = (bytes: number) => ({
+      allow: ['*'],
+      allowed_tools: tools,
+      name: 'n'.repeat(bytes - around),
+    });
+    assert.equal(canonicalText(policy(256 * 1024)).length, 262_144);
+    const issued = await issue(server, { plan, policy: policy(256 * 1024) });
+    assert.equal(issued.status, 200, issued.text.slice(0, 200));
+    const json = { token: issued.body.token };
+    const { body } = await server.call<{ code: string }>({ method: 'POST', url: '/token/verify', json });
+    assert.equal(body.code, 'VALID');
+    const kept = (await tokens(server)).length;
+    for (const dry_run of [true, false]) {
+      const refused = await issue(server, { plan, policy: policy(256 * 1024 + 1), dry_run });
+      assertRefused(refused, { status: 413, code: 'PAYLOAD_TOO_LARGE' });
+    }
+    assert.equal((await tokens(server)).length, kept);
+  });
 });
 
 test('issue.refuses', { skip: postgresSkip }, async (t) => {

@@ -384,6 +384,19 @@ test('a step that is not proven', { skip: postgresSkip }, async (t) => {
     }
   });
 
+  await t.test('a position that only reads as 0 is no position', async () => {
+    const raw = (index: string) =>
+      `{"token":"${token}","step_index":${index},"proof":${JSON.stringify(first.proof)},"action":"${STEPS[0].action}"}`;
+    const asked = (index: string) =>
+      server.call<Verified>({ method: 'POST', url: '/token/verify', raw: raw(index) });
+    for (const index of ['0', '0.0', '0e5']) assert.equal((await asked(index)).body.code, 'VALID', index);
+    const pointer = '/step_index';
+    for (const index of ['1e-400', '-1e-400', '0.1e-999', '5E-325']) {
+      const refused = await asked(index);
+      assertRefused(refused, { status: 400, code: 'VALIDATION_ERROR', details: { pointer } }, index);
+    }
+  });
+
   await t.test('a token that is any other text is an answer and not an error', async () => {
     for (const text of [
       '',
