@@ -193,8 +193,7 @@ function readIssuer(text: string | undefined, fault: Fault): string | undefined 
   if (text === undefined) return undefined;
   const allowed = 'an http:// or https:// URL without query, fragment, credentials or trailing slash';
   if (!URL.canParse(text) || text.length > 512) return fault('ISSUER_URL', allowed);
-  const url = new URL(text);
-  const plain = /^https?:\/\/[^/?#\s]+[^?#\s]*$/.test(text) && !url.username && !url.password;
+  const plain = /^https?:\/\/[^/?#\s@\\"<>]+(\/[^?#\s\\"<>]*)?$/.test(text);
   return plain && !text.endsWith('/') ? text : fault('ISSUER_URL', allowed);
 }
 

@@ -32,7 +32,7 @@ export interface Provisioned {
   readonly kek: KeyEncryption;
   readonly issuer: string;
   readonly audience: string;
-  /** The first administrator's key, if this start made one. Shown once. */
+  /** The first administrator's key, if this start generated it. Shown once. */
   readonly newAdminKey: string | undefined;
 }
 
@@ -48,7 +48,11 @@ export async function provision(options: {
     await migrateIfPending(database, migrate);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
-    const kek = await settleMasterKey(database, config);
+    const differing = await differingSettings(database, config);
+    const kek = await settleMasterKey(database, config).catch((error: unknown) => {
+      throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
+    });
+    if (differing.length > 0) throw new StartError(differing);
     const { issuer, audience } = await settleSettings(database, config);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
       await addFirstSigningKey(database, generateSigningKey(kek));
@@ -97,7 +101,23 @@ async function settleMasterKey(database: Database, config: Config): Promise<KeyE
   return kek;
 }
 
-/** Stored at the first start; a later start that names another value is refused, so that replicas cannot disagree. */
+/** A start that names another value than is stored is refused, so that replicas cannot disagree. */
+async function differingSettings(database: Database, config: Config): Promise<readonly string[]> {
+  const stored = await readSettings(database);
+  const named = [
+    ['issuer_url', config.issuerUrl],
+    ['token_audience', config.tokenAudience],
+  ] as const;
+  return named.flatMap(([name, configured]) => {
+    const known = stored.get(name);
+    if (known === undefined || configured === undefined || configured === known) return [];
+    return [
+      `${name.toUpperCase()} is ${configured}, but this database was started with ${known}. Use that one, or change it for all replicas with: writ settings set ${name} ${configured}`,
+    ];
+  });
+}
+
+/** What is stored; the first start stores what it is told. */
 async function settleSettings(
   database: Database,
   config: Config,
@@ -106,11 +126,6 @@ async function settleSettings(
   const settle = async (name: string, configured: string | undefined, fallback: string): Promise<string> => {
     const known = stored.get(name);
     if (known === undefined) await addSetting(database, name, configured ?? fallback);
-    else if (configured !== undefined && configured !== known) {
-      throw new StartError([
-        `${name.toUpperCase()} is ${configured}, but this database was started with ${known}. Change it for all replicas with: writ settings set ${name} ${configured}`,
-      ]);
-    }
     return known ?? configured ?? fallback;
   };
   const host = config.host.includes(':') ? `[${config.host}]` : config.host;
@@ -166,5 +181,6 @@ async function addFirstAdmin(options: {
   );
   if (outcome !== 'created')
     throw new StartError(['An active agent is named "admin", so no administrator was made.']);
-  return text;
+  // Who brought the key has it; what is printed ends in a log.
+  return config.bootstrapAdminKey === undefined ? text : undefined;
 }

@@ -6,7 +6,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { buildApp } from './app.ts';
-import { type Config, loadConfig } from './config.ts';
+import { loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
 import { createLog, type Log } from './log.ts';
 import { newId } from './new-id.ts';
@@ -15,11 +15,12 @@ import { StartError } from './start-error.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
 import { openDatabase } from './storage/database.ts';
 
-/** Runs until a signal. Rejects when it cannot start. */
+/** Runs until a signal, which may come before it listens. Rejects when it cannot start. */
 export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
   const loaded = loadConfig(env);
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
+  const signal = awaitSignal(config.shutdownTimeoutMs);
   const log = createLog(config.logLevel);
   const database = await openDatabase({
     databaseUrl: config.databaseUrl,
@@ -28,16 +29,19 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
     onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
   });
   try {
-    const provisioned = await patiently(() => provision({ database, config, newId }), log);
-    const app = await buildApp({ config, database, provisioned, log });
-    const stopped = stopOnSignal(config, async () => {
+    const provisioned = await patiently(() => provision({ database, config, newId }), signal, log);
+    if (provisioned !== undefined) {
+      // At once: it is in no other place, and whatever comes next may fail.
+      if (provisioned.newAdminKey !== undefined) announceKey(provisioned.newAdminKey);
+      const app = await buildApp({ config, database, provisioned, log });
+      if (!signal.received()) {
+        announceAddress(await app.listen({ host: config.host, port: config.port }), provisioned.newAdminKey);
+        await signal.arrival;
+      }
       await app.close();
-      await database.close();
-      log.flush();
-    });
-    const address = await app.listen({ host: config.host, port: config.port });
-    announce(address, provisioned.newAdminKey);
-    await stopped;
+    }
+    await database.close();
+    log.flush();
   } catch (error) {
     await database.close().catch(() => {});
     throw error;
@@ -46,9 +50,10 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
 
 const PATIENCE_MS = 30_000;
 
-/** A database that starts beside us, or a busy machine, is waited for; a refusal is not. */
-async function patiently<T>(work: () => Promise<T>, log: Log): Promise<T> {
+/** A database that starts beside us, or a busy machine, is waited for; a refusal is not. Undefined: a signal came first. */
+async function patiently<T>(work: () => Promise<T>, signal: Signal, log: Log): Promise<T | undefined> {
   for (const deadline = performance.now() + PATIENCE_MS; ; ) {
+    if (signal.received()) return undefined;
     try {
       return await work();
     } catch (err) {
@@ -61,15 +66,20 @@ async function patiently<T>(work: () => Promise<T>, log: Log): Promise<T> {
   }
 }
 
-/** The admin key goes to standard output and nowhere else: never through the log. */
-function announce(address: string, newAdminKey: string | undefined): void {
+/** To standard output and nowhere else: never through the log. */
+function announceKey(newAdminKey: string): void {
+  const lines = [
+    'This is the first start. The administrator’s API key, shown this once:',
+    '',
+    `  ${newAdminKey}`,
+  ];
+  process.stdout.write(`${lines.join('\n')}\n\n`);
+}
+
+function announceAddress(address: string, newAdminKey: string | undefined): void {
   const lines = [`Writ is listening on ${address}`];
   if (newAdminKey !== undefined) {
     lines.push(
-      '',
-      'This is the first start. The administrator’s API key, shown this once:',
-      '',
-      `  ${newAdminKey}`,
       '',
       'A first intent token:',
       '',
@@ -88,19 +98,25 @@ function isStartedAsProgram(): boolean {
   return realpathSync(program) === fileURLToPath(import.meta.url);
 }
 
-/** Resolves after `stop`; a stop that takes too long is cut off, and a second signal ends the process at once. */
-function stopOnSignal(config: Config, stop: () => Promise<void>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let stopping = false;
+interface Signal {
+  received(): boolean;
+  readonly arrival: Promise<void>;
+}
+
+/** A stop that takes too long is cut off, and a second signal ends the process at once. */
+function awaitSignal(shutdownTimeoutMs: number): Signal {
+  let isReceived = false;
+  const arrival = new Promise<void>((resolve) => {
     const onSignal = (): void => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      setTimeout(() => process.exit(1), config.shutdownTimeoutMs).unref();
-      stop().then(resolve, reject);
+      if (isReceived) process.exit(1);
+      isReceived = true;
+      setTimeout(() => process.exit(1), shutdownTimeoutMs).unref();
+      resolve();
     };
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
   });
+  return { received: () => isReceived, arrival };
 }
 
 if (isStartedAsProgram()) {

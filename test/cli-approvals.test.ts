@@ -307,6 +307,8 @@ suite('writ approvals', () => {
       [env, 'deny', id, '--url', 'http://user:hunter2@127.0.0.1'],
       [{ WRIT_URL: server.url }, 'deny', id],
       [{ ...env, WRIT_KEY: '' }, 'deny', id],
+      [{ ...env, WRIT_KEY: 'ak_live_…' }, 'deny', id],
+      [{ ...env, WRIT_KEY: `${env.WRIT_KEY}\n` }, 'deny', id],
     ];
     const taken: string[] = [];
     for (const [surroundings, ...args] of wrong) {
@@ -320,6 +322,13 @@ suite('writ approvals', () => {
     assert.equal(code, 64);
     assert.match(stderr, /^writ approvals: deny takes no --yes\n\nwrit approvals list /);
     await untouched(id);
+  });
+
+  test('a key as the documents print it is wrong usage, which names the variable', async (t) => {
+    const { env } = await anApprover();
+    const { code, stdout, stderr } = await approvals(t, { ...env, WRIT_KEY: 'ak_live_…' }, 'list');
+    assert.deepEqual([code, stdout], [64, '']);
+    assert.match(stderr, /^writ approvals: WRIT_KEY holds a character that no API key has\n/);
   });
 
   test('--url wins over WRIT_URL, and a slash at its end does no harm', async (t) => {

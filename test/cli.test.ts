@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -16,6 +16,8 @@ import { startNode, startServer } from './support/processes.ts';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
+/** Of the advisory lock under which processes start one after the other. */
+const START_LOCK_KEY = 0x57524954;
 const skip = postgresSkip;
 
 interface Ended {
@@ -310,6 +312,67 @@ test('a port in use exits 1 and is named', { skip }, async (t) => {
   );
 });
 
+test('a first start that cannot listen prints the administrator’s key all the same, and the next serves it', {
+  skip,
+}, async (t) => {
+  const env = await onPostgres(t);
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+  t.after(() => taken.close());
+  const address = taken.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const refused = await startNode(t, [SERVER], { ...env, PORT: String(address.port) });
+  assert.equal(await refused.ended, 1);
+  assert.doesNotMatch(refused.stdout(), /listening/);
+  const client = await clientOfNextStart(t, env, printedKey(refused.stdout()));
+  assert.equal((await client.send('GET', '/v1/agents'))?.status, 200);
+});
+
+/** Of a start that prints no key: there is an administrator. */
+async function clientOfNextStart(t: TestContext, env: Record<string, string>, key: string) {
+  const server = await startServer(t, { ...env, PORT: '0' });
+  assert.doesNotMatch(server.stdout(), /ak_live_/);
+  const client = createClient(server.url, key);
+  t.after(() => client.close());
+  return client;
+}
+
+test('SIGTERM while it starts ends it with 0 before it listens, and the next start serves', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  // Whoever starts waits for whoever else starts.
+  const other = new pg.Client({ connectionString: url });
+  await other.connect();
+  t.after(() => other.end());
+  await other.query('select pg_advisory_lock($1)', [START_LOCK_KEY]);
+  const started = await startNode(t, [SERVER], { ...env, PORT: '0' });
+  await until('it waits for its turn', async () => {
+    const { rows } = await other.query(
+      `select 1 from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`,
+    );
+    return rows.length === 1;
+  });
+  started.child.kill('SIGTERM');
+  await other.query('select pg_advisory_unlock($1)', [START_LOCK_KEY]);
+  assert.equal(await started.ended, 0, started.stderr());
+  assert.doesNotMatch(started.stdout(), /listening/);
+  const client = await clientOfNextStart(t, env, printedKey(started.stdout()));
+  assert.equal((await client.send('GET', '/v1/agents'))?.status, 200);
+});
+
+test('SIGTERM while it waits for its database ends it with 0', async (t) => {
+  const started = await startNode(t, [SERVER], {
+    DATABASE_URL: `postgres://writ@127.0.0.1:${await freePort()}/writ`,
+    MASTER_KEY: TEST_MASTER_KEY,
+    PORT: '0',
+  });
+  await until('the log tells that it waits', () => /does not answer yet/.test(started.stdout()));
+  assert.equal(await started.stop(), 0, started.stderr());
+  assert.doesNotMatch(started.stdout(), /listening|ak_live_/);
+});
+
 /** A request whose head the server has read and whose body has come by half; `finish` sends the rest. */
 async function halfARequest(url: string, key: string) {
   const body = JSON.stringify({ plan: A_PLAN });
@@ -391,6 +454,28 @@ test('SIGTERM under load: every request that was taken is answered, and kept-ali
     String(statuses),
   );
   assert.equal(await server.ended, 0, 'before the drain is cut off');
+});
+
+test('SIGTERM: a connection over which nothing was ever sent does not hold up the end', {
+  skip,
+}, async (t) => {
+  const env = await onPostgres(t);
+  const server = await startServer(t, {
+    ...env,
+    PORT: '0',
+    // Longer than the test waits, so that neither ends the connection or the process.
+    SHUTDOWN_TIMEOUT_MS: '600000',
+    REQUEST_TIMEOUT_MS: '600000',
+  });
+  const silent = connect(Number(new URL(server.url).port), '127.0.0.1');
+  silent.on('error', () => undefined);
+  t.after(() => silent.destroy());
+  await once(silent, 'connect');
+  // Connections are taken in their turn: once this one is answered, the other is the server's.
+  assert.equal((await fetch(`${server.url}/health`)).status, 200);
+  server.child.kill('SIGTERM');
+  await until('the process ends', () => server.child.exitCode !== null, 60_000);
+  assert.equal(await server.ended, 0);
 });
 
 test('a second signal ends the process at once', { skip }, async (t) => {

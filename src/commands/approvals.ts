@@ -85,6 +85,7 @@ function serverOf(url: string | undefined, env: NodeJS.ProcessEnv): Server {
   if (!key) {
     throw new UsageError('WRIT_KEY must be the API key of an approver or an administrator');
   }
+  if (!/^[!-~]+$/.test(key)) throw new UsageError('WRIT_KEY holds a character that no API key has');
   const base = url ?? (env['WRIT_URL'] || 'http://127.0.0.1:3000');
   const parsed = URL.canParse(base) ? new URL(base) : undefined;
   // One with credentials would be shown where the server is named.

@@ -30,7 +30,11 @@ writ settings set issuer_url|token_audience VALUE [--json]`,
     if (!checked.ok) throw new UsageError(checked.faults.join('\n'));
     return withDatabase(env, [], async ({ database }) => {
       await setSetting(database, setting, value);
-      print(values.json, { [setting]: value }, `${setting} is ${value}. Start every replica again.`);
+      print(
+        values.json,
+        { [setting]: value },
+        `${setting} is ${value}. Start every replica again, with this or no ${setting.toUpperCase()} in its environment.`,
+      );
       return 0;
     });
   },

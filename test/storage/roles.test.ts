@@ -188,6 +188,33 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
   assert.equal((await refusedStart(t, { ...env, ...first })).code, 2);
 });
 
+test('whatever differs from what is stored is told at once: issuer, audience and master key', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const stored = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
+  await (await startServer(t, { ...BASE, ...env, ...stored })).stop();
+  const others = { ISSUER_URL: 'https://two.example', TOKEN_AUDIENCE: 'two' };
+  const aboutSettings = [
+    /^ISSUER_URL is https:\/\/two\.example, but this database was started with https:\/\/one\.example\./,
+    /^TOKEN_AUDIENCE is two, but this database was started with one\./,
+  ];
+  const faultsOf = async (given: Record<string, string>): Promise<string[]> => {
+    const { code, said } = await refusedStart(t, { ...env, ...given });
+    assert.equal(code, 2, said);
+    return [...said.matchAll(/^ {2}- (.*)$/gm)].map(([, fault = '']) => fault);
+  };
+  const assertTold = (faults: readonly string[], wanted: readonly RegExp[]): void => {
+    assert.equal(faults.length, wanted.length, faults.join('\n'));
+    for (const [index, form] of wanted.entries()) assert.match(faults[index] ?? '', form);
+  };
+  assertTold(await faultsOf(others), aboutSettings);
+  const wrong = { MASTER_KEY: 'ab'.repeat(32) };
+  assertTold(await faultsOf({ ...others, ...wrong }), [/master key is not the one/, ...aboutSettings]);
+  await (await startServer(t, { ...BASE, ...env, ...stored })).stop();
+});
+
 test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anything is made', {
   skip,
 }, async (t) => {
@@ -210,12 +237,14 @@ test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anythi
   );
 });
 
-test('BOOTSTRAP_ADMIN_KEY is used by the first start only', { skip }, async (t) => {
+test('BOOTSTRAP_ADMIN_KEY is used by the first start only, and printed by none', { skip }, async (t) => {
   const { url } = await createEmptyTestDatabase(t);
   const env = { ...BASE, DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const first = generateApiKey().text;
   const second = generateApiKey().text;
-  await (await startServer(t, { ...env, BOOTSTRAP_ADMIN_KEY: first })).stop();
+  const made = await startServer(t, { ...env, LOG_LEVEL: 'trace', BOOTSTRAP_ADMIN_KEY: first });
+  await made.stop();
+  assert.doesNotMatch(made.stdout() + made.stderr(), /ak_live_|API key, shown this once/);
   const server = await startServer(t, { ...env, BOOTSTRAP_ADMIN_KEY: second });
   assert.doesNotMatch(server.stdout(), /ak_live_/);
   const status = async (key: string) => {
