@@ -48,12 +48,13 @@ export async function provision(options: {
     await migrateIfPending(database, migrate);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
-    const differing = await differingSettings(database, config);
+    const stored = await readSettings(database);
+    const differing = differingSettings(stored, config);
     const kek = await settleMasterKey(database, config).catch((error: unknown) => {
       throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
     });
     if (differing.length > 0) throw new StartError(differing);
-    const { issuer, audience } = await settleSettings(database, config);
+    const { issuer, audience } = await settleSettings(database, stored, config);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
       await addFirstSigningKey(database, generateSigningKey(kek));
     }
@@ -102,8 +103,7 @@ async function settleMasterKey(database: Database, config: Config): Promise<KeyE
 }
 
 /** A start that names another value than is stored is refused, so that replicas cannot disagree. */
-async function differingSettings(database: Database, config: Config): Promise<readonly string[]> {
-  const stored = await readSettings(database);
+function differingSettings(stored: ReadonlyMap<string, string>, config: Config): readonly string[] {
   const named = [
     ['issuer_url', config.issuerUrl],
     ['token_audience', config.tokenAudience],
@@ -120,9 +120,9 @@ async function differingSettings(database: Database, config: Config): Promise<re
 /** What is stored; the first start stores what it is told. */
 async function settleSettings(
   database: Database,
+  stored: ReadonlyMap<string, string>,
   config: Config,
 ): Promise<{ issuer: string; audience: string }> {
-  const stored = await readSettings(database);
   const settle = async (name: string, configured: string | undefined, fallback: string): Promise<string> => {
     const known = stored.get(name);
     if (known === undefined) await addSetting(database, name, configured ?? fallback);

@@ -297,31 +297,30 @@ test('server.js started through a link is the server as well', async (t) => {
   assert.match(started.stderr(), /PORT/);
 });
 
-test('a port in use exits 1 and is named', { skip }, async (t) => {
-  const env = await onPostgres(t);
+/** Somebody else listens there until the test ends. */
+async function takenPort(t: TestContext): Promise<number> {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   t.after(() => taken.close());
   const address = taken.address();
   assert.ok(typeof address === 'object' && address !== null);
-  const server = await startNode(t, [SERVER], { ...env, PORT: String(address.port) });
+  return address.port;
+}
+
+test('a port in use exits 1 and is named', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const port = await takenPort(t);
+  const server = await startNode(t, [SERVER], { ...env, PORT: String(port) });
   assert.equal(await server.ended, 1);
-  assert.match(
-    server.stderr(),
-    new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${address.port} \\(EADDRINUSE\\)`),
-  );
+  assert.match(server.stderr(), new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${port} \\(EADDRINUSE\\)`));
 });
 
 test('a first start that cannot listen prints the administrator’s key all the same, and the next serves it', {
   skip,
 }, async (t) => {
   const env = await onPostgres(t);
-  const taken = createServer();
-  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
-  t.after(() => taken.close());
-  const address = taken.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  const refused = await startNode(t, [SERVER], { ...env, PORT: String(address.port) });
+  const port = await takenPort(t);
+  const refused = await startNode(t, [SERVER], { ...env, PORT: String(port) });
   assert.equal(await refused.ended, 1);
   assert.doesNotMatch(refused.stdout(), /listening/);
   const client = await clientOfNextStart(t, env, printedKey(refused.stdout()));

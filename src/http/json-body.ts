@@ -22,9 +22,15 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
   app.removeAllContentTypeParsers();
   app.addHook('preParsing', (request, _reply, payload, done) => {
     // RFC 9110 section 9.3.1: content of a GET means nothing, and is not read.
-    const refusal = request.method === 'GET' ? undefined : refusalOf(request);
-    if (refusal === undefined) done(null, payload);
-    else done(refusal);
+    if (request.method === 'GET') return done(null, payload);
+    const length = lengthOfBody(request);
+    if (length === 'none') {
+      // Of nothing: Fastify would judge it all the same.
+      delete request.headers['content-type'];
+      return done(null, payload);
+    }
+    const refusal = refusalOfEncoding(request) ?? (length === 'known' ? refusalOfType(request) : undefined);
+    return refusal === undefined ? done(null, payload) : done(refusal);
   });
   // By name as well: what it finds for `*` Fastify looks for again with every request.
   app.addContentTypeParser(
@@ -32,7 +38,8 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
     { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
     (request, body, done) => {
       if (body.length === 0) return done(null, undefined);
-      if (!hasReadableType(request)) return done(unreadableType());
+      const refusal = lengthOfBody(request) === 'unknown' ? refusalOfType(request) : undefined;
+      if (refusal !== undefined) return done(refusal);
       if (isForm(request)) {
         const form = readForm(body as Buffer);
         return form === undefined ? done(repeatedName()) : done(null, form);
@@ -61,26 +68,16 @@ function lengthOfBody({ headers }: FastifyRequest): 'none' | 'known' | 'unknown'
 
 const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
 
-function refusalOf(request: FastifyRequest): WritError | undefined {
-  const length = lengthOfBody(request);
-  if (length === 'none') {
-    // Of nothing: Fastify would judge it all the same.
-    delete request.headers['content-type'];
-    return undefined;
-  }
-  const { 'content-encoding': encoding } = request.headers;
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
-  }
-  return length === 'unknown' || hasReadableType(request) ? undefined : unreadableType();
+function refusalOfEncoding({ headers }: FastifyRequest): WritError | undefined {
+  const { 'content-encoding': encoding } = headers;
+  if (encoding === undefined || encoding.toLowerCase() === 'identity') return undefined;
+  return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
 }
 
-function hasReadableType(request: FastifyRequest): boolean {
-  return JSON_TYPE.test(request.headers['content-type'] ?? '') || isForm(request);
+function refusalOfType(request: FastifyRequest): WritError | undefined {
+  if (JSON_TYPE.test(request.headers['content-type'] ?? '') || isForm(request)) return undefined;
+  return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
 }
-
-const unreadableType = (): WritError =>
-  new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
 
 const FORM_TYPE =
   /^application\/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;

@@ -14,7 +14,7 @@ import type { ScopedTokenManager } from '../use-cases/manage-scoped-tokens.ts';
 import type { OpenedApproval } from '../use-cases/request-approval.ts';
 import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
 import type { ScopedTokenRecord } from '../use-cases/secret-ports.ts';
-import { WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
+import { askingFor, WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
 import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {
@@ -182,7 +182,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     method: 'POST',
     url: '/v1/tokens/introspect',
     summary: 'What is this token? (RFC 7662); consumes no use',
-    asks: () => ({ wish: WISH_TO_INTROSPECT, version: undefined, asksMore: true }),
+    asks: () => askingFor(WISH_TO_INTROSPECT),
     takesForms: true,
     body: strictObject({
       token: Type.Optional(Type.String({ description: 'the asking token itself where absent' })),

@@ -6,8 +6,9 @@ import type { SecretPath } from '../domain/secret-path.ts';
 import { WritError } from '../errors.ts';
 import type { ImportSecrets } from '../use-cases/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../use-cases/read-secrets.ts';
-import type { Admission, SecretQuestion } from '../use-cases/secret-admission.ts';
+import type { Admission } from '../use-cases/secret-admission.ts';
 import {
+  askingFor,
   pathInBody,
   WISH_NAMED_BY_BODY,
   WISH_TO_LIST_NAMESPACES,
@@ -82,7 +83,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/secrets',
     summary: 'List a namespace',
-    asks: (request) => asking(wishToList(namespaceAsked(request))),
+    asks: (request) => askingFor(wishToList(namespaceAsked(request))),
     query: strictObject({ ...PageQuery, namespace: Type.String() }),
     answers: { 200: SecretListing },
     refusals: REFUSALS,
@@ -94,7 +95,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/namespaces',
     summary: 'The namespaces that the caller may list',
-    asks: () => asking(WISH_TO_LIST_NAMESPACES),
+    asks: () => askingFor(WISH_TO_LIST_NAMESPACES),
     query: strictObject(PageQuery),
     answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
     refusals: ['SCOPE_DENIED'],
@@ -111,7 +112,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets',
     summary: 'Create a secret',
-    asks: () => asking(WISH_NAMED_BY_BODY),
+    asks: () => askingFor(WISH_NAMED_BY_BODY),
     headers: IF_MATCH,
     body: NewSecretBody,
     answers: { 201: Secret },
@@ -133,7 +134,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/import',
     summary: 'Import .env text into a namespace, all or nothing',
-    asks: () => asking(WISH_NAMED_BY_BODY),
+    asks: () => askingFor(WISH_NAMED_BY_BODY),
     body: ImportBody,
     answers: {
       200: strictObject({
@@ -158,7 +159,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'PUT',
     url: '/v1/secrets/*',
     summary: 'Create a secret or give it a new version',
-    asks: (request) => asking(wishToChange('write', targetOf(request))),
+    asks: (request) => askingFor(wishToChange('write', targetOf(request))),
     headers: IF_MATCH,
     body: SecretBody,
     answers: { 200: Secret, 201: Secret },
@@ -183,7 +184,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/*',
     summary: 'Give a secret a new version, random unless named; the answer holds no value',
-    asks: (request) => asking(wishToChange('write', rotateTargetOf(request))),
+    asks: (request) => askingFor(wishToChange('write', rotateTargetOf(request))),
     headers: IF_MATCH,
     body: RotateBody,
     answers: { 200: Secret },
@@ -205,7 +206,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'DELETE',
     url: '/v1/secrets/*',
     summary: 'Destroy a secret: every version and its key',
-    asks: (request) => asking(wishToChange('delete', targetOf(request))),
+    asks: (request) => askingFor(wishToChange('delete', targetOf(request))),
     headers: IF_MATCH,
     answers: { 204: null },
     refusals: CHANGE_REFUSALS,
@@ -233,12 +234,6 @@ async function answerRead(
   const body = { namespace, items: items.map((item) => viewOf(item)), next_cursor: next };
   return { status: 200, body, shape: SecretListing };
 }
-
-const asking = (wish: SecretQuestion['wish']): SecretQuestion => ({
-  wish,
-  version: undefined,
-  asksMore: true,
-});
 
 /** The raw target behind the prefix, which the router also finds under other spellings; those are not ours. */
 function targetOf(request: FastifyRequest): string {

@@ -4,6 +4,7 @@ import type { SecretAction } from '../domain/scope.ts';
 import { parseNamespace, parseSecretPath, readSecretTarget, type SecretPath } from '../domain/secret-path.ts';
 import type { SecretWish } from '../domain/secret-request.ts';
 import { WritError } from '../errors.ts';
+import type { SecretQuestion } from './secret-admission.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
 export function wishToRead(rawTarget: string): SecretWish {
@@ -35,6 +36,9 @@ export function wishToList(namespace: string): SecretWish {
 export const WISH_NAMED_BY_BODY: SecretWish = { kind: 'named-by-body' };
 export const WISH_TO_LIST_NAMESPACES: SecretWish = { kind: 'list-namespaces' };
 export const WISH_TO_INTROSPECT: SecretWish = { kind: 'introspect' };
+
+/** The question of whatever is no read of one secret. */
+export const askingFor = (wish: SecretWish): SecretQuestion => ({ wish, version: undefined, asksMore: true });
 
 /** The path in a body. Rejects with `INVALID_PATH`. */
 export function pathInBody(text: string): SecretPath {

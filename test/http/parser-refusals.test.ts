@@ -3,11 +3,11 @@
  * over a real socket in the envelope of a refusal, and so that nobody takes it for a grant (contract section 3).
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, connect } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { buildTestApp, type Overrides } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
+import { exchangeBytes } from '../support/raw-exchange.ts';
 
 const skip = postgresSkip;
 
@@ -23,17 +23,8 @@ async function listening(t: TestContext, overrides: Overrides = {}) {
   const { port } = app.server.address() as AddressInfo;
   return {
     adminKey,
-    /** All that the server says until it closes; nothing more is sent. */
-    exchange: async (bytes: string | Uint8Array): Promise<string> => {
-      const socket = connect(port, '127.0.0.1');
-      const chunks: Buffer[] = [];
-      socket.on('data', (chunk) => chunks.push(chunk));
-      // A server that closes with bytes unread resets the connection: what it said before counts.
-      socket.on('error', () => undefined);
-      socket.write(bytes);
-      await once(socket, 'close');
-      return Buffer.concat(chunks).toString();
-    },
+    exchange: async (bytes: string | Uint8Array): Promise<string> =>
+      (await exchangeBytes(port, bytes)).toString(),
   };
 }
 

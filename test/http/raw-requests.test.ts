@@ -6,23 +6,15 @@ import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import { buildTestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
+import { exchangeBytes } from '../support/raw-exchange.ts';
 
 test('over a socket', { skip: postgresSkip }, async (t) => {
   const { app, adminKey, call } = await buildTestApp(t, { REQUEST_TIMEOUT_MS: '2000' });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
 
-  /** All that the server says until it closes. */
-  const exchange = async (bytes: string | Uint8Array): Promise<string> => {
-    const socket = connect(port, '127.0.0.1');
-    const chunks: Buffer[] = [];
-    socket.on('data', (chunk) => chunks.push(chunk));
-    // A server that closes with bytes unread resets the connection: what it said before counts.
-    socket.on('error', () => undefined);
-    socket.write(bytes);
-    await once(socket, 'close');
-    return Buffer.concat(chunks).toString('latin1');
-  };
+  const exchange = async (bytes: string | Uint8Array): Promise<string> =>
+    (await exchangeBytes(port, bytes)).toString('latin1');
   const request = (line: string, headers: readonly string[] = [], body = ''): string =>
     [line, 'Host: writ', 'Connection: close', ...headers, '', body].join('\r\n');
   const bodyOf = (answer: string): unknown => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));

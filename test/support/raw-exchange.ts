@@ -1,0 +1,16 @@
+/** Bytes over a socket of their own, for what no HTTP client would send. */
+
+import { once } from 'node:events';
+import { connect } from 'node:net';
+
+/** All that the server says until it closes; nothing more is sent. */
+export async function exchangeBytes(port: number, bytes: string | Uint8Array): Promise<Buffer> {
+  const socket = connect(port, '127.0.0.1');
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk));
+  // A server that closes with bytes unread resets the connection: what it said before counts.
+  socket.on('error', () => undefined);
+  socket.write(bytes);
+  await once(socket, 'close');
+  return Buffer.concat(chunks);
+}
