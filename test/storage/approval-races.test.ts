@@ -7,7 +7,7 @@ import { generateApiKey } from '../../src/keys/api-key-hash.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { assertRefused, buildTestApp, errorOf, type TestAnswer } from '../support/app.ts';
 import { deferred } from '../support/deferred.ts';
-import { type Answer, type Client, createClient, errorCodeOf, until } from '../support/issuing.ts';
+import { type Answer, type Client, createClient, errorCodeOf, insist, until } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 
@@ -19,17 +19,6 @@ interface Decided {
   readonly status: string;
   readonly approvals: readonly unknown[];
   readonly effective_at: string | null;
-}
-
-/** `BUSY` and `UNAVAILABLE` have had no effect, and say so: a busy machine may answer them. */
-async function insistOn(ask: () => Promise<Answer | undefined>): Promise<Answer> {
-  let answer: Answer | undefined;
-  await until('an answer', async () => {
-    answer = await ask();
-    return answer !== undefined && !['BUSY', 'UNAVAILABLE'].includes(errorCodeOf(answer));
-  });
-  if (answer === undefined) throw new Error('there was an answer');
-  return answer;
 }
 
 const bodyOf = <Body>({ text }: Answer): Body => JSON.parse(text) as Body;
@@ -62,7 +51,7 @@ test('two processes', { skip: postgresSkip }, async (t) => {
     const both = servers.map(({ url }) => createClient(url, key));
     clients.push(...both);
     return (index: number, method: string, path: string, body?: unknown) =>
-      insistOn(async () => both[index % 2]?.send(method, path, body));
+      insist(async () => both[index % 2]?.send(method, path, body));
   };
   const admin = speaker(adminKey);
   const made = async (body: object) => {
@@ -121,7 +110,7 @@ test('two processes', { skip: postgresSkip }, async (t) => {
         const client = createClient(server.url, undefined);
         clients.push(client);
         const bearer = { authorization: `Bearer ${token}` };
-        const answer = await insistOn(() => client.send('POST', '/v1/tokens/introspect', undefined, bearer));
+        const answer = await insist(() => client.send('POST', '/v1/tokens/introspect', undefined, bearer));
         assert.equal(bodyOf<{ active: boolean }>(answer).active, true, answer.text);
       }
     });

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { mayAskAgain } from '../support/issuing.ts';
 import { postgresSkip } from '../support/postgres.ts';
 import { assertChanged, readDuring } from './readers-in-flight.ts';
 import {
@@ -14,6 +15,7 @@ import {
   assertNamespacesCounted,
   aTokenOf,
   isBusy,
+  isDone,
   openSite,
   type Reply,
   type Site,
@@ -33,7 +35,7 @@ async function assertWholeHistory(
   path: string,
   written: readonly { readonly value: string; readonly reply: Reply }[],
 ): Promise<void> {
-  const acknowledged = written.filter(({ reply }) => !isBusy(reply));
+  const acknowledged = written.filter(({ reply }) => isDone(reply));
   for (const { value, reply } of acknowledged) {
     const version = Number(reply.body['version']);
     const back = await site.ask(toRead(path, site.adminKey, version), version);
@@ -123,11 +125,7 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
       assert.deepEqual(others, { '200': 1, '409 VERSION_CONFLICT': 15 - busy });
       const refused = replies.filter(({ status }) => status === 409);
       assert.ok(refused.every(({ text }) => /newest version is 2/.test(text)));
-      await assertWholeHistory(
-        site,
-        path,
-        withValues(replies).filter(({ reply }) => reply.status === 200),
-      );
+      await assertWholeHistory(site, path, withValues(replies));
     },
   );
 
@@ -142,11 +140,7 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
       });
       const replies = await site.race(16, create);
       assert.deepEqual(tally(replies), { '201': 1, '409 ALREADY_EXISTS': 15 }, `round ${round}`);
-      await assertWholeHistory(
-        site,
-        path,
-        withValues(replies).filter(({ reply }) => reply.status === 201),
-      );
+      await assertWholeHistory(site, path, withValues(replies));
     }
     await assertNamespacesCounted(site);
   });
@@ -155,7 +149,7 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
     'imports of the same keys in different orders: each is whole, and neither waits for the other',
     async (each) => {
       const KEYS = Array.from({ length: 20 }, (_, index) => `KEY_${(index * 7) % 20}`);
-      let busy = 0;
+      let roundsWithLate = 0;
       for (const round of [1, 2, 3, 4, 5]) {
         const namespace = aName('imported');
         // In later rounds some of the keys are there already, and some new ones come between them.
@@ -167,9 +161,11 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
           return { method: 'POST', path: '/v1/secrets/import', by: adminKey, json: { namespace, content } };
         };
         const replies = await site.race(2, importOf, site.askOnce);
-        const { '200': imported = 0, '503 BUSY': late = 0, ...others } = tally(replies);
-        assert.deepEqual(others, {});
-        busy += late;
+        const imported = replies.filter(isDone).length;
+        const late = replies.filter(mayAskAgain);
+        assert.deepEqual(tally(late), tally(replies.filter((reply) => !isDone(reply))));
+        assert.ok(imported > 0, 'one of the two is whole');
+        if (late.length > 0) roundsWithLate += 1;
         // Whose import a key’s newest value is, and that of the version before it.
         for (let back = 0; back < imported; back += 1) {
           const values = await Promise.all(
@@ -185,9 +181,9 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
         }
       }
       await assertNamespacesCounted(site);
-      // Whoever waits for each other waits until both have waited too long, and then again the next time.
-      assert.ok(busy <= 1, `${busy} were told to come back later`);
-      each.diagnostic(`told to come back later: ${busy}`);
+      // Two that wait for each other do so in every round, on a quiet machine and on a busy one.
+      assert.ok(roundsWithLate < 5, 'in every round one of the two was told to come back later');
+      each.diagnostic(`rounds in which one was told to come back later: ${roundsWithLate}`);
     },
   );
 
@@ -282,9 +278,9 @@ test('writers on two processes', { skip: postgresSkip }, async (t) => {
         toPut(`${aName('busy')}/KEY`, 'x', by === 'token' ? token.text : agent.key),
       );
       const observed = await readDuring(site, writers, async () => {
-        // The documented BUSY may be asked again; no writer may win for ever.
+        // What is documented so may be asked again; no writer may win for ever.
         let answer = await site.askOnce({ ...end(who), by: adminKey });
-        for (let again = 0; isBusy(answer) && again < 4; again += 1) {
+        for (let again = 0; mayAskAgain(answer) && again < 4; again += 1) {
           answer = await site.askOnce({ ...end(who), by: adminKey });
         }
         assert.ok([200, 204].includes(answer.status), answer.text);

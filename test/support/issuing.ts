@@ -73,6 +73,7 @@ export function tokenIdOf(answer: Answer): string {
 }
 
 export function errorCodeOf(answer: Answer): string {
+  if (answer.text === '') return '';
   const { error_code: outside, error } = JSON.parse(answer.text) as {
     error_code?: string;
     error?: { code?: string };
@@ -88,22 +89,45 @@ export function printedKey(stdout: string): string {
   return key;
 }
 
-/** Asks again until it holds; throws with `what` after the deadline, which is for what never comes. */
-export async function until(what: string, holds: () => unknown, timeoutMs = 120_000): Promise<void> {
+/**
+ * Asks again until it holds; throws with `what`, and with what `seen` says of the last try, after the deadline, which
+ * is for what never comes.
+ */
+export async function until(
+  what: string,
+  holds: () => unknown,
+  timeoutMs = 120_000,
+  seen?: () => string,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    if (Date.now() > deadline) {
+      const last = seen === undefined ? '' : `; the last answer: ${seen()}`;
+      throw new Error(`not within ${timeoutMs} ms: ${what}${last}`);
+    }
     await delay(20);
   }
 }
 
-/** Asks again after UNAVAILABLE: on a busy machine, the time that Writ gives its database may run out. */
-export async function insist(ask: () => Promise<Answer | undefined>): Promise<Answer | undefined> {
+/**
+ * `BUSY` and `UNAVAILABLE` say that nothing was done and that the client may ask again: on a busy machine a lock, a
+ * connection or a statement takes longer than Writ waits.
+ */
+export function mayAskAgain({ status, code }: { readonly status: number; readonly code: string }): boolean {
+  return status === 503 && (code === 'BUSY' || code === 'UNAVAILABLE');
+}
+
+/** Asks until the answer is one that need not be asked again. A connection that breaks fails the test. */
+export async function insist(ask: () => Promise<Answer | undefined>): Promise<Answer> {
   let answer: Answer | undefined;
-  await until('an answer of the database', async () => {
+  const last = () => (answer === undefined ? 'the connection broke' : `${answer.status} ${answer.text}`);
+  const isFinal = async () => {
     answer = await ask();
-    return answer?.status !== 503 || errorCodeOf(answer) !== 'UNAVAILABLE';
-  });
+    if (answer === undefined) throw new Error('the connection broke before the answer was whole');
+    return !mayAskAgain({ status: answer.status, code: errorCodeOf(answer) });
+  };
+  await until('an answer other than "come back later"', isFinal, undefined, last);
+  if (answer === undefined) throw new Error(last());
   return answer;
 }
 
