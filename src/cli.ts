@@ -2,8 +2,8 @@
 /** `writ <command>`. Exit codes: 0 done, 1 failed, 2 mend something before it can run, 64 wrong usage. */
 
 import { type Command, UsageError } from './commands/command.ts';
+import { VERSION } from './platform/version.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
-import { VERSION } from './version.ts';
 
 const EX_USAGE = 64;
 

@@ -1,7 +1,7 @@
 /** What `/ready` answers: one real write, at most once a second however often it is asked. */
 
-import type { DatabaseClock } from './clock.ts';
 import type { KeyRing } from './keys/key-ring.ts';
+import type { DatabaseClock } from './platform/database-clock.ts';
 import type { Database } from './storage/database.ts';
 import { proveWritable } from './storage/health.ts';
 import { readMigrationState } from './storage/migrations.ts';

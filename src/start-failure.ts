@@ -1,7 +1,7 @@
 /** What a person reads when a process cannot start or a command fails, and the exit code that goes with it. */
 
 import { WritError } from './errors.ts';
-import { describeError } from './log.ts';
+import { describeError } from './platform/log.ts';
 import { StartError } from './start-error.ts';
 import { FolderHeldError } from './storage/folder-lock.ts';
 

@@ -2,7 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import { makeApiKey } from '../keys/api-key-hash.ts';
-import { newId } from '../new-id.ts';
+import { newId } from '../platform/ids.ts';
 import { createAgentStore } from '../storage/agents.ts';
 import { createCredentialStore } from '../storage/credentials.ts';
 import type { Database } from '../storage/database.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ErrorCode, WritError } from '../../src/errors.ts';
-import { describeError } from '../../src/log.ts';
+import { describeError } from '../../src/platform/log.ts';
 import { readFault, translateStorageError } from '../../src/storage/storage-errors.ts';
 
 const CANARY = 'parameter-canary-51c9';

@@ -7,7 +7,7 @@ import { suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { openDatabase } from '../../src/storage/database.ts';
 import { createNoticeOutbox } from '../../src/storage/webhook-outbox.ts';
-import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../jobs/webhook-receiver.ts';
+import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../platform/webhook-receiver.ts';
 import { printedKey, until } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';

@@ -10,7 +10,7 @@ import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
-import { createLog } from '../../src/log.ts';
+import { createLog } from '../../src/platform/log.ts';
 import { provision } from '../../src/provision.ts';
 import { type Database, openDatabase } from '../../src/storage/database.ts';
 import { openApiCheckOf } from './openapi-check.ts';

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createBoundedWork } from '../../src/keys/bounded-work.ts';
+import { createBoundedWork } from '../../src/platform/concurrency-limiter.ts';
 import { settled } from '../support/deferred.ts';
 
 /** Work that ends when it is told to, and a record of what was started. */

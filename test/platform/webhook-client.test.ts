@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createWebhook } from '../../src/webhook.ts';
+import { createWebhook } from '../../src/platform/webhook-client.ts';
 import { assertRefused, buildTestApp } from '../support/app.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/issuing.ts';

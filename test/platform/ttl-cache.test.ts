@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { createCredentialMemory } from '../../src/keys/credential-memory.ts';
+import { createCredentialMemory } from '../../src/platform/ttl-cache.ts';
 
 function memoryWithClock(options: { maxEntries?: number; maxAgeMs?: number } = {}) {
   const clock = { ms: 1000 };

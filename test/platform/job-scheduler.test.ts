@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { startJobs } from '../../src/jobs/jobs.ts';
+import { startJobs } from '../../src/platform/job-scheduler.ts';
 import { deferred } from '../support/deferred.ts';
 
 const settled = async (): Promise<void> => {

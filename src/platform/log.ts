@@ -4,9 +4,9 @@
  */
 
 import { pino } from 'pino';
-import type { LogLevel } from './config.ts';
-import { WritError } from './errors.ts';
-import { instantText } from './use-cases/instant-text.ts';
+import type { LogLevel } from '../config.ts';
+import { WritError } from '../errors.ts';
+import { instantText } from '../use-cases/instant-text.ts';
 
 export type Log = pino.Logger;
 
