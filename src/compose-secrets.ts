@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { parse as readEnvText } from 'dotenv';
-import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/api-key.ts';
+import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/principals/api-key.ts';
 import { addApprovalRoutes } from './http/approvals.ts';
 import { type BearerCheckDeps, createBearerCheck } from './http/bearers.ts';
 import type { Routes } from './http/route.ts';

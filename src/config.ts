@@ -4,8 +4,8 @@
  */
 
 import { isIPv4 } from 'node:net';
-import { type AddressBlock, parseAddressBlocks } from './domain/address.ts';
-import { parseApiKey } from './domain/api-key.ts';
+import { type AddressBlock, parseAddressBlocks } from './domain/network/ip-address.ts';
+import { parseApiKey } from './domain/principals/api-key.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

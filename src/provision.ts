@@ -4,7 +4,7 @@
  */
 
 import type { Config } from './config.ts';
-import { parseApiKey } from './domain/api-key.ts';
+import { parseApiKey } from './domain/principals/api-key.ts';
 import { generateApiKey, hashApiKey } from './keys/api-key-hash.ts';
 import { createKeyEncryption, type KeyEncryption } from './keys/key-encryption.ts';
 import { generateSigningKey } from './keys/signing-key.ts';

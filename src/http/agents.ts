@@ -1,7 +1,7 @@
 /** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
 
 import Type, { type Static } from 'typebox';
-import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
+import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
 import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
 import type { ApiKeyRecord } from '../use-cases/ports.ts';
 import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';

@@ -1,10 +1,10 @@
 /** `/v1/approvals`: both sides of an approval (contract section 7). */
 
 import Type from 'typebox';
+import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../use-cases/approval-ports.ts';
 import type { ClaimApproval, PolledApproval } from '../use-cases/claim-approval.ts';
 import type { Approvals } from '../use-cases/decide-approval.ts';
-import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import { cutPage, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {

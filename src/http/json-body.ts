@@ -5,7 +5,7 @@
  */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { StrictJson } from '../domain/strict-json.ts';
+import type { StrictJson } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
 
 export const MAX_BODY_BYTES = 1024 * 1024;

@@ -1,7 +1,7 @@
 /** Pieces of request and answer schemas (TypeBox, JSON Schema 2020-12) that several routes share. */
 
 import Type, { type Static, type TSchema } from 'typebox';
-import type { JsonObject } from '../domain/strict-json.ts';
+import type { JsonObject } from '../domain/json/strict-json.ts';
 import { type ErrorCode, WritError } from '../errors.ts';
 
 /** An object whose members are all named here: an unknown one is refused, never ignored. */

@@ -1,9 +1,9 @@
 /** `/v1/tokens`: scoped tokens (contract sections 5.1, 5.5). */
 
 import Type, { type Static } from 'typebox';
-import type { JsonValue } from '../domain/strict-json.ts';
+import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
+import type { JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
-import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
 import type { IntrospectedToken, IntrospectScopedToken } from '../use-cases/introspect-scoped-token.ts';
 import type {
   IssuedScopedToken,

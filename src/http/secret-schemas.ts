@@ -1,7 +1,7 @@
 /** Requests and answers about secrets (contract section 6). */
 
 import Type from 'typebox';
-import { instantOrNull, instantText } from '../use-cases/instant-text.ts';
+import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
 import type { SecretRecord } from '../use-cases/secret-ports.ts';
 import { SECRET_TYPES, type SecretInput } from '../use-cases/secret-rules.ts';
 import { freeObject, instant, nullable, oneOf, sameIfBoth, strictObject, text, uuid } from './schemas.ts';

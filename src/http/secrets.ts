@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import type { SecretPath } from '../domain/secret-path.ts';
+import type { SecretPath } from '../domain/scopes/secret-path.ts';
 import { WritError } from '../errors.ts';
 import type { ImportSecrets } from '../use-cases/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../use-cases/read-secrets.ts';

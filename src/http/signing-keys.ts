@@ -1,7 +1,7 @@
 /** `GET /.well-known/jwks.json`: the keys that verifiers pin (RFC 7517, RFC 8037). */
 
 import Type from 'typebox';
-import type { PublishedEd25519Jwk } from '../domain/jwk.ts';
+import type { PublishedEd25519Jwk } from '../domain/crypto/jwk.ts';
 import type { Routes } from './route.ts';
 import { oneOf, strictObject } from './schemas.ts';
 

@@ -1,7 +1,7 @@
 /** `POST /token/verify`, and the vendors' ways of asking the same, which are not served yet (contract section 4.6). */
 
 import Type from 'typebox';
-import type { JsonValue } from '../domain/strict-json.ts';
+import type { JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
 import { readVerificationQuestion } from '../use-cases/verification-question.ts';
 import type { VerifyIntentToken } from '../use-cases/verify-intent-token.ts';

@@ -11,7 +11,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { jwkThumbprint } from '../domain/jwk.ts';
+import { jwkThumbprint } from '../domain/crypto/jwk.ts';
 import type { TokenSigner } from '../use-cases/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
 import { nodeSha256 } from './node-sha256.ts';

@@ -5,8 +5,8 @@
 
 import { pino } from 'pino';
 import type { LogLevel } from '../config.ts';
+import { instantText } from '../domain/formats/rfc3339.ts';
 import { WritError } from '../errors.ts';
-import { instantText } from '../use-cases/instant-text.ts';
 
 export type Log = pino.Logger;
 

@@ -4,7 +4,7 @@
  */
 
 import { and, asc, eq, gt, inArray, isNull, sql } from 'drizzle-orm';
-import { UUID } from '../domain/uuid.ts';
+import { UUID } from '../domain/formats/uuid.ts';
 import type {
   ActorWrite,
   AgentChanges,

@@ -3,8 +3,8 @@
  * from times, judged by the database clock.
  */
 
-import type { AccessTier } from '../domain/access-tier.ts';
-import type { ApprovalStatus } from '../domain/approval-decision.ts';
+import type { ApprovalStatus } from '../domain/approvals/approval-decision.ts';
+import type { AccessTier } from '../domain/secrets/access-tier.ts';
 import type { ApprovalRecord, ApprovalStore, ApprovalVote, Notice } from '../use-cases/approval-ports.ts';
 import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from './audit-events.ts';
 import type { Database, Session, Statement } from './database.ts';

@@ -1,7 +1,7 @@
 /** API keys as the authenticator reads them: one row, joined with its agent, judged by the database clock. */
 
-import { grantedScopes } from '../domain/granted-scopes.ts';
-import { parseAgentPolicy } from '../domain/policy.ts';
+import { parseAgentPolicy } from '../domain/policies/policy.ts';
+import { grantedScopes } from '../domain/scopes/granted-scopes.ts';
 import type { CredentialStore, Principal, Role, StoredKey } from '../use-cases/ports.ts';
 import type { Database, Statement } from './database.ts';
 

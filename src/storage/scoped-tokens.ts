@@ -3,8 +3,8 @@
  * says nothing of its agent's.
  */
 
-import { ACCESS_TIERS, type AccessTier } from '../domain/access-tier.ts';
-import type { TokenState } from '../domain/secret-request.ts';
+import { ACCESS_TIERS, type AccessTier } from '../domain/secrets/access-tier.ts';
+import type { TokenState } from '../domain/secrets/secret-authorization.ts';
 import type { AuditEvent } from '../use-cases/ports.ts';
 import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use-cases/secret-ports.ts';
 import { takeAgentLock } from './agent-lock.ts';

@@ -1,11 +1,11 @@
 /** What a request reads of tokens and secrets before its guarded write, many requests in one statement. */
 
-import type { AccessTier } from '../domain/access-tier.ts';
-import { type AddressBlock, parseAddressBlocks } from '../domain/address.ts';
-import { grantedScopes } from '../domain/granted-scopes.ts';
-import { parseGrantedScope, type Scope } from '../domain/scope.ts';
-import type { TokenState } from '../domain/secret-request.ts';
-import type { JsonObject } from '../domain/strict-json.ts';
+import type { JsonObject } from '../domain/json/strict-json.ts';
+import { type AddressBlock, parseAddressBlocks } from '../domain/network/ip-address.ts';
+import { grantedScopes } from '../domain/scopes/granted-scopes.ts';
+import { parseGrantedScope, type Scope } from '../domain/scopes/scope.ts';
+import type { AccessTier } from '../domain/secrets/access-tier.ts';
+import type { TokenState } from '../domain/secrets/secret-authorization.ts';
 import type { Role } from '../use-cases/ports.ts';
 import type { FoundSecret, PresentedToken, SecretReader, SecretRecord } from '../use-cases/secret-ports.ts';
 import { createBoundedMemo } from './bounded-memo.ts';

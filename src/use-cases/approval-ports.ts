@@ -1,7 +1,7 @@
 /** What the use cases of approvals ask of the outside: types only, as in `ports.ts`. */
 
-import type { AccessTier } from '../domain/access-tier.ts';
-import type { ApprovalStatus } from '../domain/approval-decision.ts';
+import type { ApprovalStatus } from '../domain/approvals/approval-decision.ts';
+import type { AccessTier } from '../domain/secrets/access-tier.ts';
 import type { AuditEvent } from './ports.ts';
 import type { NewScopedToken } from './secret-ports.ts';
 

@@ -1,7 +1,7 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
+import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
 import type { ApprovalRequest, Notice } from './approval-ports.ts';
-import { instantOrNull, instantText } from './instant-text.ts';
 import type { ActorType, AuditEvent, EventType, RequestContext } from './ports.ts';
 
 export function approvalEvent(

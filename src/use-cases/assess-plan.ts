@@ -3,15 +3,15 @@
  * policy read, the validity settled (contract sections 4.1 to 4.4). Pure but for the hash function it is given.
  */
 
-import { canonicalJson } from '../domain/canonical-json.ts';
-import { faultOfMetadata } from '../domain/free-object.ts';
-import type { Sha256 } from '../domain/hashing.ts';
-import { type Plan, parsePlan } from '../domain/plan.ts';
-import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../domain/plan-digest.ts';
-import { type Policy, parsePolicy } from '../domain/policy.ts';
-import type { PolicyValidation } from '../domain/policy-decision.ts';
-import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
-import { readValiditySeconds } from '../domain/ttl.ts';
+import type { Sha256 } from '../domain/crypto/hashing.ts';
+import { faultOfMetadata } from '../domain/formats/metadata.ts';
+import { readValiditySeconds } from '../domain/formats/ttl.ts';
+import { type Plan, parsePlan } from '../domain/intent-tokens/plan.ts';
+import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../domain/intent-tokens/plan-digest.ts';
+import { canonicalJson } from '../domain/json/canonical-json.ts';
+import type { JsonObject, JsonValue } from '../domain/json/strict-json.ts';
+import { type Policy, parsePolicy } from '../domain/policies/policy.ts';
+import type { PolicyValidation } from '../domain/policies/policy-decision.ts';
 import { WritError } from '../errors.ts';
 
 export interface PlanRequest {

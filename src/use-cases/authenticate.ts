@@ -4,7 +4,7 @@
  * the same. What is remembered never proves liveness: `confirm`, or the guarded write itself, reads the live row.
  */
 
-import { parseApiKey } from '../domain/api-key.ts';
+import { parseApiKey } from '../domain/principals/api-key.ts';
 import { WritError } from '../errors.ts';
 import type { Caller, CredentialStore, RequestContext, StoredKey } from './ports.ts';
 import type { Refusal, RefusalRecorder } from './record-refusal.ts';

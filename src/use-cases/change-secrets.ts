@@ -4,8 +4,8 @@
  * whole, the use of a limited token included.
  */
 
-import type { SecretPath } from '../domain/secret-path.ts';
-import { mayUse } from '../domain/secret-request.ts';
+import type { SecretPath } from '../domain/scopes/secret-path.ts';
+import { mayUse } from '../domain/secrets/secret-authorization.ts';
 import { WritError } from '../errors.ts';
 import type { EventType, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';

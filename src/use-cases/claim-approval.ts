@@ -3,6 +3,7 @@
  * is made then, once, and is in exactly one answer.
  */
 
+import { instantText } from '../domain/formats/rfc3339.ts';
 import type { ApprovalRecord, ApprovalStore } from './approval-ports.ts';
 import { approvalEvent } from './approval-records.ts';
 import {
@@ -11,7 +12,6 @@ import {
   noSuchApproval,
   requireUnchanged,
 } from './decide-approval.ts';
-import { instantText } from './instant-text.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
 import type { Caller, RequestContext } from './ports.ts';
 import { START_OVER, startingOver } from './start-over.ts';

@@ -6,11 +6,11 @@ import {
   type ApprovalStatus,
   refusalOfApproving,
   refusalOfDenying,
-} from '../domain/approval-decision.ts';
+} from '../domain/approvals/approval-decision.ts';
+import { instantText } from '../domain/formats/rfc3339.ts';
 import { WritError } from '../errors.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './approval-ports.ts';
 import { type ApprovalNotices, approvalEvent } from './approval-records.ts';
-import { instantText } from './instant-text.ts';
 import type { Caller, Clock, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';
 import type { CallerRefusals } from './refuse-caller.ts';

@@ -1,6 +1,6 @@
 /** Who am I? What a caller may know of itself. */
 
-import { formatScope } from '../domain/scope.ts';
+import { formatScope } from '../domain/scopes/scope.ts';
 import { namespacesWithin } from './namespaces-within.ts';
 import type { AgentStore, Caller, Role } from './ports.ts';
 import type { SecretReader } from './secret-ports.ts';

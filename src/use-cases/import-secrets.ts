@@ -3,8 +3,8 @@
  * that the reader would skip without a word is refused, with its number.
  */
 
-import { type EnvEntry, type EnvTextFault, scanEnvText } from '../domain/env-text.ts';
-import { parseNamespace, parseSecretPath, type SecretPath } from '../domain/secret-path.ts';
+import { parseNamespace, parseSecretPath, type SecretPath } from '../domain/scopes/secret-path.ts';
+import { type EnvEntry, type EnvTextFault, scanEnvText } from '../domain/secrets/dotenv-scanner.ts';
 import { WritError } from '../errors.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
 import type { RequestContext } from './ports.ts';

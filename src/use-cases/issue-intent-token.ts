@@ -4,11 +4,11 @@
  * follows its commit. Under an idempotency key the same request gets the same token again.
  */
 
-import { canonicalText } from '../domain/canonical-json.ts';
-import type { Sha256 } from '../domain/hashing.ts';
-import type { Plan } from '../domain/plan.ts';
-import { decidePlan, type PlanDecision } from '../domain/policy-decision.ts';
-import type { JsonValue } from '../domain/strict-json.ts';
+import type { Sha256 } from '../domain/crypto/hashing.ts';
+import type { Plan } from '../domain/intent-tokens/plan.ts';
+import { canonicalText } from '../domain/json/canonical-json.ts';
+import type { JsonValue } from '../domain/json/strict-json.ts';
+import { decidePlan, type PlanDecision } from '../domain/policies/policy-decision.ts';
 import { WritError } from '../errors.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
 import type { Authenticator } from './authenticate.ts';

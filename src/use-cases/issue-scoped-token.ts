@@ -3,11 +3,11 @@
  * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
  */
 
-import { exactlyNamedPaths, type RequestedScopes, requestScopes } from '../domain/requested-scopes.ts';
-import { formatScope, type Scope } from '../domain/scope.ts';
+import { instantText } from '../domain/formats/rfc3339.ts';
+import { exactlyNamedPaths, type RequestedScopes, requestScopes } from '../domain/scopes/requested-scopes.ts';
+import { formatScope, type Scope } from '../domain/scopes/scope.ts';
 import { WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
-import { instantText } from './instant-text.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './make-scoped-token.ts';
 import type { AuditEvent, Caller, RequestContext } from './ports.ts';
 import type { RefusalRecorder } from './record-refusal.ts';

@@ -3,13 +3,13 @@
  * leaves once, in the answer that creates it. Liveness is derived: revoking an agent or a key writes one row.
  */
 
-import { canonicalText } from '../domain/canonical-json.ts';
-import { effectiveScopes } from '../domain/effective-scopes.ts';
-import { grantedScopes } from '../domain/granted-scopes.ts';
-import { parseAgentPolicy, parsePolicy } from '../domain/policy.ts';
-import { formatScope } from '../domain/scope.ts';
-import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
-import { UUID } from '../domain/uuid.ts';
+import { UUID } from '../domain/formats/uuid.ts';
+import { canonicalText } from '../domain/json/canonical-json.ts';
+import type { JsonObject, JsonValue } from '../domain/json/strict-json.ts';
+import { parseAgentPolicy, parsePolicy } from '../domain/policies/policy.ts';
+import { effectiveScopes } from '../domain/scopes/effective-scopes.ts';
+import { grantedScopes } from '../domain/scopes/granted-scopes.ts';
+import { formatScope } from '../domain/scopes/scope.ts';
 import { WritError } from '../errors.ts';
 import type {
   ActorWrite,

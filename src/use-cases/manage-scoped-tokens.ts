@@ -1,7 +1,7 @@
 /** The inventory of scoped tokens, and their end (contract section 5.5): an agent's own, an admin's all. */
 
-import type { TokenState } from '../domain/secret-request.ts';
-import { UUID } from '../domain/uuid.ts';
+import { UUID } from '../domain/formats/uuid.ts';
+import type { TokenState } from '../domain/secrets/secret-authorization.ts';
 import { WritError } from '../errors.ts';
 import type { Caller, RequestContext } from './ports.ts';
 import type { CallerRefusals } from './refuse-caller.ts';

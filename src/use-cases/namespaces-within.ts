@@ -1,7 +1,7 @@
 /** The namespaces that some scopes may list. A scope can be about any of them, so all are looked at in turn. */
 
-import type { Scope } from '../domain/scope.ts';
-import { scopesAllowListing } from '../domain/scope-coverage.ts';
+import type { Scope } from '../domain/scopes/scope.ts';
+import { scopesAllowListing } from '../domain/scopes/scope-coverage.ts';
 import type { NamespaceCount, SecretReader } from './secret-ports.ts';
 
 const AT_ONCE = 1000;

@@ -1,7 +1,7 @@
 /** What the use cases ask of the outside: types only. Storage, keys and the composition root provide them. */
 
-import type { Policy } from '../domain/policy.ts';
-import type { Scope } from '../domain/scope.ts';
+import type { Policy } from '../domain/policies/policy.ts';
+import type { Scope } from '../domain/scopes/scope.ts';
 
 export type Role = 'admin' | 'approver' | 'agent';
 

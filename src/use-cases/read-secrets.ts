@@ -3,8 +3,8 @@
  * before the guarded write and the answer after its commit, so only an acknowledged use releases anything.
  */
 
-import type { Namespace } from '../domain/secret-path.ts';
-import { mayList, mayUse } from '../domain/secret-request.ts';
+import type { Namespace } from '../domain/scopes/secret-path.ts';
+import { mayList, mayUse } from '../domain/secrets/secret-authorization.ts';
 import { WritError } from '../errors.ts';
 import { namespacesWithin } from './namespaces-within.ts';
 import type { RequestContext } from './ports.ts';

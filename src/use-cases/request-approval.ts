@@ -3,11 +3,11 @@
  * be handed, anything else.
  */
 
-import { ACCESS_TIERS, type AccessTier } from '../domain/access-tier.ts';
-import { type ApprovalRules, rulesForTier } from '../domain/approval-decision.ts';
-import { canonicalText } from '../domain/canonical-json.ts';
-import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../domain/scope.ts';
-import { parseSecretPath } from '../domain/secret-path.ts';
+import { type ApprovalRules, rulesForTier } from '../domain/approvals/approval-decision.ts';
+import { canonicalText } from '../domain/json/canonical-json.ts';
+import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../domain/scopes/scope.ts';
+import { parseSecretPath } from '../domain/scopes/secret-path.ts';
+import { ACCESS_TIERS, type AccessTier } from '../domain/secrets/access-tier.ts';
 import type { ApprovalRequest, ApprovalStore } from './approval-ports.ts';
 import { type ApprovalNotices, approvalEvent } from './approval-records.ts';
 import type { IssueScopedTokenCommand } from './issue-scoped-token.ts';

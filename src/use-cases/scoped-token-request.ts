@@ -1,7 +1,7 @@
 /** Members of a request for a scoped token whose rules the domain knows (contract section 5.1). */
 
-import { parseAddressBlocks } from '../domain/address.ts';
-import { readTtlSeconds, type TtlMembers } from '../domain/ttl.ts';
+import { readTtlSeconds, type TtlMembers } from '../domain/formats/ttl.ts';
+import { parseAddressBlocks } from '../domain/network/ip-address.ts';
 import { WritError } from '../errors.ts';
 
 const TTL_FAULTS = {

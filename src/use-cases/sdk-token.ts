@@ -3,7 +3,7 @@
  * that their `verifyToken` recomputes. The key inside it proves nothing by itself; verifiers pin the JWKS.
  */
 
-import { canonicalText } from '../domain/canonical-json.ts';
+import { canonicalText } from '../domain/json/canonical-json.ts';
 import type { IssuedIntentToken } from './sign-intent-token.ts';
 
 export function sdkTokenOf(issued: IssuedIntentToken) {

@@ -6,13 +6,13 @@
  * changed the guarded write fails, and the request starts over.
  */
 
-import type { AccessTier } from '../domain/access-tier.ts';
+import type { AccessTier } from '../domain/secrets/access-tier.ts';
 import {
   refusalOfSecretRequest,
   type SecretGrant,
   type SecretRequestRefusal,
   type SecretWish,
-} from '../domain/secret-request.ts';
+} from '../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../errors.ts';
 import type { Authenticator } from './authenticate.ts';
 import type { AuditEvent, Caller, EventType, RequestContext, Role } from './ports.ts';

@@ -1,10 +1,10 @@
 /** What the use cases of scoped tokens and secrets ask of the outside: types only, as in `ports.ts`. */
 
-import type { AccessTier } from '../domain/access-tier.ts';
-import type { AddressBlock } from '../domain/address.ts';
-import type { Scope } from '../domain/scope.ts';
-import type { TokenState } from '../domain/secret-request.ts';
-import type { JsonObject } from '../domain/strict-json.ts';
+import type { JsonObject } from '../domain/json/strict-json.ts';
+import type { AddressBlock } from '../domain/network/ip-address.ts';
+import type { Scope } from '../domain/scopes/scope.ts';
+import type { AccessTier } from '../domain/secrets/access-tier.ts';
+import type { TokenState } from '../domain/secrets/secret-authorization.ts';
 import type { AuditEvent, Role } from './ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */

@@ -1,10 +1,10 @@
 /** The rules of contract section 6 for one secret: what it may become, given what is stored and who asks. */
 
-import { type AccessTier, isLowerTier, tierOpens } from '../domain/access-tier.ts';
-import { faultOfMetadata } from '../domain/free-object.ts';
-import { textToBytes } from '../domain/hashing.ts';
-import type { SecretPath } from '../domain/secret-path.ts';
-import type { JsonObject } from '../domain/strict-json.ts';
+import { textToBytes } from '../domain/crypto/hashing.ts';
+import { faultOfMetadata } from '../domain/formats/metadata.ts';
+import type { JsonObject } from '../domain/json/strict-json.ts';
+import type { SecretPath } from '../domain/scopes/secret-path.ts';
+import { type AccessTier, isLowerTier, tierOpens } from '../domain/secrets/access-tier.ts';
 import { WritError } from '../errors.ts';
 import type { SecretRequester } from './secret-admission.ts';
 import type { LockedSecret, SecretChange, SecretCipher } from './secret-ports.ts';

@@ -1,8 +1,13 @@
 /** What a request wants of secrets, from the raw target behind `/v1/secrets/` (contract section 5.2). */
 
-import type { SecretAction } from '../domain/scope.ts';
-import { parseNamespace, parseSecretPath, readSecretTarget, type SecretPath } from '../domain/secret-path.ts';
-import type { SecretWish } from '../domain/secret-request.ts';
+import type { SecretAction } from '../domain/scopes/scope.ts';
+import {
+  parseNamespace,
+  parseSecretPath,
+  readSecretTarget,
+  type SecretPath,
+} from '../domain/scopes/secret-path.ts';
+import type { SecretWish } from '../domain/secrets/secret-authorization.ts';
 import { WritError } from '../errors.ts';
 import type { SecretQuestion } from './secret-admission.ts';
 

@@ -1,7 +1,7 @@
 /** The claims of an intent token (contract section 4.5) and their signature. Same input, same token: Ed25519 is deterministic. */
 
-import { canonicalText } from '../domain/canonical-json.ts';
-import type { Sha256 } from '../domain/hashing.ts';
+import type { Sha256 } from '../domain/crypto/hashing.ts';
+import { canonicalText } from '../domain/json/canonical-json.ts';
 import type { PlanAssessment } from './assess-plan.ts';
 import type { Principal, SignedJwt, TokenSigner } from './ports.ts';
 

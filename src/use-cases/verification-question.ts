@@ -1,9 +1,9 @@
 /** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
 
-import { canonicalJson } from '../domain/canonical-json.ts';
-import type { ProofNode } from '../domain/merkle.ts';
-import { parseStepProof } from '../domain/step-proof.ts';
-import type { JsonObject, JsonValue } from '../domain/strict-json.ts';
+import type { ProofNode } from '../domain/crypto/merkle.ts';
+import { parseStepProof } from '../domain/intent-tokens/step-proof.ts';
+import { canonicalJson } from '../domain/json/canonical-json.ts';
+import type { JsonObject, JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
 
 export interface VerificationRequest {

@@ -4,12 +4,16 @@
  * of it, then the step against the verified root.
  */
 
-import type { Sha256 } from '../domain/hashing.ts';
-import { type CheckSignature, type IntentClaims, verifyIntentJwt } from '../domain/intent-jwt.ts';
-import { parseAgentPolicy } from '../domain/policy.ts';
-import { decideStep } from '../domain/policy-decision.ts';
-import { type StepSubject, verifyStep } from '../domain/step-proof.ts';
-import type { JsonObject } from '../domain/strict-json.ts';
+import type { Sha256 } from '../domain/crypto/hashing.ts';
+import {
+  type CheckSignature,
+  type IntentClaims,
+  verifyIntentJwt,
+} from '../domain/intent-tokens/intent-jwt.ts';
+import { type StepSubject, verifyStep } from '../domain/intent-tokens/step-proof.ts';
+import type { JsonObject } from '../domain/json/strict-json.ts';
+import { parseAgentPolicy } from '../domain/policies/policy.ts';
+import { decideStep } from '../domain/policies/policy-decision.ts';
 import { WritError } from '../errors.ts';
 import type {
   AuditTrail,

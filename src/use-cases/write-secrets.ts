@@ -1,6 +1,6 @@
 /** Changing one secret (contract section 6): create, upsert, rotate, delete. */
 
-import type { SecretPath } from '../domain/secret-path.ts';
+import type { SecretPath } from '../domain/scopes/secret-path.ts';
 import { WritError } from '../errors.ts';
 import { type ChangeSecretsDeps, changeSecrets, type SecretsToChange } from './change-secrets.ts';
 import type { EventType, RequestContext } from './ports.ts';

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatApiKey } from '../../src/domain/api-key.ts';
+import { formatApiKey } from '../../src/domain/principals/api-key.ts';
 import { assertRefused, buildTestApp, type TestAnswer, type TestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
 

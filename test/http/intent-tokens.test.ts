@@ -8,10 +8,10 @@ import { createPublicKey, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { createLocalJWKSet, decodeProtectedHeader, type JSONWebKeySet, jwtVerify } from 'jose';
-import { canonicalText } from '../../src/domain/canonical-json.ts';
-import { portableSha256 } from '../../src/domain/hashing.ts';
-import { parseStepProof, verifyStep } from '../../src/domain/step-proof.ts';
-import type { JsonObject, JsonValue } from '../../src/domain/strict-json.ts';
+import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
+import { parseStepProof, verifyStep } from '../../src/domain/intent-tokens/step-proof.ts';
+import { canonicalText } from '../../src/domain/json/canonical-json.ts';
+import type { JsonObject, JsonValue } from '../../src/domain/json/strict-json.ts';
 import {
   assertRefused,
   buildTestApp,

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { looksLikeScopedToken, parseApiKey } from '../../src/domain/api-key.ts';
-import { portableSha256 } from '../../src/domain/hashing.ts';
+import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
+import { looksLikeScopedToken, parseApiKey } from '../../src/domain/principals/api-key.ts';
 import { generateScopedToken, hashScopedToken } from '../../src/keys/scoped-token.ts';
 
 const PREFIX = 'ast_tok_';

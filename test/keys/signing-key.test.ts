@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { after, test } from 'node:test';
-import { jwkThumbprint } from '../../src/domain/jwk.ts';
+import { jwkThumbprint } from '../../src/domain/crypto/jwk.ts';
 import { createKeyEncryption, UnwrapError } from '../../src/keys/key-encryption.ts';
 import { openKeyRing } from '../../src/keys/key-ring.ts';
 import { nodeSha256 } from '../../src/keys/node-sha256.ts';

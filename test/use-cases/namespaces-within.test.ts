@@ -5,7 +5,13 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { namespacesWithin } from '../../src/use-cases/namespaces-within.ts';
 import type { NamespaceCount } from '../../src/use-cases/secret-ports.ts';
-import { allTexts, aScope, naiveMatches, SMALL_PATHS, SMALL_PATTERNS } from '../domain/scope-universe.ts';
+import {
+  allTexts,
+  aScope,
+  naiveMatches,
+  SMALL_PATHS,
+  SMALL_PATTERNS,
+} from '../domain/scopes/scope-universe.ts';
 
 interface Asked {
   readonly limit: number;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { TtlMembers } from '../../src/domain/ttl.ts';
+import type { TtlMembers } from '../../src/domain/formats/ttl.ts';
 import { WritError } from '../../src/errors.ts';
 import { requireAddressList, ttlSecondsOf } from '../../src/use-cases/scoped-token-request.ts';
 import cidr from '../vectors/cidr.json' with { type: 'json' };

@@ -14,7 +14,7 @@ import {
   wishToList,
   wishToRead,
 } from '../../src/use-cases/secret-wish.ts';
-import { aNamespace, anyNamespace, anyPath, aPath } from '../domain/scope-universe.ts';
+import { aNamespace, anyNamespace, anyPath, aPath } from '../domain/scopes/scope-universe.ts';
 import { notTexts, untyped } from '../domain/wrong-types.ts';
 import vectors from '../vectors/scopes.json' with { type: 'json' };
 

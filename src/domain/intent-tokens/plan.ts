@@ -1,0 +1,75 @@
+/**
+ * Decides whether a JSON value is a plan (contract section 4.1). Nothing is added, coerced or dropped: a plan keeps the
+ * very value it was read from, because that is what is hashed and signed.
+ */
+
+import type { JsonObject, JsonValue } from '../json/strict-json.ts';
+
+export const MAX_PLAN_STEPS = 1000;
+
+/** Of an action and of an `mcp`. */
+export const MAX_STEP_NAME_CHARACTERS = 128;
+
+export interface PlanStep {
+  readonly action: string;
+  readonly mcp: string | undefined;
+  /** The whole step as sent. */
+  readonly value: JsonObject;
+}
+
+export interface Plan {
+  /** The whole plan as sent. */
+  readonly value: JsonObject;
+  /** 1 to `MAX_PLAN_STEPS`. */
+  readonly steps: readonly PlanStep[];
+}
+
+/** `pointer` is an RFC 6901 JSON pointer into the request body. */
+export interface PlanRefusal {
+  readonly ok: false;
+  readonly pointer: string;
+  readonly message: string;
+}
+
+const ACTION = /^[A-Za-z0-9_.:@+=~/-]{1,128}$/;
+const MCP = /^[A-Za-z0-9_.:@+=~-]{1,128}$/;
+
+/** Reads the request member `/plan`; the first fault is reported (as `INVALID_PLAN`). */
+export function parsePlan(value: JsonValue): { readonly ok: true; readonly plan: Plan } | PlanRefusal {
+  if (!isObject(value)) return refuse('/plan', 'plan must be an object with a list of steps');
+  const { steps: items } = value;
+  if (!Array.isArray(items) || items.length < 1 || items.length > MAX_PLAN_STEPS) {
+    return refuse('/plan/steps', `plan.steps must be a list of 1 to ${MAX_PLAN_STEPS} objects`);
+  }
+  const steps: PlanStep[] = [];
+  for (const [index, item] of items.entries()) {
+    const step = parseStep(item, `/plan/steps/${index}`);
+    if ('pointer' in step) return step;
+    steps.push(step);
+  }
+  return { ok: true, plan: { value, steps } };
+}
+
+function parseStep(value: JsonValue, pointer: string): PlanStep | PlanRefusal {
+  if (!isObject(value)) return refuse(pointer, 'a step must be an object with an action');
+  const { action, mcp } = value;
+  if (typeof action !== 'string' || !ACTION.test(action)) {
+    return refuse(`${pointer}/action`, `action must be ${allowed('_.:@+=~/-')}`);
+  }
+  if (mcp !== undefined && (typeof mcp !== 'string' || !MCP.test(mcp))) {
+    return refuse(`${pointer}/mcp`, `mcp must be left out or be ${allowed('_.:@+=~-')}`);
+  }
+  return { action, mcp, value };
+}
+
+function allowed(marks: string): string {
+  return `text of 1 to ${MAX_STEP_NAME_CHARACTERS} ASCII letters, digits and ${marks}`;
+}
+
+function refuse(pointer: string, message: string): PlanRefusal {
+  return { ok: false, pointer, message };
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

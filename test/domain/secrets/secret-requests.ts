@@ -1,0 +1,66 @@
+/** Requests for secrets as tests ask them: a live token from an allowed address, and what differs. */
+
+import assert from 'node:assert/strict';
+import { type AddressBlock, parseAddressBlocks } from '../../../src/domain/network/ip-address.ts';
+import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
+import {
+  refusalOfSecretRequest,
+  type SecretRequest,
+  type SecretWish,
+  type TokenState,
+} from '../../../src/domain/secrets/secret-authorization.ts';
+import { aNamespace, aPath, aScope } from '../scopes/scope-universe.ts';
+
+export const HOME = '192.0.2.7';
+export const ELSEWHERE = '198.51.100.7';
+
+export function blocks(...list: string[]): readonly AddressBlock[] {
+  const parsed = parseAddressBlocks(list);
+  assert.ok(parsed.ok, String(list));
+  return parsed.blocks;
+}
+
+export interface Asked {
+  readonly wish: SecretWish;
+  readonly tokenScopes?: readonly string[];
+  /** `null`: the credential has no owner beside itself, as an API key has not. */
+  readonly ownerScopes?: readonly string[] | null;
+  readonly allowed?: readonly AddressBlock[] | null;
+  readonly state?: TokenState;
+  readonly namespacesTakeScope?: boolean;
+  readonly from?: string;
+}
+
+/** A live token from an allowed address; a test says what differs. */
+export function aRequest(asked: Asked): SecretRequest {
+  const { tokenScopes = [], ownerScopes = ['secrets:*:*', 'namespaces:read'] } = asked;
+  const own = tokenScopes.map(aScope);
+  return {
+    wish: asked.wish,
+    grant: {
+      scopeLists: ownerScopes === null ? [own] : [own, ownerScopes.map(aScope)],
+      allowedAddresses: asked.allowed === undefined ? blocks(`${HOME}/32`) : asked.allowed,
+      state: asked.state ?? 'live',
+      namespacesTakeScope: asked.namespacesTakeScope ?? true,
+    },
+    clientAddress: 'from' in asked ? asked.from : HOME,
+  };
+}
+
+export const refusal = (asked: Asked) => refusalOfSecretRequest(aRequest(asked));
+
+export const toUse = (action: SecretAction, path: string): SecretWish => ({
+  kind: 'use',
+  action,
+  secret: aPath(path),
+});
+export const toList = (namespace: string): SecretWish => ({ kind: 'list', namespace: aNamespace(namespace) });
+export const toReadOrList = (path: string): SecretWish => ({
+  kind: 'read-or-list',
+  secret: aPath(path),
+  namespace: aNamespace(path),
+});
+export const LIST_NAMESPACES: SecretWish = { kind: 'list-namespaces' };
+export const INTROSPECT: SecretWish = { kind: 'introspect' };
+export const NAMED_BY_BODY: SecretWish = { kind: 'named-by-body' };
+export const MALFORMED: SecretWish = { kind: 'malformed-path' };
