@@ -3,9 +3,9 @@
  * asked for lie evenly among the rest. Only those can be opened; the rest are as large, and filler.
  */
 
-import { createKeyEncryption } from '../src/keys/key-encryption.ts';
-import { generateScopedToken } from '../src/keys/scoped-token.ts';
-import { createSecretCipher } from '../src/keys/secret-cipher.ts';
+import { generateScopedToken } from '../src/keys/credentials/scoped-token-secret.ts';
+import { createKeyEncryption } from '../src/keys/encryption/key-encryption.ts';
+import { createSecretCipher } from '../src/keys/encryption/secret-cipher.ts';
 import { atLeastOne } from './contestants.ts';
 import { type Execute, withClient } from './database.ts';
 import type { Target } from './load.ts';

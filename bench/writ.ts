@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { generateApiKey } from '../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
 import { atLeastOne, type Bench, type Contestant } from './contestants.ts';
 import type { Ask, Target } from './load.ts';
 import {

@@ -5,9 +5,9 @@
 
 import type { Config } from './config.ts';
 import { parseApiKey } from './domain/principals/api-key.ts';
-import { generateApiKey, hashApiKey } from './keys/api-key-hash.ts';
-import { createKeyEncryption, type KeyEncryption } from './keys/key-encryption.ts';
-import { generateSigningKey } from './keys/signing-key.ts';
+import { generateApiKey, hashApiKey } from './keys/credentials/api-key-hash.ts';
+import { createKeyEncryption, type KeyEncryption } from './keys/encryption/key-encryption.ts';
+import { generateSigningKey } from './keys/signing/signing-key.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
 import { createAgentStore } from './storage/agents.ts';

@@ -1,6 +1,6 @@
 /** What `/ready` answers: one real write, at most once a second however often it is asked. */
 
-import type { KeyRing } from './keys/key-ring.ts';
+import type { KeyRing } from './keys/signing/key-ring.ts';
 import type { DatabaseClock } from './platform/database-clock.ts';
 import type { Database } from './storage/database.ts';
 import { proveWritable } from './storage/health.ts';

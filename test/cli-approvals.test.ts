@@ -9,7 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { generateApiKey } from '../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
 import { available, startVault } from './clients/agentsecretstore-server.ts';
 import { type Answer, KEYS, runOnTerminal, terminalSkip } from './clients/terminal.ts';
 import { freePort } from './support/free-port.ts';

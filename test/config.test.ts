@@ -10,7 +10,7 @@ import {
   loadConfig,
   parseMasterKey,
 } from '../src/config.ts';
-import { generateApiKey } from '../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
 
 type Environment = Readonly<Record<string, string>>;
 

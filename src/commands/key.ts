@@ -1,7 +1,7 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
 import { parseArgs } from 'node:util';
-import { makeApiKey } from '../keys/api-key-hash.ts';
+import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
 import { createAgentStore } from '../storage/agents.ts';
 import { createCredentialStore } from '../storage/credentials.ts';

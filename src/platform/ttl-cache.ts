@@ -5,7 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { createFingerprint } from '../keys/fingerprint.ts';
+import { createFingerprint } from '../keys/credentials/fingerprint.ts';
 
 export interface CredentialMemory<Fact> {
   /** The name under which a key's fact is kept; opaque. */

@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { until } from '../support/issuing.ts';
 import { aPerson, done, failed } from './agentsecretstore-cli.ts';
 import { available, startVault } from './agentsecretstore-server.ts';

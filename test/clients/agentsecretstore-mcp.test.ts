@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { suite, type TestContext, test } from 'node:test';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { available, startVault } from './agentsecretstore-server.ts';
 
 // Its map of exports names one file, which starts the server; the command is another.

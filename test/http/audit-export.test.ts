@@ -9,7 +9,7 @@ import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import pg from 'pg';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { assertRefused, buildTestApp, type TestApp } from '../support/app.ts';
 import { deferred } from '../support/deferred.ts';
 import { TEST_MASTER_KEY, until } from '../support/issuing.ts';

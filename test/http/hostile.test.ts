@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatApiKey } from '../../src/domain/principals/api-key.ts';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import {
   assertRefused,
   buildTestApp,

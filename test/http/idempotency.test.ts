@@ -6,8 +6,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pg from 'pg';
-import { createKeyEncryption } from '../../src/keys/key-encryption.ts';
-import { generateSigningKey } from '../../src/keys/signing-key.ts';
+import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts';
+import { generateSigningKey } from '../../src/keys/signing/signing-key.ts';
 import { sweep } from '../../src/storage/sweep.ts';
 import {
   assertRefused,

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { assertRefused, buildTestApp, type TestAnswer, type TestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
 

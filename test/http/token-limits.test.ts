@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { assertRefused, buildTestApp, openTestApp, type TestAnswer, type TestApp } from '../support/app.ts';
 import { postgresSkip } from '../support/postgres.ts';
 import { tokenClient } from './token-calls.ts';

@@ -7,9 +7,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
-import { createKeyEncryption } from '../../src/keys/key-encryption.ts';
-import { openSigningKey } from '../../src/keys/signing-key.ts';
-import { createSigningThread } from '../../src/keys/signing-thread.ts';
+import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts';
+import { openSigningKey } from '../../src/keys/signing/signing-key.ts';
+import { createSigningThread } from '../../src/keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../../src/storage/provisioning.ts';
 import {
   assertRefused,

@@ -17,7 +17,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { startCluster } from '../support/cluster.ts';
 import { createClient, insist, printedKey, until } from '../support/issuing.ts';
 import { postgresSkip } from '../support/postgres.ts';

@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { Webhook } from 'standardwebhooks';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { available } from '../clients/agentsecretstore-server.ts';
 import { printedKey, until } from '../support/issuing.ts';
 import { startNode, startServer } from '../support/processes.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import type { Database } from '../../src/storage/database.ts';
 import { assertRefused, buildTestApp, errorOf, type TestAnswer } from '../support/app.ts';
 import { deferred } from '../support/deferred.ts';

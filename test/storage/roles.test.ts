@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { startCluster } from '../support/cluster.ts';
 import { createClient, printedKey, TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';

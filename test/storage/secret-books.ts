@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import pg from 'pg';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { type Answer, createClient, TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createTestDatabase } from '../support/postgres.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../src/errors.ts';
-import { generateApiKey } from '../../src/keys/api-key-hash.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { createCredentialMemory } from '../../src/platform/ttl-cache.ts';
 import { createAuthenticator, type RememberedKey } from '../../src/use-cases/authenticate.ts';
 import type { RequestContext, StoredKey } from '../../src/use-cases/ports.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createFingerprint } from '../../src/keys/fingerprint.ts';
+import { createFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
 
 const base64 = (hex: string): string => Buffer.from(hex, 'hex').toString('base64');
 

@@ -3,7 +3,7 @@
  * only those that unwrapped and proved themselves (see `openSigningKey`).
  */
 
-import type { KeyEncryption } from './key-encryption.ts';
+import type { KeyEncryption } from '../encryption/key-encryption.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
 import type { SigningThread } from './signing-thread.ts';
 

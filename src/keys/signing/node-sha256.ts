@@ -1,7 +1,7 @@
 /** SHA-256 by node:crypto, the server's implementation of the `Sha256` port of `domain` (FIPS 180-4). */
 
 import { hash } from 'node:crypto';
-import type { Sha256 } from '../domain/crypto/hashing.ts';
+import type { Sha256 } from '../../domain/crypto/hashing.ts';
 
 /** Filled and hashed in one go. Measured: a digest as hex costs a third of one as a Buffer. */
 const node = Buffer.alloc(65, 1);

@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
-import { looksLikeScopedToken, parseApiKey } from '../../src/domain/principals/api-key.ts';
-import { generateScopedToken, hashScopedToken } from '../../src/keys/scoped-token.ts';
+import { portableSha256 } from '../../../src/domain/crypto/hashing.ts';
+import { looksLikeScopedToken, parseApiKey } from '../../../src/domain/principals/api-key.ts';
+import { generateScopedToken, hashScopedToken } from '../../../src/keys/credentials/scoped-token-secret.ts';
 
 const PREFIX = 'ast_tok_';
 const randomPart = (text: string) => Buffer.from(text.slice(PREFIX.length), 'base64url');

@@ -11,9 +11,9 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { jwkThumbprint } from '../domain/crypto/jwk.ts';
-import type { TokenSigner } from '../use-cases/ports.ts';
-import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
+import { jwkThumbprint } from '../../domain/crypto/jwk.ts';
+import type { TokenSigner } from '../../use-cases/ports.ts';
+import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
 import { nodeSha256 } from './node-sha256.ts';
 import type { SigningThread } from './signing-thread.ts';
 

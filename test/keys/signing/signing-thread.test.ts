@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createSecretKey, generateKeyPairSync, sign } from 'node:crypto';
 import { test } from 'node:test';
-import { createSigningThread } from '../../src/keys/signing-thread.ts';
+import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
 
 const [one, other] = [generateKeyPairSync('ed25519').privateKey, generateKeyPairSync('ed25519').privateKey];
 const here = (key: typeof one, message: string): string =>

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { after, test } from 'node:test';
-import { jwkThumbprint } from '../../src/domain/crypto/jwk.ts';
-import { createKeyEncryption, UnwrapError } from '../../src/keys/key-encryption.ts';
-import { openKeyRing } from '../../src/keys/key-ring.ts';
-import { nodeSha256 } from '../../src/keys/node-sha256.ts';
-import { generateSigningKey, openSigningKey } from '../../src/keys/signing-key.ts';
-import { createSigningThread } from '../../src/keys/signing-thread.ts';
+import { jwkThumbprint } from '../../../src/domain/crypto/jwk.ts';
+import { createKeyEncryption, UnwrapError } from '../../../src/keys/encryption/key-encryption.ts';
+import { openKeyRing } from '../../../src/keys/signing/key-ring.ts';
+import { nodeSha256 } from '../../../src/keys/signing/node-sha256.ts';
+import { generateSigningKey, openSigningKey } from '../../../src/keys/signing/signing-key.ts';
+import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
 
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
 const thread = createSigningThread();

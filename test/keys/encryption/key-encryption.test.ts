@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createKeyEncryption, UnwrapError } from '../../src/keys/key-encryption.ts';
+import { createKeyEncryption, UnwrapError } from '../../../src/keys/encryption/key-encryption.ts';
 
 const MASTER = Uint8Array.from({ length: 32 }, (_, index) => index);
 const PLAIN = new TextEncoder().encode('thirty-two bytes of a signing key');

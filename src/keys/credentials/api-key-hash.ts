@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
-import { formatApiKey } from '../domain/principals/api-key.ts';
+import { formatApiKey } from '../../domain/principals/api-key.ts';
 
 export interface GeneratedApiKey {
   /** The key itself: shown once, never stored. */

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseApiKey } from '../../src/domain/principals/api-key.ts';
+import { parseApiKey } from '../../../src/domain/principals/api-key.ts';
 import {
   compareApiKey,
   decoyHash,
   generateApiKey,
   hashApiKey,
   makeApiKey,
-} from '../../src/keys/api-key-hash.ts';
+} from '../../../src/keys/credentials/api-key-hash.ts';
 
 /** The least that bcrypt takes: what is tested here is not its cost. */
 const COST = 4;

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createKeyEncryption } from '../../src/keys/key-encryption.ts';
-import { createRequestDigest } from '../../src/keys/request-digest.ts';
-import type { ApprovalRequest } from '../../src/use-cases/approval-ports.ts';
-import { digestText } from '../../src/use-cases/request-approval.ts';
+import { createRequestDigest } from '../../../src/keys/encryption/approval-mac.ts';
+import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import type { ApprovalRequest } from '../../../src/use-cases/approval-ports.ts';
+import { digestText } from '../../../src/use-cases/request-approval.ts';
 
 const MASTER_KEY = Buffer.alloc(32, 7);
 const digest = createRequestDigest(createKeyEncryption(MASTER_KEY));
