@@ -6,8 +6,8 @@ import { newId } from '../platform/ids.ts';
 import { createAgentStore } from '../storage/agents.ts';
 import { createCredentialStore } from '../storage/credentials.ts';
 import type { Database } from '../storage/database.ts';
-import { type AgentManager, createAgentManager } from '../use-cases/manage-agents.ts';
-import type { RequestContext, Role } from '../use-cases/ports.ts';
+import type { RequestContext, Role } from '../use-cases/authentication/ports.ts';
+import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type Command, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';
 

@@ -2,10 +2,10 @@
 
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../errors.ts';
-import type { Authenticator } from '../use-cases/authenticate.ts';
-import type { Role } from '../use-cases/ports.ts';
-import type { CallerRefusals } from '../use-cases/refuse-caller.ts';
-import type { SecretQuestion } from '../use-cases/secret-admission.ts';
+import type { Authenticator } from '../use-cases/authentication/authenticate-api-key.ts';
+import type { CallerRefusals } from '../use-cases/authentication/deny-caller.ts';
+import type { Role } from '../use-cases/authentication/ports.ts';
+import type { SecretQuestion } from '../use-cases/secrets/authorize-secret-request.ts';
 import type { BearerCheck } from './bearers.ts';
 import type { CredentialCheck } from './credentials.ts';
 

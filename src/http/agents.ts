@@ -2,8 +2,8 @@
 
 import Type, { type Static } from 'typebox';
 import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
-import type { AgentDetails, AgentManager } from '../use-cases/manage-agents.ts';
-import type { ApiKeyRecord } from '../use-cases/ports.ts';
+import type { ApiKeyRecord } from '../use-cases/authentication/ports.ts';
+import type { AgentDetails, AgentManager } from '../use-cases/principals/manage-principals.ts';
 import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {

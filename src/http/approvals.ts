@@ -2,9 +2,9 @@
 
 import Type from 'typebox';
 import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
-import type { ApprovalPosition, ApprovalRecord } from '../use-cases/approval-ports.ts';
-import type { ClaimApproval, PolledApproval } from '../use-cases/claim-approval.ts';
-import type { Approvals } from '../use-cases/decide-approval.ts';
+import type { ClaimApproval, PolledApproval } from '../use-cases/approvals/claim-approval.ts';
+import type { Approvals } from '../use-cases/approvals/decide-approval.ts';
+import type { ApprovalPosition, ApprovalRecord } from '../use-cases/approvals/ports.ts';
 import { cutPage, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {

@@ -2,8 +2,8 @@
 
 import Type, { type Static } from 'typebox';
 import { WritError } from '../errors.ts';
-import type { AuditTrailReading } from '../use-cases/read-audit-trail.ts';
-import type { TrailEvent, TrailFilter, TrailHorizon, TrailPosition } from '../use-cases/trail-ports.ts';
+import type { TrailEvent, TrailFilter, TrailHorizon, TrailPosition } from '../use-cases/audit/ports.ts';
+import type { AuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
 import { foreignCursor, readCursor, writeCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import { freeObject, instant, nullable, oneOf, strictObject, text, uuid } from './schemas.ts';

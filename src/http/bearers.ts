@@ -5,9 +5,13 @@
 
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../errors.ts';
-import type { Authenticator } from '../use-cases/authenticate.ts';
-import type { PresentedCredential, SecretAdmission, SecretQuestion } from '../use-cases/secret-admission.ts';
-import { unknownToken } from '../use-cases/secret-admission.ts';
+import type { Authenticator } from '../use-cases/authentication/authenticate-api-key.ts';
+import type {
+  PresentedCredential,
+  SecretAdmission,
+  SecretQuestion,
+} from '../use-cases/secrets/authorize-secret-request.ts';
+import { unknownToken } from '../use-cases/secrets/authorize-secret-request.ts';
 import { type CredentialCheck, readCredential } from './credentials.ts';
 import type { RateLimits } from './rate-limits.ts';
 

@@ -5,8 +5,8 @@
 
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../errors.ts';
-import { type Authenticator, refusedKey } from '../use-cases/authenticate.ts';
-import type { Caller } from '../use-cases/ports.ts';
+import { type Authenticator, refusedKey } from '../use-cases/authentication/authenticate-api-key.ts';
+import type { Caller } from '../use-cases/authentication/ports.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export type CredentialHeader =

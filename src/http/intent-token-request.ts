@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import type { JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
-import type { IssueIntentTokenCommand } from '../use-cases/issue-intent-token.ts';
+import type { IssueIntentTokenCommand } from '../use-cases/intent-tokens/issue-intent-token.ts';
 import { freeObject, refusedAs, strictObject, text } from './schemas.ts';
 
 const onBehalfOf = (what: string) =>

@@ -1,11 +1,11 @@
 /** `POST /token/issue` and `POST /iap/sdk/token`: the same facts, as documented and as the SDKs read them. */
 
 import Type from 'typebox';
-import type { PlanAssessment } from '../use-cases/assess-plan.ts';
-import type { IssueIntentToken } from '../use-cases/issue-intent-token.ts';
-import type { Caller } from '../use-cases/ports.ts';
-import { sdkTokenOf } from '../use-cases/sdk-token.ts';
-import type { IssuedIntentToken } from '../use-cases/sign-intent-token.ts';
+import type { Caller } from '../use-cases/authentication/ports.ts';
+import type { PlanAssessment } from '../use-cases/intent-tokens/assess-plan.ts';
+import type { IssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
+import { sdkTokenOf } from '../use-cases/intent-tokens/sdk-token.ts';
+import type { IssuedIntentToken } from '../use-cases/intent-tokens/sign-intent-token.ts';
 import { commandOf, IntentTokenRequest } from './intent-token-request.ts';
 import type { Routes } from './route.ts';
 import { freeObject, oneOf, sha256Hex, strictObject, uuid } from './schemas.ts';

@@ -1,7 +1,7 @@
 /** `GET /v1/me`: who am I? Nothing in the answer is null. */
 
 import Type from 'typebox';
-import type { DescribeCaller } from '../use-cases/describe-caller.ts';
+import type { DescribeCaller } from '../use-cases/principals/describe-caller.ts';
 import type { Routes } from './route.ts';
 import { oneOf, strictObject, uuid } from './schemas.ts';
 

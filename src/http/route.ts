@@ -7,8 +7,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { ErrorCode } from '../errors.ts';
-import type { Caller, RequestContext, Role } from '../use-cases/ports.ts';
-import type { Admission, SecretQuestion } from '../use-cases/secret-admission.ts';
+import type { Caller, RequestContext, Role } from '../use-cases/authentication/ports.ts';
+import type { Admission, SecretQuestion } from '../use-cases/secrets/authorize-secret-request.ts';
 import { settleAbsentMembers } from './absent-members.ts';
 import { type AdmittanceDeps, type Admitted, admit, confirmBeforeRefusing } from './admittance.ts';
 

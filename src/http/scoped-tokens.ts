@@ -4,17 +4,20 @@ import Type, { type Static } from 'typebox';
 import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
 import type { JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
-import type { IntrospectedToken, IntrospectScopedToken } from '../use-cases/introspect-scoped-token.ts';
+import type { OpenedApproval } from '../use-cases/approvals/request-approval.ts';
+import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
+import type {
+  IntrospectedToken,
+  IntrospectScopedToken,
+} from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
 import type {
   IssuedScopedToken,
   IssueScopedToken,
   IssueScopedTokenCommand,
-} from '../use-cases/issue-scoped-token.ts';
-import type { ScopedTokenManager } from '../use-cases/manage-scoped-tokens.ts';
-import type { OpenedApproval } from '../use-cases/request-approval.ts';
-import { requireAddressList, ttlSecondsOf } from '../use-cases/scoped-token-request.ts';
-import type { ScopedTokenRecord } from '../use-cases/secret-ports.ts';
+} from '../use-cases/scoped-tokens/issue-scoped-token.ts';
+import type { ScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
 import { askingFor, WISH_TO_INTROSPECT } from '../use-cases/secret-wish.ts';
+import type { ScopedTokenRecord } from '../use-cases/secrets/ports.ts';
 import { cutPage, ID_POSITION, limitOf, readCursor } from './cursor.ts';
 import type { Routes } from './route.ts';
 import {

@@ -2,8 +2,8 @@
 
 import Type from 'typebox';
 import { instantOrNull, instantText } from '../domain/formats/rfc3339.ts';
-import type { SecretRecord } from '../use-cases/secret-ports.ts';
-import { SECRET_TYPES, type SecretInput } from '../use-cases/secret-rules.ts';
+import type { SecretRecord } from '../use-cases/secrets/ports.ts';
+import { SECRET_TYPES, type SecretInput } from '../use-cases/secrets/secret-rules.ts';
 import { freeObject, instant, nullable, oneOf, sameIfBoth, strictObject, text, uuid } from './schemas.ts';
 
 export const TIERS = ['standard', 'sensitive', 'critical'] as const;

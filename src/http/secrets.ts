@@ -4,9 +4,6 @@ import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import type { SecretPath } from '../domain/scopes/secret-path.ts';
 import { WritError } from '../errors.ts';
-import type { ImportSecrets } from '../use-cases/import-secrets.ts';
-import type { ReadSecrets, SecretPage } from '../use-cases/read-secrets.ts';
-import type { Admission } from '../use-cases/secret-admission.ts';
 import {
   askingFor,
   pathInBody,
@@ -16,7 +13,10 @@ import {
   wishToList,
   wishToRead,
 } from '../use-cases/secret-wish.ts';
-import type { WriteSecrets } from '../use-cases/write-secrets.ts';
+import type { Admission } from '../use-cases/secrets/authorize-secret-request.ts';
+import type { ImportSecrets } from '../use-cases/secrets/import-secrets.ts';
+import type { ReadSecrets, SecretPage } from '../use-cases/secrets/read-secrets.ts';
+import type { WriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 import { limitOf, readCursor, writeCursor } from './cursor.ts';
 import { noSuchEndpoint } from './no-such-endpoint.ts';
 import type { Answer, Routes } from './route.ts';

@@ -3,8 +3,8 @@
 import Type from 'typebox';
 import type { JsonValue } from '../domain/json/strict-json.ts';
 import { WritError } from '../errors.ts';
+import type { VerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import { readVerificationQuestion } from '../use-cases/verification-question.ts';
-import type { VerifyIntentToken } from '../use-cases/verify-intent-token.ts';
 import type { Routes } from './route.ts';
 import { freeObject, nullable, oneOf, strictObject, text } from './schemas.ts';
 

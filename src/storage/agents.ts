@@ -12,7 +12,7 @@ import type {
   AgentStore,
   ApiKeyRecord,
   NewApiKey,
-} from '../use-cases/ports.ts';
+} from '../use-cases/authentication/ports.ts';
 import { takeAgentLock } from './agent-lock.ts';
 import { insertAuditEvents } from './audit-events.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';

@@ -5,7 +5,7 @@
 
 import type { ApprovalStatus } from '../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../domain/secrets/access-tier.ts';
-import type { ApprovalRecord, ApprovalStore, ApprovalVote, Notice } from '../use-cases/approval-ports.ts';
+import type { ApprovalRecord, ApprovalStore, ApprovalVote, Notice } from '../use-cases/approvals/ports.ts';
 import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from './audit-events.ts';
 import type { Database, Session, Statement } from './database.ts';
 import { Undo } from './storage-errors.ts';

@@ -1,6 +1,6 @@
 /** Audit rows: the columns every effect's statement inserts, and the queue for events that have no other effect. */
 
-import type { AuditEvent, AuditTrail } from '../use-cases/ports.ts';
+import type { AuditEvent, AuditTrail } from '../use-cases/authentication/ports.ts';
 import type { Database, Session, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 

@@ -1,6 +1,6 @@
 /** Reading the audit trail. Filters are put together from a closed list, so that each has the index that fits. */
 
-import type { TrailEvent, TrailFilter, TrailHorizon, TrailReader } from '../use-cases/trail-ports.ts';
+import type { TrailEvent, TrailFilter, TrailHorizon, TrailReader } from '../use-cases/audit/ports.ts';
 import type { Database, Statement } from './database.ts';
 
 /** JSON carries microseconds as text only; a position that lost them would skip or repeat events. */

@@ -2,7 +2,7 @@
 
 import { parseAgentPolicy } from '../domain/policies/policy.ts';
 import { grantedScopes } from '../domain/scopes/granted-scopes.ts';
-import type { CredentialStore, Principal, Role, StoredKey } from '../use-cases/ports.ts';
+import type { CredentialStore, Principal, Role, StoredKey } from '../use-cases/authentication/ports.ts';
 import type { Database, Statement } from './database.ts';
 
 const FIND_KEY: Statement = {

@@ -1,6 +1,6 @@
 /** What verification asks of the database about an intent token, many questions in one statement. */
 
-import type { IntentTokenReader, IntentTokenState } from '../use-cases/ports.ts';
+import type { IntentTokenReader, IntentTokenState } from '../use-cases/authentication/ports.ts';
 import type { Database, Statement } from './database.ts';
 import { createWriteQueue } from './write-queue.ts';
 

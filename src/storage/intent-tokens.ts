@@ -6,7 +6,7 @@ import type {
   IdempotencyScope,
   IntentTokenRecord,
   IntentTokenStore,
-} from '../use-cases/ports.ts';
+} from '../use-cases/authentication/ports.ts';
 import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { runGuarded, whichWereGranted } from './granted.ts';

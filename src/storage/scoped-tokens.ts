@@ -5,8 +5,8 @@
 
 import { ACCESS_TIERS, type AccessTier } from '../domain/secrets/access-tier.ts';
 import type { TokenState } from '../domain/secrets/secret-authorization.ts';
-import type { AuditEvent } from '../use-cases/ports.ts';
-import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use-cases/secret-ports.ts';
+import type { AuditEvent } from '../use-cases/authentication/ports.ts';
+import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../use-cases/secrets/ports.ts';
 import { takeAgentLock } from './agent-lock.ts';
 import { AUDIT_COLUMNS, auditValues } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';

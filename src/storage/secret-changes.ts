@@ -10,7 +10,7 @@ import type {
   SecretChange,
   SecretRecord,
   SecretStore,
-} from '../use-cases/secret-ports.ts';
+} from '../use-cases/secrets/ports.ts';
 import { shareAgentLock } from './agent-lock.ts';
 import { columnsOf, insertAuditEvents } from './audit-events.ts';
 import type { Database, Session, Statement } from './database.ts';

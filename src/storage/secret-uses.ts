@@ -3,7 +3,7 @@
  * for many requests in one statement, and only for those whose credential, owner and version are still what was read.
  */
 
-import type { CredentialGuard, SecretUses } from '../use-cases/secret-ports.ts';
+import type { CredentialGuard, SecretUses } from '../use-cases/secrets/ports.ts';
 import { AUDIT_COLUMNS } from './audit-events.ts';
 import type { Database, Statement } from './database.ts';
 import { runGuarded, whichWereGranted } from './granted.ts';

@@ -1,6 +1,6 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { NoticeOutbox } from '../use-cases/approval-ports.ts';
+import type { NoticeOutbox } from '../use-cases/approvals/ports.ts';
 import type { Database, Statement } from './database.ts';
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */

@@ -9,7 +9,7 @@ import {
 } from '../domain/scopes/secret-path.ts';
 import type { SecretWish } from '../domain/secrets/secret-authorization.ts';
 import { WritError } from '../errors.ts';
-import type { SecretQuestion } from './secret-admission.ts';
+import type { SecretQuestion } from './secrets/authorize-secret-request.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
 export function wishToRead(rawTarget: string): SecretWish {

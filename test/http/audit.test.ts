@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { createTrailReader } from '../../src/storage/audit-reads.ts';
 import type { Database, Statement } from '../../src/storage/database.ts';
-import type { TrailFilter } from '../../src/use-cases/trail-ports.ts';
+import type { TrailFilter } from '../../src/use-cases/audit/ports.ts';
 import { assertRefused, buildTestApp, openTestApp, type TestAnswer, type TestApp } from '../support/app.ts';
 import { adminQuery, createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { microseconds, plant, type TrailRow } from './planted-events.ts';

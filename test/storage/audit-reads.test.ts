@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createTrailReader } from '../../src/storage/audit-reads.ts';
-import { createAuditTrailReading } from '../../src/use-cases/read-audit-trail.ts';
-import type { TrailEvent, TrailFilter, TrailPosition } from '../../src/use-cases/trail-ports.ts';
+import type { TrailEvent, TrailFilter, TrailPosition } from '../../src/use-cases/audit/ports.ts';
+import { createAuditTrailReading } from '../../src/use-cases/audit/read-audit-trail.ts';
 import { BACKENDS, openMigrated, rows } from './opened.ts';
 
 const TYPES = ['secret.read', 'token.issued'];

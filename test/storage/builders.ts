@@ -9,7 +9,7 @@ import type {
   IntentTokenRecord,
   NewAgent,
   NewApiKey,
-} from '../../src/use-cases/ports.ts';
+} from '../../src/use-cases/authentication/ports.ts';
 
 export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
   return {

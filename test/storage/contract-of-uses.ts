@@ -1,8 +1,8 @@
 /** What the guarded write behind a read promises: as many as may, with their events, and for the rest nothing. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { NewAgent } from '../../src/use-cases/ports.ts';
-import type { NewScopedToken, SecretUses } from '../../src/use-cases/secret-ports.ts';
+import type { NewAgent } from '../../src/use-cases/authentication/ports.ts';
+import type { NewScopedToken, SecretUses } from '../../src/use-cases/secrets/ports.ts';
 import { aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE } from './contract-stores.ts';
 import {

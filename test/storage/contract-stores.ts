@@ -6,7 +6,7 @@ import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
 import { createSecretStore } from '../../src/storage/secret-changes.ts';
 import { createSecretReader } from '../../src/storage/secret-reads.ts';
 import { createSecretUses } from '../../src/storage/secret-uses.ts';
-import type { AgentStore, NewAgent } from '../../src/use-cases/ports.ts';
+import type { AgentStore, NewAgent } from '../../src/use-cases/authentication/ports.ts';
 import type {
   CredentialGuard,
   ScopedTokenStore,
@@ -15,7 +15,7 @@ import type {
   SecretRecord,
   SecretStore,
   SecretUses,
-} from '../../src/use-cases/secret-ports.ts';
+} from '../../src/use-cases/secrets/ports.ts';
 import { anEvent, aWrite, storedAgent } from './builders.ts';
 import { type Backend, openMigrated, rows } from './opened.ts';
 import { keyGuard, useTestKek } from './secret-builders.ts';

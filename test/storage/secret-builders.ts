@@ -6,7 +6,7 @@ import { writeKekCheck } from '../../src/storage/provisioning.ts';
 import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
 import { createSecretStore } from '../../src/storage/secret-changes.ts';
 import { ROWS_READ } from '../../src/storage/secret-reads.ts';
-import type { AuditEvent, NewAgent } from '../../src/use-cases/ports.ts';
+import type { AuditEvent, NewAgent } from '../../src/use-cases/authentication/ports.ts';
 import type {
   CredentialGuard,
   NewScopedToken,
@@ -15,7 +15,7 @@ import type {
   SecretAttributes,
   SecretChange,
   SecretRecord,
-} from '../../src/use-cases/secret-ports.ts';
+} from '../../src/use-cases/secrets/ports.ts';
 import { anEvent } from './builders.ts';
 
 export const TEST_KEK_ID = 'the kek';

@@ -5,7 +5,7 @@
  */
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { SealBinding, SealedValue, SecretCipher } from '../../use-cases/secret-ports.ts';
+import type { SealBinding, SealedValue, SecretCipher } from '../../use-cases/secrets/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
 
 const KEY_BYTES = 32;

@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createRequestDigest } from '../../../src/keys/encryption/approval-mac.ts';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
-import type { ApprovalRequest } from '../../../src/use-cases/approval-ports.ts';
-import { digestText } from '../../../src/use-cases/request-approval.ts';
+import type { ApprovalRequest } from '../../../src/use-cases/approvals/ports.ts';
+import { digestText } from '../../../src/use-cases/approvals/request-approval.ts';
 
 const MASTER_KEY = Buffer.alloc(32, 7);
 const digest = createRequestDigest(createKeyEncryption(MASTER_KEY));

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createKeyEncryption, type KeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
 import { createSecretCipher } from '../../../src/keys/encryption/secret-cipher.ts';
-import type { SealBinding, SealedValue } from '../../../src/use-cases/secret-ports.ts';
+import type { SealBinding, SealedValue } from '../../../src/use-cases/secrets/ports.ts';
 
 const MASTER = Uint8Array.from({ length: 32 }, (_, index) => index);
 const kek = createKeyEncryption(MASTER);

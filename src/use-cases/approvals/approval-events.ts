@@ -1,0 +1,60 @@
+/** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
+
+import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import type { ActorType, AuditEvent, EventType, RequestContext } from '../authentication/ports.ts';
+import type { ApprovalRequest, Notice } from './ports.ts';
+
+export function approvalEvent(
+  id: string,
+  actor: { readonly id: string; readonly role: ActorType },
+  context: RequestContext,
+  what: {
+    readonly type: Extract<EventType, `approval.${string}`>;
+    readonly approvalId: string;
+    readonly metadata: Readonly<Record<string, unknown>>;
+  },
+): AuditEvent {
+  return {
+    id,
+    eventType: what.type,
+    actorId: actor.id,
+    actorType: actor.role,
+    resourceType: 'approval',
+    resourceId: what.approvalId,
+    metadata: what.metadata,
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}
+
+/** Undefined where no webhook is configured. Never holds a token. */
+export type ApprovalNotices = (
+  type: 'approval.requested' | 'approval.granted' | 'approval.denied',
+  approval: ApprovalRequest & { readonly agentName: string },
+  status: string,
+  times: { readonly at: Date; readonly effectiveAt?: Date | null },
+) => Notice;
+
+export function createApprovalNotices(deps: {
+  readonly configured: boolean;
+  readonly newId: () => string;
+}): ApprovalNotices {
+  return (type, approval, status, { at, effectiveAt }) => {
+    if (!deps.configured) return undefined;
+    const data = {
+      id: approval.id,
+      status,
+      agent_id: approval.agentId,
+      agent_name: approval.agentName,
+      access_tier: approval.tier,
+      scopes: approval.scopes,
+      ttl_seconds: approval.ttlSeconds,
+      max_uses: approval.maxUses,
+      allowed_ips: approval.allowedIps,
+      description: approval.description,
+      approvals_required: approval.approvalsRequired,
+      effective_at: instantOrNull(effectiveAt),
+    };
+    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: instantText(at), data }) };
+  };
+}

@@ -1,0 +1,63 @@
+/**
+ * The requester's side of an approval (contract section 7): ask what has become of it, and be handed the token, which
+ * is made then, once, and is in exactly one answer.
+ */
+
+import { instantText } from '../../domain/formats/rfc3339.ts';
+import type { Caller, RequestContext } from '../authentication/ports.ts';
+import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import {
+  type MadeScopedToken,
+  type MakeScopedTokenDeps,
+  makeScopedToken,
+} from '../scoped-tokens/mint-scoped-token.ts';
+import { approvalEvent } from './approval-events.ts';
+import {
+  type DecideApprovalDeps,
+  findApproval,
+  noSuchApproval,
+  requireUnchanged,
+} from './decide-approval.ts';
+import type { ApprovalRecord, ApprovalStore } from './ports.ts';
+
+export interface ClaimApprovalDeps extends MakeScopedTokenDeps {
+  readonly store: ApprovalStore;
+  readonly digest: DecideApprovalDeps['digest'];
+}
+
+export interface PolledApproval {
+  readonly approval: ApprovalRecord;
+  /** Only in the answer that claims it. */
+  readonly claimed: MadeScopedToken | undefined;
+}
+
+/** Rejects with `NOT_FOUND` for anybody but the requester, with `INTEGRITY_ERROR` for one that was edited. */
+export type ClaimApproval = (id: string, caller: Caller, context: RequestContext) => Promise<PolledApproval>;
+
+export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
+  return (id, caller, context) =>
+    startingOver(async () => {
+      const approval = await findApproval(deps.store, id);
+      if (approval.agentId !== caller.principal.id) throw noSuchApproval();
+      if (approval.status !== 'approved') return { approval, claimed: undefined };
+      requireUnchanged(deps, approval);
+      // Its time starts at the claim, not when it was asked for.
+      const { text, token } = makeScopedToken(deps, caller, approval);
+      const event = approvalEvent(deps.newId(), caller.principal, context, {
+        type: 'approval.claimed',
+        approvalId: id,
+        metadata: {
+          key_id: caller.keyId,
+          token_id: token.id,
+          scopes: token.scopes,
+          expires_at: instantText(token.expiresAt),
+          max_uses: token.maxUses,
+          request_digest: approval.requestDigest,
+        },
+      });
+      // What a fresh look finds is the answer: another poll may have been first, or the time is over.
+      if (!(await deps.store.claim(approval, { ...token, tier: approval.tier }, event))) return START_OVER;
+      // This answer says `approved`, which is what whoever waits looks for; every later one says `claimed`.
+      return { approval, claimed: { text, token } };
+    });
+}

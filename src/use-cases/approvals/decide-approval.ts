@@ -1,0 +1,200 @@
+/** The human side of an approval (contract section 7): look, approve, deny. */
+
+import {
+  type ApprovalRefusal,
+  type ApprovalSituation,
+  type ApprovalStatus,
+  refusalOfApproving,
+  refusalOfDenying,
+} from '../../domain/approvals/approval-decision.ts';
+import { instantText } from '../../domain/formats/rfc3339.ts';
+import { WritError } from '../../errors.ts';
+import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
+import { type ApprovalNotices, approvalEvent } from './approval-events.ts';
+import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
+import { digestText } from './request-approval.ts';
+
+export interface DecideApprovalDeps {
+  readonly store: ApprovalStore;
+  readonly digest: { fits(text: string, digestHex: string): boolean };
+  readonly newId: () => string;
+  readonly clock: Clock;
+  readonly notices: ApprovalNotices;
+  readonly refuse: CallerRefusals;
+  readonly refusals: RefusalRecorder;
+}
+
+export interface Decision {
+  readonly reason: string | null;
+  /** What the approver has seen; undefined: not said. */
+  readonly requestDigest?: string | undefined;
+}
+
+/**
+ * `approve` and `deny` reject with `NOT_FOUND`, `SELF_APPROVAL_FORBIDDEN`, `APPROVAL_ALREADY_DECIDED`,
+ * `APPROVAL_EXPIRED`, `VERSION_CONFLICT` for another digest than the approval's, and with `INTEGRITY_ERROR` where what
+ * was asked has been changed in the database.
+ */
+export interface Approvals {
+  list(query: {
+    readonly status: ApprovalStatus | undefined;
+    readonly limit: number;
+    readonly before: ApprovalPosition | undefined;
+  }): Promise<readonly ApprovalRecord[]>;
+  get(id: string): Promise<ApprovalRecord>;
+  approve(id: string, decision: Decision, caller: Caller, context: RequestContext): Promise<ApprovalRecord>;
+  deny(id: string, decision: Decision, caller: Caller, context: RequestContext): Promise<ApprovalRecord>;
+}
+
+export function createApprovals(deps: DecideApprovalDeps): Approvals {
+  const get = (id: string): Promise<ApprovalRecord> => findApproval(deps.store, id);
+
+  const decide = async (
+    id: string,
+    { caller, context }: { caller: Caller; context: RequestContext },
+    change: (approval: ApprovalRecord) => DecidedChange,
+  ): Promise<ApprovalRecord> => {
+    if (!APPROVAL_ID.test(id)) throw noSuchApproval();
+    const outcome = await deps.store
+      .decide(id, caller.keyId, (approval) => {
+        requireUnchanged(deps, approval);
+        return change(approval);
+      })
+      .catch(async (error: unknown) => {
+        if (error instanceof WritError && error.kind === 'denied')
+          await record(deps, id, caller, context, error);
+        throw error;
+      });
+    if (outcome === 'actor_not_live') return deps.refuse.deadKey(caller, context);
+    if (outcome === 'absent') throw noSuchApproval();
+    return get(id);
+  };
+
+  return {
+    get,
+    list: (query) => deps.store.list(query),
+
+    approve: (id, { reason, requestDigest }, caller, context) =>
+      decide(id, { caller, context }, (approval) => {
+        const approverId = caller.principal.id;
+        throwIfRefused(refusalOfApproving(situationOf(approval), approverId));
+        if (requestDigest !== undefined && requestDigest !== approval.requestDigest) throw otherRequest();
+        const votes = approval.votes.length + 1;
+        const isLast = votes >= approval.approvalsRequired;
+        return {
+          change: { kind: 'vote', approverId, reason, isLast },
+          event: (effectiveAt) =>
+            approvalEvent(deps.newId(), caller.principal, context, {
+              type: 'approval.granted',
+              approvalId: id,
+              metadata: {
+                key_id: caller.keyId,
+                votes,
+                required: approval.approvalsRequired,
+                reason,
+                request_digest: approval.requestDigest,
+                ...(effectiveAt === null ? {} : { effective_at: instantText(effectiveAt) }),
+              },
+            }),
+          notice: (effectiveAt) =>
+            isLast
+              ? deps.notices(
+                  'approval.granted',
+                  approval,
+                  approval.delaySeconds > 0 ? 'pending' : 'approved',
+                  {
+                    at: deps.clock.now(),
+                    effectiveAt,
+                  },
+                )
+              : undefined,
+        };
+      }),
+
+    deny: (id, { reason }, caller, context) =>
+      decide(id, { caller, context }, (approval) => {
+        throwIfRefused(refusalOfDenying(situationOf(approval), caller.principal.id));
+        return {
+          change: { kind: 'deny', reason },
+          event: () =>
+            approvalEvent(deps.newId(), caller.principal, context, {
+              type: 'approval.denied',
+              approvalId: id,
+              metadata: { key_id: caller.keyId, reason, request_digest: approval.requestDigest },
+            }),
+          notice: () => deps.notices('approval.denied', approval, 'denied', { at: deps.clock.now() }),
+        };
+      }),
+  };
+}
+
+const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
+
+export const noSuchApproval = (): WritError => new WritError('NOT_FOUND', 'There is no such approval.');
+
+/** Rejects with `NOT_FOUND`, also for what is no id. */
+export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: string): Promise<ApprovalRecord> {
+  const approval = APPROVAL_ID.test(id) ? await store.find(id) : undefined;
+  if (approval === undefined) throw noSuchApproval();
+  return approval;
+}
+
+/** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
+export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {
+  if (!deps.digest.fits(digestText(approval), approval.requestDigest)) {
+    throw wasChanged(`approval ${approval.id} does not fit its digest`);
+  }
+  // The digest does not cover the times, so one that was set by hand must not stand for the votes.
+  if (approval.effectiveAt !== null && approval.votes.length < approval.approvalsRequired) {
+    throw wasChanged(`approval ${approval.id} took effect with too few votes`);
+  }
+}
+
+const wasChanged = (detail: string): WritError =>
+  new WritError('INTEGRITY_ERROR', 'What is stored of this request was changed, so nothing is granted.', {
+    detail,
+  });
+
+function situationOf(approval: ApprovalRecord): ApprovalSituation {
+  return {
+    status: approval.status,
+    requesterId: approval.agentId,
+    requesterRevoked: approval.agentRevoked,
+    approverIds: approval.votes.map((vote) => vote.approverId),
+    approvalsRequired: approval.approvalsRequired,
+  };
+}
+
+const REFUSALS: Readonly<Record<ApprovalRefusal, string>> = {
+  SELF_APPROVAL_FORBIDDEN: 'Nobody decides their own request.',
+  APPROVAL_ALREADY_DECIDED: 'This has been decided, by you or for good.',
+  APPROVAL_EXPIRED: 'The time to decide this is over; what was not approved is denied.',
+};
+
+function throwIfRefused(refusal: ApprovalRefusal | undefined): void {
+  if (refusal !== undefined) throw new WritError(refusal, REFUSALS[refusal]);
+}
+
+const otherRequest = (): WritError =>
+  new WritError('VERSION_CONFLICT', 'request_digest is not this request’s: look at it again.', {
+    details: { pointer: '/request_digest' },
+  });
+
+function record(
+  deps: DecideApprovalDeps,
+  id: string,
+  { principal, keyId }: Caller,
+  context: RequestContext,
+  { code }: WritError,
+): Promise<void> {
+  return deps.refusals.record({
+    eventType: 'auth.denied',
+    code,
+    actor: { id: principal.id, type: principal.role },
+    credentialId: keyId,
+    resource: { type: 'approval', id },
+    context,
+  });
+}

@@ -1,0 +1,134 @@
+/** What the use cases of approvals ask of the outside: types only, as in `ports.ts`. */
+
+import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { AuditEvent } from '../authentication/ports.ts';
+import type { NewScopedToken } from '../secrets/ports.ts';
+
+/** What was asked, and what it takes: frozen when it is opened, and bound by the digest. */
+export interface ApprovalRequest {
+  /** `apr_` and 8 base32 characters. */
+  readonly id: string;
+  readonly agentId: string;
+  readonly scopes: readonly string[];
+  readonly ttlSeconds: number;
+  readonly maxUses: number | null;
+  readonly allowedIps: readonly string[] | null;
+  readonly description: string | null;
+  readonly tier: AccessTier;
+  readonly approvalsRequired: number;
+  readonly delaySeconds: number;
+  readonly windowSeconds: number;
+}
+
+export interface ApprovalVote {
+  readonly approverId: string;
+  readonly approverName: string;
+  readonly reason: string | null;
+  readonly at: Date;
+}
+
+/** Where an approval stands in the order of the list; its row may be gone when the next page is asked for. */
+export interface ApprovalPosition {
+  readonly createdAt: Date;
+  readonly id: string;
+}
+
+/** An approval as it stands; `status` is judged by the database clock. */
+export interface ApprovalRecord extends ApprovalRequest {
+  /** HMAC-SHA256 in hex. */
+  readonly requestDigest: string;
+  readonly agentName: string;
+  readonly agentRevoked: boolean;
+  readonly status: ApprovalStatus;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly effectiveAt: Date | null;
+  readonly deniedAt: Date | null;
+  readonly reason: string | null;
+  readonly claimedAt: Date | null;
+  readonly tokenId: string | null;
+  readonly votes: readonly ApprovalVote[];
+}
+
+/** A notice that is owed to the webhook; undefined where there is none. */
+export type Notice = { readonly id: string; readonly payload: string } | undefined;
+
+/** What a decision changes. */
+export type ApprovalChange =
+  | {
+      readonly kind: 'vote';
+      readonly approverId: string;
+      readonly reason: string | null;
+      readonly isLast: boolean;
+    }
+  | { readonly kind: 'deny'; readonly reason: string | null };
+
+export interface DecidedChange {
+  readonly change: ApprovalChange;
+  /** From the time at which the approval takes effect, where the vote was the last. */
+  readonly event: (effectiveAt: Date | null) => AuditEvent;
+  readonly notice: (effectiveAt: Date | null) => Notice;
+}
+
+export interface ApprovalStore {
+  /**
+   * One transaction that holds the agent's row, so that two requests cannot both be the last that is allowed.
+   * `'not_granted'`: key or agent is not live, the agent changed, or the id is taken; nothing was written.
+   */
+  open(
+    approval: ApprovalRequest & { readonly requestDigest: string; readonly createdAt: Date },
+    write: {
+      readonly keyId: string;
+      readonly agentRevision: number;
+      readonly maxPending: number;
+      readonly event: AuditEvent;
+      readonly notice: Notice;
+    },
+  ): Promise<{ readonly expiresAt: Date } | 'too_many' | 'not_granted'>;
+  find(id: string): Promise<ApprovalRecord | undefined>;
+  /** Newest first. */
+  list(query: {
+    readonly status: ApprovalStatus | undefined;
+    readonly limit: number;
+    readonly before: ApprovalPosition | undefined;
+  }): Promise<readonly ApprovalRecord[]>;
+  /**
+   * One transaction: the actor's key and both principals are held, the approval is locked, `decide` says what changes
+   * (what it throws undoes everything).
+   */
+  decide(
+    id: string,
+    actorKeyId: string,
+    decide: (approval: ApprovalRecord) => DecidedChange,
+  ): Promise<'decided' | 'absent' | 'actor_not_live'>;
+  /**
+   * One statement: the approval is claimed, the token made, the event written, or nothing is. False when it cannot be
+   * claimed (any more), or the key or its agent is not live.
+   */
+  claim(
+    approval: { readonly id: string; readonly requestDigest: string },
+    token: NewScopedToken & { readonly tier: AccessTier },
+    event: AuditEvent,
+  ): Promise<boolean>;
+  /** The highest tier of the secrets that `matches` names; undefined when it names none above standard. */
+  highestTierWhere(matches: (path: string) => boolean): Promise<AccessTier | undefined>;
+}
+
+export interface OwedNotice {
+  readonly id: string;
+  readonly payload: string;
+  /** The one under way included. */
+  readonly attempts: number;
+}
+
+export interface NoticeOutbox {
+  /** Nobody else gets these for `seconds`. */
+  lease(of: { readonly limit: number; readonly seconds: number }): Promise<readonly OwedNotice[]>;
+  delivered(id: string): Promise<void>;
+  /** `retryAfterSeconds` undefined: it is given up. */
+  failed(
+    id: string,
+    how: { readonly why: string; readonly retryAfterSeconds: number | undefined },
+  ): Promise<void>;
+}

@@ -1,0 +1,117 @@
+/**
+ * Asking a human (contract section 7): what was asked is frozen and bound by a digest, so that nobody can approve, or
+ * be handed, anything else.
+ */
+
+import { type ApprovalRules, rulesForTier } from '../../domain/approvals/approval-decision.ts';
+import { canonicalText } from '../../domain/json/canonical-json.ts';
+import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
+import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
+import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
+import { START_OVER } from '../retry-guarded-write.ts';
+import type { IssueScopedTokenCommand } from '../scoped-tokens/issue-scoped-token.ts';
+import { type ApprovalNotices, approvalEvent } from './approval-events.ts';
+import type { ApprovalRequest, ApprovalStore } from './ports.ts';
+
+export interface ApprovalSettings {
+  readonly critical: ApprovalRules;
+  /** How long an approval can be decided, and then claimed. */
+  readonly windowSeconds: number;
+}
+
+export interface RequestApprovalDeps {
+  readonly store: ApprovalStore;
+  readonly settings: ApprovalSettings;
+  /** HMAC-SHA256 in hex. */
+  readonly digest: { of(text: string): string };
+  /** `apr_` and 8 base32 characters. */
+  readonly newApprovalId: () => string;
+  readonly newId: () => string;
+  readonly clock: Clock;
+  readonly notices: ApprovalNotices;
+}
+
+export interface OpenedApproval {
+  readonly id: string;
+  readonly expiresAt: Date;
+}
+
+export const MAX_PENDING = 20;
+
+/** `too_many` of the agent's are pending. */
+export type RequestApproval = (
+  asked: { readonly command: IssueScopedTokenCommand; readonly scopes: readonly Scope[] },
+  caller: Caller,
+  context: RequestContext,
+) => Promise<OpenedApproval | 'too_many' | typeof START_OVER>;
+
+export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {
+  return async ({ command, scopes }, { principal, keyId }, context) => {
+    const tier = await tierOf(deps.store, scopes);
+    const approval: ApprovalRequest = {
+      id: deps.newApprovalId(),
+      agentId: principal.id,
+      scopes: scopes.map(formatScope),
+      ttlSeconds: command.ttlSeconds,
+      maxUses: command.maxUses,
+      allowedIps: command.allowedIps,
+      description: command.description,
+      tier,
+      ...rulesForTier(tier, deps.settings.critical),
+      windowSeconds: deps.settings.windowSeconds,
+    };
+    const createdAt = deps.clock.now();
+    const requestDigest = deps.digest.of(digestText(approval));
+    const outcome = await deps.store.open(
+      { ...approval, createdAt, requestDigest },
+      {
+        keyId,
+        agentRevision: principal.revision,
+        maxPending: MAX_PENDING,
+        event: approvalEvent(deps.newId(), principal, context, {
+          type: 'approval.requested',
+          approvalId: approval.id,
+          metadata: {
+            key_id: keyId,
+            scopes: approval.scopes,
+            access_tier: tier,
+            approvals_required: approval.approvalsRequired,
+            request_digest: requestDigest,
+          },
+        }),
+        notice: deps.notices('approval.requested', { ...approval, agentName: principal.name }, 'pending', {
+          at: createdAt,
+        }),
+      },
+    );
+    if (outcome === 'too_many') return outcome;
+    return outcome === 'not_granted' ? START_OVER : { id: approval.id, expiresAt: outcome.expiresAt };
+  };
+}
+
+/** Everything that was asked, and everything that it takes, in one canonical text. */
+export function digestText(approval: ApprovalRequest): string {
+  return canonicalText({
+    id: approval.id,
+    agent_id: approval.agentId,
+    scopes: [...approval.scopes],
+    ttl_seconds: approval.ttlSeconds,
+    max_uses: approval.maxUses,
+    allowed_ips: approval.allowedIps === null ? null : [...approval.allowedIps],
+    description: approval.description,
+    access_tier: approval.tier,
+    approvals_required: approval.approvalsRequired,
+    delay_seconds: approval.delaySeconds,
+    window_seconds: approval.windowSeconds,
+  });
+}
+
+/** The highest tier of what exists now and the scopes name: what the token will open up to. */
+async function tierOf(store: ApprovalStore, scopes: readonly Scope[]): Promise<AccessTier> {
+  const names = (path: string): boolean => {
+    const parsed = parseSecretPath(path);
+    return parsed.ok && SECRET_ACTIONS.some((action) => scopesAllow(scopes, action, parsed.secret));
+  };
+  return (await store.highestTierWhere(names)) ?? ACCESS_TIERS[0];
+}

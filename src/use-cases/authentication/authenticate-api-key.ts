@@ -1,0 +1,145 @@
+/**
+ * Who is calling? (contract section 2). An API key is checked for shape and checksum, then by bcrypt behind a
+ * bounded gate; verified and refused keys are remembered for at most 60 s. Unknown and wrong look the same and cost
+ * the same. What is remembered never proves liveness: `confirm`, or the guarded write itself, reads the live row.
+ */
+
+import { parseApiKey } from '../../domain/principals/api-key.ts';
+import { WritError } from '../../errors.ts';
+import type { Refusal, RefusalRecorder } from '../audit/record-refusal.ts';
+import type { Caller, CredentialStore, RequestContext, StoredKey } from './ports.ts';
+
+type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';
+
+export interface RefusedKey {
+  readonly refused: RefusalCode;
+  /** For the trail, when the key id is one of ours. */
+  readonly refusal?: Omit<Refusal, 'context'>;
+}
+export type RememberedKey = { readonly caller: Caller } | RefusedKey;
+
+export interface AuthenticateDeps {
+  readonly store: CredentialStore;
+  readonly memory: {
+    fingerprint(keyText: string): string;
+    recall(fingerprint: string): RememberedKey | undefined;
+    remember(fingerprint: string, fact: RememberedKey): void;
+    /** Changes what is known without extending how long. */
+    replace(fingerprint: string, fact: RememberedKey): void;
+  };
+  /** bcrypt behind its gate: `'busy'` when there is no room. */
+  readonly compare: (task: {
+    keyText: string;
+    hash: string;
+    origin: string;
+    preferred: boolean;
+  }) => Promise<boolean | 'busy'>;
+  /** A bcrypt hash that nothing matches. */
+  readonly decoyHash: string;
+  readonly refusals: RefusalRecorder;
+}
+
+export interface Authenticator {
+  /** What is known without any work; undefined means that `verify` has to be asked. Malformed keys are refused here. */
+  recall(keyText: string): RememberedKey | undefined;
+  /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY` or `BUSY`. `origin` groups callers for the gate. */
+  verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
+  /** Puts a refusal on record and rejects with it. */
+  refuse(remembered: RefusedKey, context: RequestContext): Promise<never>;
+  /**
+   * Reads the live row of a key that was verified: for what does not end in a guarded write, and before a refusal.
+   * A dead key is put on record and refused.
+   */
+  confirm(caller: Caller, context: RequestContext): Promise<Caller>;
+}
+
+const MESSAGES: Record<RefusalCode, string> = {
+  AUTH_INVALID_KEY: 'The API key is missing, unknown, wrong or revoked.',
+  AUTH_EXPIRED_KEY: 'The API key has expired.',
+};
+
+export function refusedKey(code: RefusalCode): WritError {
+  return new WritError(code, MESSAGES[code]);
+}
+
+export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
+  const { store, memory, refusals } = deps;
+  const underWay = new Map<string, Promise<Caller>>();
+
+  const refuse = async ({ refused, refusal }: RefusedKey, context: RequestContext): Promise<never> => {
+    if (refusal !== undefined) await refusals.record({ ...refusal, context });
+    throw refusedKey(refused);
+  };
+
+  const check = async (
+    keyText: string,
+    fingerprint: string,
+    from: { origin: string; context: RequestContext },
+  ): Promise<Caller> => {
+    const parsed = parseApiKey(keyText);
+    if (!parsed.ok) throw refusedKey('AUTH_INVALID_KEY');
+    const stored = await store.findKey(parsed.key.keyId);
+    const matches = await deps.compare({
+      keyText,
+      hash: stored?.hash ?? deps.decoyHash,
+      origin: from.origin,
+      preferred: stored !== undefined,
+    });
+    if (matches === 'busy') {
+      throw new WritError('BUSY', 'Too many keys are being checked; try again shortly.', {
+        retryAfterSeconds: 1,
+      });
+    }
+    const verdict = judge(stored, matches, fingerprint);
+    memory.remember(fingerprint, verdict);
+    if ('refused' in verdict) return refuse(verdict, from.context);
+    // The answer does not wait for a time stamp that is only information.
+    void store.noteUse(verdict.caller.keyId).catch(() => {});
+    return verdict.caller;
+  };
+
+  return {
+    // What is remembered was well-formed when it was verified.
+    recall: (keyText) =>
+      memory.recall(memory.fingerprint(keyText)) ??
+      (parseApiKey(keyText).ok ? undefined : { refused: 'AUTH_INVALID_KEY' }),
+    verify: (keyText, from) => {
+      const fingerprint = memory.fingerprint(keyText);
+      const running = underWay.get(fingerprint);
+      if (running !== undefined) return running;
+      const started = check(keyText, fingerprint, from).finally(() => underWay.delete(fingerprint));
+      underWay.set(fingerprint, started);
+      return started;
+    },
+    refuse,
+    confirm: async (caller, context) => {
+      const stored = await store.findKey(caller.keyId);
+      // The secret was right when it was verified; only the row can have changed since.
+      const verdict = judge(stored, true, caller.fingerprint);
+      memory.replace(caller.fingerprint, verdict);
+      return 'refused' in verdict ? refuse(verdict, context) : verdict.caller;
+    },
+  };
+}
+
+function judge(stored: StoredKey | undefined, matches: boolean, fingerprint: string): RememberedKey {
+  if (stored === undefined) return { refused: 'AUTH_INVALID_KEY' };
+  if (!matches || stored.revoked) return refusedAs('AUTH_INVALID_KEY', stored, matches);
+  if (stored.expired) return refusedAs('AUTH_EXPIRED_KEY', stored, matches);
+  return { caller: { ...stored.caller, fingerprint } };
+}
+
+/** Who presents a wrong secret under a known key id is nobody; who presents a dead key is its principal. */
+function refusedAs(code: RefusalCode, { caller }: StoredKey, matches: boolean): RefusedKey {
+  const { principal, keyId } = caller;
+  return {
+    refused: code,
+    refusal: {
+      eventType: 'auth.denied',
+      code,
+      actor: matches ? { id: principal.id, type: principal.role } : { id: 'anonymous', type: 'anonymous' },
+      credentialId: keyId,
+      resource: { type: 'api_key', id: keyId },
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** Refusing a caller that is known: on record first, then in words. One place for `FORBIDDEN` and for dead keys. */
+
+import { WritError } from '../../errors.ts';
+import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import { type Authenticator, refusedKey } from './authenticate-api-key.ts';
+import type { Caller, RequestContext } from './ports.ts';
+
+export interface CallerRefusals {
+  /** A guarded write found the caller's key dead: its row says why. */
+  deadKey(caller: Caller, context: RequestContext): Promise<never>;
+  forbid(
+    caller: Caller,
+    context: RequestContext,
+    what: { readonly type: string; readonly id: string; readonly why: string },
+  ): Promise<never>;
+}
+
+export function createCallerRefusals(deps: {
+  confirm: Authenticator['confirm'];
+  refusals: RefusalRecorder;
+}): CallerRefusals {
+  return {
+    deadKey: async (caller, context) => {
+      await deps.confirm(caller, context);
+      throw refusedKey('AUTH_INVALID_KEY');
+    },
+    forbid: async (caller, context, { type, id, why }) => {
+      await deps.refusals.record({
+        eventType: 'auth.denied',
+        code: 'FORBIDDEN',
+        actor: { id: caller.principal.id, type: caller.principal.role },
+        credentialId: caller.keyId,
+        resource: { type, id },
+        context,
+      });
+      throw new WritError('FORBIDDEN', why);
+    },
+  };
+}

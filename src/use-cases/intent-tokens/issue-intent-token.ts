@@ -1,0 +1,306 @@
+/**
+ * Issues an intent token (contract sections 4.1 to 4.5): the plan is assessed, the policies decided for every step,
+ * the claims signed; then one guarded statement makes the token exist together with its audit event. The answer
+ * follows its commit. Under an idempotency key the same request gets the same token again.
+ */
+
+import type { Sha256 } from '../../domain/crypto/hashing.ts';
+import type { Plan } from '../../domain/intent-tokens/plan.ts';
+import { canonicalText } from '../../domain/json/canonical-json.ts';
+import type { JsonValue } from '../../domain/json/strict-json.ts';
+import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
+import { WritError } from '../../errors.ts';
+import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { Authenticator } from '../authentication/authenticate-api-key.ts';
+import type {
+  AuditEvent,
+  Caller,
+  Clock,
+  IdempotencyRecord,
+  IdempotencyScope,
+  IntentTokenStore,
+  RequestContext,
+  TokenSigner,
+} from '../authentication/ports.ts';
+import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
+import { createOncePerKey } from './idempotency-lock.ts';
+import {
+  beginToSign,
+  type IssuedIntentToken,
+  type OnBehalfOf,
+  type UnsignedIntentToken,
+} from './sign-intent-token.ts';
+
+const MAX_ATTEMPTS = 3;
+
+export interface IssueIntentTokenDeps {
+  readonly store: IntentTokenStore;
+  readonly signer: () => TokenSigner;
+  /** By kid; undefined for a key that is no longer ours. */
+  readonly findSigner: (kid: string) => TokenSigner | undefined;
+  readonly sha256: Sha256;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly confirm: Authenticator['confirm'];
+  readonly refusals: RefusalRecorder;
+}
+
+export interface IssueIntentTokenCommand extends PlanRequest {
+  readonly onBehalfOf: OnBehalfOf;
+  readonly dryRun: boolean;
+  /** `Idempotency-Key` and what it binds: the endpoint and the hash of the body as sent. */
+  readonly once: { readonly key: string; readonly path: string; readonly bodySha256Hex: string } | undefined;
+}
+
+export type IssueIntentToken = (
+  command: IssueIntentTokenCommand,
+  caller: Caller,
+  context: RequestContext,
+) => Promise<PlanAssessment | IssuedIntentToken>;
+
+/**
+ * Rejects with the codes of `assessPlan`, with `POLICY_DENIED`, `IDEMPOTENCY_KEY_REUSED`, `BUSY`, the codes of a key
+ * that is no longer live, and those of storage.
+ */
+export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentToken {
+  const oncePerKey = createOncePerKey();
+  return async (command, caller, context) => {
+    const assessed = assessPlan(command, deps.sha256);
+    const request: Request = { command, assessed, context };
+    if (command.dryRun) return assessOnly(deps, request, caller);
+    const { once } = command;
+    if (once === undefined) return issueNew(deps, request, caller, undefined);
+    const scope = scopeOf(once, caller);
+    return oncePerKey(JSON.stringify(scope), () => issueNew(deps, request, caller, { scope, ...once }));
+  };
+}
+
+interface Request {
+  readonly command: IssueIntentTokenCommand;
+  readonly assessed: AssessedPlan;
+  readonly context: RequestContext;
+}
+
+interface Once {
+  readonly scope: IdempotencyScope;
+  readonly bodySha256Hex: string;
+}
+
+/** Everything but signing and recording; the key's row is read, because nothing is written that would judge it. */
+async function assessOnly(
+  deps: IssueIntentTokenDeps,
+  request: Request,
+  caller: Caller,
+): Promise<PlanAssessment> {
+  const confirmed = await deps.confirm(caller, request.context);
+  const { once } = request.command;
+  const earlier = once && (await deps.store.findIssued(scopeOf(once, confirmed)));
+  // It takes no key and would give no token, but what has been said under one cannot be said otherwise.
+  if (once !== undefined && earlier !== undefined && earlier.bodySha256Hex !== once.bodySha256Hex) {
+    throw keyReused();
+  }
+  const decision = decide(request, confirmed);
+  if (!decision.allowed) return deny(deps, request, confirmed, decision);
+  return { ...request.assessed.assessment, validation: decision.policy_validation };
+}
+
+async function issueNew(
+  deps: IssueIntentTokenDeps,
+  request: Request,
+  firstCaller: Caller,
+  once: Once | undefined,
+): Promise<IssuedIntentToken> {
+  let caller = firstCaller;
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const earlier = once && (await deps.store.findIssued(once.scope));
+    if (once !== undefined && earlier !== undefined) {
+      return rebuild(deps, request, { once, earlier, caller: await deps.confirm(caller, request.context) });
+    }
+    const decision = decide(request, caller);
+    if (!decision.allowed) {
+      // What is remembered of the principal may be a minute old: a refusal rests on its row.
+      const fresh = await deps.confirm(caller, request.context);
+      if (fresh.principal.revision === caller.principal.revision)
+        return deny(deps, request, caller, decision);
+      caller = fresh;
+      continue;
+    }
+    const validation = decision.policy_validation;
+    const { token, signature } = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
+    // An idempotency record holds a hash of the JWT, so it waits for the signature.
+    const record = once && {
+      scope: once.scope,
+      record: idempotencyRecordOf(token, (await signature).jwt, once, deps.sha256),
+    };
+    if (
+      await deps.store.issue(
+        tokenRecordOf(token, request, caller),
+        eventOf(deps, token, request, caller),
+        record,
+      )
+    ) {
+      return Object.assign(token, await signature);
+    }
+    caller = await deps.confirm(caller, request.context);
+  }
+  throw new WritError('BUSY', 'The principal keeps changing; try again.', { retryAfterSeconds: 1 });
+}
+
+function decide({ assessed }: Request, { principal }: Caller): PlanDecision {
+  const { policy: agentPolicy } = principal;
+  return decidePlan(
+    [
+      { source: 'request', policy: assessed.policy },
+      ...(agentPolicy === null ? [] : [{ source: 'agent' as const, policy: agentPolicy }]),
+    ],
+    assessed.plan.steps,
+  );
+}
+
+/** One denied step refuses the whole plan, and the refusal is on record before it is answered. */
+async function deny(
+  deps: IssueIntentTokenDeps,
+  { assessed, context }: Request,
+  { principal, keyId }: Caller,
+  { policy_validation: validation }: PlanDecision,
+): Promise<never> {
+  await deps.refusals.record({
+    eventType: 'intent.denied',
+    code: 'POLICY_DENIED',
+    actor: { id: principal.id, type: principal.role },
+    credentialId: keyId,
+    resource: { type: 'plan', id: assessed.assessment.digest.planHashHex },
+    metadata: { denied_tools: validation.denied_tools.slice(0, 20) },
+    context,
+  });
+  throw new WritError('POLICY_DENIED', 'The policy denies a step of this plan.', {
+    members: { policy_validation: validation },
+  });
+}
+
+function sign(
+  deps: IssueIntentTokenDeps,
+  { command, assessed }: Request,
+  assessment: PlanAssessment,
+  caller: Caller,
+): ReturnType<typeof beginToSign> {
+  const issuedAtSeconds = Math.floor(deps.clock.now().getTime() / 1000);
+  const stamp = {
+    jti: deps.newId(),
+    planId: deps.newId(),
+    issuedAtSeconds,
+    expiresAtSeconds: issuedAtSeconds + assessed.validitySeconds,
+    keyId: caller.keyId,
+    issuer: deps.issuer,
+    audience: deps.audience,
+  };
+  const { onBehalfOf } = command;
+  return beginToSign(
+    { assessment, onBehalfOf, principal: caller.principal, stamp, signer: deps.signer() },
+    deps.sha256,
+  );
+}
+
+/** The token was granted once, so its policy is not decided again; what differs from the record is never given out. */
+async function rebuild(
+  deps: IssueIntentTokenDeps,
+  { command, assessed }: Request,
+  repeated: { once: Once; earlier: IdempotencyRecord; caller: Caller },
+): Promise<IssuedIntentToken> {
+  const { once, earlier, caller } = repeated;
+  const signer = deps.findSigner(earlier.kid);
+  if (earlier.bodySha256Hex !== once.bodySha256Hex || signer === undefined) throw keyReused();
+  const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
+  const assessment = { ...assessed.assessment, validation: granted.policy_validation };
+  const { onBehalfOf } = command;
+  const { token, signature } = beginToSign(
+    { assessment, onBehalfOf, principal: caller.principal, stamp: earlier, signer },
+    deps.sha256,
+  );
+  const signed = await signature;
+  if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw keyReused();
+  return Object.assign(token, signed);
+}
+
+function scopeOf(
+  { path, key }: NonNullable<IssueIntentTokenCommand['once']>,
+  { principal }: Caller,
+): IdempotencyScope {
+  return { agentId: principal.id, path, key };
+}
+
+const keyReused = (): WritError =>
+  new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
+
+function idempotencyRecordOf(
+  issued: UnsignedIntentToken,
+  jwt: string,
+  once: Once,
+  sha256: Sha256,
+): IdempotencyRecord {
+  const { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds } = issued;
+  const stamp = { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds };
+  return {
+    ...stamp,
+    kid: issued.signer.kid,
+    bodySha256Hex: once.bodySha256Hex,
+    jwtSha256Hex: sha256.hex(jwt),
+  };
+}
+
+function tokenRecordOf(issued: UnsignedIntentToken, { assessed }: Request, { principal, keyId }: Caller) {
+  return {
+    jti: issued.jti,
+    planId: issued.planId,
+    agentId: principal.id,
+    keyId,
+    agentRevision: principal.revision,
+    kid: issued.signer.kid,
+    planHashHex: issued.digest.planHashHex,
+    merkleRootHex: issued.digest.merkleRootHex,
+    treeSize: issued.digest.treeSize,
+    policyText: issued.policyText,
+    actionsText: canonicalText(distinctActions(assessed.plan)),
+    issuedAtSeconds: issued.issuedAtSeconds,
+    expiresAtSeconds: issued.expiresAtSeconds,
+  };
+}
+
+function eventOf(
+  deps: IssueIntentTokenDeps,
+  issued: UnsignedIntentToken,
+  { command, context }: Request,
+  { principal, keyId }: Caller,
+): AuditEvent {
+  const { userId, agentId, contextId, userEmail } = command.onBehalfOf;
+  return {
+    id: deps.newId(),
+    eventType: 'intent.issued',
+    actorId: principal.id,
+    actorType: principal.role,
+    resourceType: 'intent_token',
+    resourceId: issued.jti,
+    metadata: {
+      key_id: keyId,
+      plan_id: issued.planId,
+      plan_hash: issued.digest.planHashHex,
+      user_id: userId,
+      agent_id: agentId,
+      context_id: contextId,
+      user_email: userEmail,
+      ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
+    },
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}
+
+/** What online verification needs to know of the plan, and nothing else of it (contract 4.6). */
+function distinctActions(plan: Plan): JsonValue[] {
+  const pairs = new Map<string, JsonValue>();
+  // No name holds a blank, so no two pairs share a key.
+  for (const { mcp, action } of plan.steps) pairs.set(`${mcp ?? ''} ${action}`, [mcp ?? null, action]);
+  return [...pairs.values()];
+}

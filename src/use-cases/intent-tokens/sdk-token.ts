@@ -1,0 +1,26 @@
+/**
+ * The token object that the published SDKs read (contract section 4.5): its signature is over exactly the members
+ * that their `verifyToken` recomputes. The key inside it proves nothing by itself; verifiers pin the JWKS.
+ */
+
+import { canonicalText } from '../../domain/json/canonical-json.ts';
+import type { IssuedIntentToken } from './sign-intent-token.ts';
+
+export function sdkTokenOf(issued: IssuedIntentToken) {
+  const signed = {
+    plan_hash: issued.digest.planHashHex,
+    issued_at: issued.issuedAtSeconds,
+    expires_at: issued.expiresAtSeconds,
+    policy: issued.policyJson,
+    identity: issued.compositeIdentityHex,
+    public_key: issued.signer.publicKeyHex,
+    version: '1.0',
+  };
+  return {
+    ...signed,
+    token_id: issued.jti,
+    merkle_root: issued.digest.merkleRootHex,
+    jwt_token: issued.jwt,
+    signature: issued.signer.signText(canonicalText(signed)),
+  };
+}

@@ -1,0 +1,221 @@
+/**
+ * Is this token good, and is this step one of its plan's? (contract section 4.6). Every well-formed question is
+ * answered; a question that is not is refused. What the token says is verified first, then what the database knows
+ * of it, then the step against the verified root.
+ */
+
+import type { Sha256 } from '../../domain/crypto/hashing.ts';
+import {
+  type CheckSignature,
+  type IntentClaims,
+  verifyIntentJwt,
+} from '../../domain/intent-tokens/intent-jwt.ts';
+import { type StepSubject, verifyStep } from '../../domain/intent-tokens/step-proof.ts';
+import type { JsonObject } from '../../domain/json/strict-json.ts';
+import { parseAgentPolicy } from '../../domain/policies/policy.ts';
+import { decideStep } from '../../domain/policies/policy-decision.ts';
+import { WritError } from '../../errors.ts';
+import type {
+  AuditTrail,
+  Caller,
+  Clock,
+  IntentTokenReader,
+  IntentTokenState,
+  RequestContext,
+} from '../authentication/ports.ts';
+import type { StepToVerify, VerificationQuestion } from '../verification-question.ts';
+
+export type VerificationCode =
+  | 'VALID'
+  | 'TOKEN_EXPIRED'
+  | 'TOKEN_INVALID'
+  | 'TOKEN_REVOKED'
+  | 'MERKLE_PROOF_INVALID'
+  | 'STEP_MISMATCH'
+  | 'POLICY_DENIED';
+
+export interface Verification {
+  readonly code: VerificationCode;
+  /** Absent for `VALID`. */
+  readonly reason?: string;
+  /** As signed; present once the token itself is good. */
+  readonly claims?: JsonObject;
+  readonly step?: { readonly step_index: number; readonly action: string; readonly mcp: string | null };
+}
+
+export interface VerifyIntentTokenDeps {
+  readonly reader: IntentTokenReader;
+  readonly trail: AuditTrail;
+  readonly checkSignature: CheckSignature;
+  readonly sha256: Sha256;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  readonly issuer: string;
+  readonly audience: string;
+}
+
+/** `caller` undefined: anybody may ask, but only a keyed verification is put on record. */
+export type VerifyIntentToken = (
+  question: VerificationQuestion,
+  caller: Caller | undefined,
+  context: RequestContext,
+) => Promise<Verification>;
+
+export function createVerifyIntentToken(deps: VerifyIntentTokenDeps): VerifyIntentToken {
+  return async (question, caller, context) => {
+    const { verification, jti } = await judge(deps, question);
+    if (caller !== undefined)
+      await recordVerification(deps, { verification, jti, question, caller, context });
+    return verification;
+  };
+}
+
+async function judge(
+  deps: VerifyIntentTokenDeps,
+  question: VerificationQuestion,
+): Promise<{ verification: Verification; jti: string | undefined }> {
+  const verdict = verifyIntentJwt(question.jwt, {
+    issuer: deps.issuer,
+    audience: deps.audience,
+    nowSeconds: deps.clock.now().getTime() / 1000,
+    checkSignature: deps.checkSignature,
+  });
+  if (!verdict.ok)
+    return {
+      verification: { code: verdict.code, reason: `The token is refused: ${verdict.reason}.` },
+      jti: undefined,
+    };
+  const { claims } = verdict;
+  const state = await deps.reader.findState(claims.jti);
+  return { verification: judgeLive(deps, question, claims, state), jti: claims.jti };
+}
+
+function judgeLive(
+  deps: VerifyIntentTokenDeps,
+  question: VerificationQuestion,
+  claims: IntentClaims,
+  state: IntentTokenState | undefined,
+): Verification {
+  if (state === undefined || state.agentId !== claims.clientId)
+    return refuse('TOKEN_INVALID', 'It is not on record here.');
+  const differing = question.statedBeside.find(({ claim, value }) => claims.all[claim] !== value);
+  if (differing !== undefined) {
+    return refuse('TOKEN_INVALID', `${differing.member} beside the JWT is not what was signed.`);
+  }
+  if (state.revoked) return refuse('TOKEN_REVOKED', 'The token, its agent or an ancestor was revoked.');
+  if (state.expired) return refuse('TOKEN_EXPIRED', 'The token has expired.');
+  if (question.step === undefined) return { code: 'VALID', claims: claims.all };
+  return { claims: claims.all, ...judgeStep(deps, question.step, claims, state) };
+}
+
+function refuse(code: Exclude<VerificationCode, 'VALID'>, reason: string): Verification {
+  return { code, reason };
+}
+
+function judgeStep(
+  deps: VerifyIntentTokenDeps,
+  asked: StepToVerify,
+  claims: IntentClaims,
+  state: IntentTokenState,
+): Verification {
+  requireNoRuntimePolicy(claims.policy);
+  const { step, action, mcp } = asked;
+  if (
+    step !== undefined &&
+    ((action !== undefined && step['action'] !== action) || (mcp !== undefined && step['mcp'] !== mcp))
+  ) {
+    return refuse('STEP_MISMATCH', 'The action or mcp given is not the step’s.');
+  }
+  const proven = prove(deps, asked, claims);
+  if (proven === undefined)
+    return refuse('MERKLE_PROOF_INVALID', 'The step is not proven to belong to the signed plan.');
+  if (claims.allowedActions?.includes(proven.action) === false) {
+    return refuse('POLICY_DENIED', 'The delegation does not allow this action.');
+  }
+  const denied = deniedByAgentPolicy(proven, state);
+  return denied ?? { code: 'VALID', step: { step_index: asked.stepIndex, ...proven } };
+}
+
+/** The action and, if the whole step was given, its mcp; null where the step has none or it is not proven. */
+function prove(
+  deps: VerifyIntentTokenDeps,
+  { step, action, stepIndex, proof, underflowed }: StepToVerify,
+  claims: IntentClaims,
+): { action: string; mcp: string | null } | undefined {
+  const subject: StepSubject =
+    step === undefined ? { kind: 'action', action: action ?? '' } : { kind: 'step', step, underflowed };
+  const verdict = verifyStep(
+    { treeSize: claims.treeSize, merkleRootHex: claims.merkleRootHex, stepIndex, subject, proof },
+    deps.sha256,
+  );
+  const provenAction = step === undefined ? action : step['action'];
+  if (!verdict.ok || typeof provenAction !== 'string') return undefined;
+  const provenMcp = step?.['mcp'];
+  return { action: provenAction, mcp: typeof provenMcp === 'string' ? provenMcp : null };
+}
+
+/**
+ * The operator's present word. An action proven without its step could be that of any pair in the plan, so each of
+ * them must be allowed.
+ */
+function deniedByAgentPolicy(
+  proven: { action: string; mcp: string | null },
+  state: IntentTokenState,
+): Verification | undefined {
+  if (state.agentPolicyText === null) return undefined;
+  const policy = parseAgentPolicy(JSON.parse(state.agentPolicyText));
+  if (!policy.ok) throw new Error(`agent ${state.agentId} has a policy that does not parse`);
+  const pairs = (JSON.parse(state.actionsText) as [string | null, string][]).filter(
+    ([mcp, action]) => action === proven.action && (proven.mcp === null || mcp === proven.mcp),
+  );
+  for (const [mcp, action] of pairs) {
+    const decision = decideStep(policy.policy, { mcp: mcp ?? undefined, action });
+    if (!decision.allowed)
+      return refuse('POLICY_DENIED', `The operator’s policy denies it: ${decision.reason}.`);
+  }
+  return undefined;
+}
+
+/** These bind when a step is verified; a server that does not enforce them yet must not say "valid" in spite of them. */
+const RUNTIME_MEMBERS = ['rate_limit', 'ip_whitelist', 'time_restrictions'] as const;
+
+function requireNoRuntimePolicy(policy: JsonObject): void {
+  const member = RUNTIME_MEMBERS.find((name) => policy[name] !== undefined);
+  if (member === undefined) return;
+  throw new WritError(
+    'VALIDATION_ERROR',
+    `This server does not enforce ${member} of a token’s policy yet, so it verifies no step of it.`,
+    {
+      details: { pointer: '/token', member },
+    },
+  );
+}
+
+function recordVerification(
+  deps: VerifyIntentTokenDeps,
+  made: {
+    verification: Verification;
+    jti: string | undefined;
+    question: VerificationQuestion;
+    caller: Caller;
+    context: RequestContext;
+  },
+): Promise<void> {
+  const { verification, jti, question, caller, context } = made;
+  return deps.trail.append({
+    id: deps.newId(),
+    eventType: 'intent.verified',
+    actorId: caller.principal.id,
+    actorType: caller.principal.role,
+    resourceType: 'intent_token',
+    // Of a token that is not ours nothing is known, not even its name.
+    resourceId: jti ?? 'unknown',
+    metadata: {
+      key_id: caller.keyId,
+      code: verification.code,
+      ...(question.step === undefined ? {} : { step_index: question.step.stepIndex }),
+    },
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  });
+}

@@ -1,0 +1,300 @@
+/**
+ * Principals and their API keys (contract section 2), for administrators and for the command line. A key's text
+ * leaves once, in the answer that creates it. Liveness is derived: revoking an agent or a key writes one row.
+ */
+
+import { UUID } from '../../domain/formats/uuid.ts';
+import { canonicalText } from '../../domain/json/canonical-json.ts';
+import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
+import { parseAgentPolicy, parsePolicy } from '../../domain/policies/policy.ts';
+import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
+import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
+import { formatScope } from '../../domain/scopes/scope.ts';
+import { WritError } from '../../errors.ts';
+import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type {
+  ActorWrite,
+  AgentChanges,
+  AgentProfile,
+  AgentRecord,
+  AgentStore,
+  ApiKeyRecord,
+  AuditEvent,
+  Caller,
+  EventType,
+  NewApiKey,
+  RequestContext,
+} from '../authentication/ports.ts';
+
+export interface ManageAgentsDeps {
+  readonly store: AgentStore;
+  readonly newId: () => string;
+  readonly now: () => Date;
+  /** A fresh key and its hash. */
+  readonly makeKey: () => Promise<{ text: string; keyId: string; prefix: string; hash: string }>;
+  readonly refuse: CallerRefusals;
+}
+
+/** The last instant that RFC 3339 can write. */
+const LAST_INSTANT_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** Who acts: an administrator's key, or the operator at the command line. */
+export type Actor = Caller | 'system';
+
+export interface AgentSpec extends AgentProfile {
+  readonly policy: JsonValue;
+  readonly keyExpiresAt: Date | null;
+}
+
+/** A principal with what follows from its record. */
+export interface AgentDetails extends AgentRecord {
+  readonly effectiveScopes: readonly string[];
+  readonly policy: JsonObject | null;
+}
+
+export interface CreatedAgent {
+  readonly agent: AgentDetails;
+  readonly apiKey: string;
+  readonly keyId: string;
+}
+
+export interface AgentManager {
+  create(spec: AgentSpec, actor: Actor, context: RequestContext): Promise<CreatedAgent>;
+  get(idOrName: string): Promise<AgentDetails>;
+  list(page: { limit: number; after: string | undefined }): Promise<readonly AgentDetails[]>;
+  update(
+    idOrName: string,
+    changes: Omit<AgentChanges, 'policyText'> & { policy?: JsonValue },
+    actor: Actor,
+    context: RequestContext,
+  ): Promise<AgentDetails>;
+  /** Again is fine. Revoking oneself is `FORBIDDEN`. */
+  revoke(idOrName: string, actor: Actor, context: RequestContext): Promise<void>;
+  addKey(
+    idOrName: string,
+    spec: { name: string | null; expiresAt: Date | null },
+    actor: Actor,
+    context: RequestContext,
+  ): Promise<{ agentId: string; key: ApiKeyRecord; apiKey: string }>;
+  /** Again is fine. Revoking the key in use is `FORBIDDEN`. */
+  revokeKey(target: { agent: string; keyId: string }, actor: Actor, context: RequestContext): Promise<void>;
+}
+
+export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
+  const { store } = deps;
+
+  const get = async (idOrName: string): Promise<AgentDetails> => {
+    // What cannot be a name is nobody's, and is never sent to the database.
+    const agent =
+      faultOfName(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
+    if (agent === undefined) throw noSuchAgent();
+    return detailsOf(agent);
+  };
+
+  const write = (
+    actor: Actor,
+    context: RequestContext,
+    event: { type: EventType; resource: [type: string, id: string]; metadata?: Record<string, unknown> },
+  ): ActorWrite => ({
+    actorKeyId: actor === 'system' ? null : actor.keyId,
+    event: eventOf(deps.newId(), actor, context, event),
+  });
+
+  const newKey = async (
+    name: string | null,
+    expiresAt: Date | null,
+    pointer: string,
+  ): Promise<NewApiKey & { text: string }> => {
+    const inTheFuture =
+      expiresAt === null || (expiresAt > deps.now() && expiresAt.getTime() <= LAST_INSTANT_MS);
+    if (!inTheFuture) {
+      throw new WritError('VALIDATION_ERROR', 'A key must expire in the future, before the year 10000.', {
+        details: { pointer },
+      });
+    }
+    return { ...(await deps.makeKey()), name, expiresAt };
+  };
+
+  /** The transaction found its actor dead, and so had no effect. */
+  const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
+    if (actor === 'system') throw new Error('the system has no key that could be dead');
+    return deps.refuse.deadKey(actor, context);
+  };
+
+  return {
+    get,
+    list: async (page) => (await store.list(page)).map(detailsOf),
+
+    create: async (spec, actor, context) => {
+      validateName(spec.name);
+      validateGrants(spec);
+      const id = deps.newId();
+      const { text, ...key } = await newKey(null, spec.keyExpiresAt, '/key_expires_at');
+      const event = write(actor, context, {
+        type: 'agent.created',
+        resource: ['agent', id],
+        metadata: { name: spec.name, role: spec.role, key_id: key.keyId },
+      });
+      const outcome = await store.create({ ...spec, id, policyText: policyText(spec.policy), key }, event);
+      if (outcome === 'name_taken') {
+        throw new WritError('ALREADY_EXISTS', 'An active agent has this name.', {
+          details: { pointer: '/name' },
+        });
+      }
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
+      return { agent: await get(id), apiKey: text, keyId: key.keyId };
+    },
+
+    update: async (idOrName, { policy, ...changes }, actor, context) => {
+      const before = await get(idOrName);
+      validateGrants({
+        role: before.role,
+        allowedScopes: changes.allowedScopes === undefined ? before.allowedScopes : changes.allowedScopes,
+        allowedNamespaces:
+          changes.allowedNamespaces === undefined ? before.allowedNamespaces : changes.allowedNamespaces,
+        policy: policy ?? null,
+      });
+      const outcome = await store.update(
+        before.id,
+        { ...changes, ...(policy === undefined ? {} : { policyText: policyText(policy) }) },
+        write(actor, context, {
+          type: 'agent.updated',
+          resource: ['agent', before.id],
+          metadata: { changed: [...Object.keys(changes), ...(policy === undefined ? [] : ['policy'])] },
+        }),
+      );
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
+      if (outcome === 'absent') throw noSuchAgent();
+      return get(before.id);
+    },
+
+    revoke: async (idOrName, actor, context) => {
+      const agent = await get(idOrName);
+      if (actor !== 'system' && agent.id === actor.principal.id) {
+        await deps.refuse.forbid(actor, context, {
+          type: 'agent',
+          id: agent.id,
+          why: 'Nobody can revoke themselves.',
+        });
+      }
+      if (agent.revokedAt !== null) return;
+      const event = write(actor, context, { type: 'agent.revoked', resource: ['agent', agent.id] });
+      if ((await store.revoke(agent.id, event)) === 'actor_not_live') await refuseDeadActor(actor, context);
+    },
+
+    addKey: async (idOrName, spec, actor, context) => {
+      const agent = await get(idOrName);
+      const { text, ...key } = await newKey(spec.name, spec.expiresAt, '/expires_at');
+      const event = write(actor, context, {
+        type: 'key.created',
+        resource: ['api_key', key.keyId],
+        metadata: { agent_id: agent.id },
+      });
+      const outcome = await store.addKey(agent.id, key, event);
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
+      const added = (await get(agent.id)).keys.find((candidate) => candidate.keyId === key.keyId);
+      if (outcome === 'absent' || added === undefined) throw noSuchAgent();
+      return { agentId: agent.id, key: added, apiKey: text };
+    },
+
+    revokeKey: async ({ agent: idOrName, keyId }, actor, context) => {
+      const agent = await get(idOrName);
+      const key = agent.keys.find((candidate) => candidate.keyId === keyId);
+      if (key === undefined) throw new WritError('NOT_FOUND', 'There is no such key.');
+      if (actor !== 'system' && keyId === actor.keyId) {
+        await deps.refuse.forbid(actor, context, {
+          type: 'api_key',
+          id: keyId,
+          why: 'The key in use cannot revoke itself.',
+        });
+      }
+      if (key.revokedAt !== null) return;
+      const event = write(actor, context, {
+        type: 'key.revoked',
+        resource: ['api_key', keyId],
+        metadata: { agent_id: agent.id },
+      });
+      const outcome = await store.revokeKey({ agentId: agent.id, keyId }, event);
+      if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
+    },
+  };
+}
+
+function detailsOf(agent: AgentRecord): AgentDetails {
+  return {
+    ...agent,
+    effectiveScopes: grantedScopes(agent).map(formatScope),
+    policy: agent.policyText === null ? null : (JSON.parse(agent.policyText) as JsonObject),
+  };
+}
+
+/** Ids and names share one place in URLs, so a name must not look like an id. */
+function faultOfName(name: string): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  const plain = /^[^\u0000-\u001f\u007f]+$/.test(name) && [...name].length <= 64;
+  if (!plain) return 'A name has 1 to 64 characters, no control characters.';
+  return UUID.test(name) ? 'A name must not look like an id.' : undefined;
+}
+
+function validateName(name: string): void {
+  const fault = faultOfName(name);
+  if (fault !== undefined) throw new WritError('VALIDATION_ERROR', fault, { details: { pointer: '/name' } });
+}
+
+const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
+
+/** Scopes, namespaces and policy bind agents only; on another role they would be ignored, so they are refused. */
+function validateGrants(
+  grant: Pick<AgentSpec, 'role' | 'allowedScopes' | 'allowedNamespaces' | 'policy'>,
+): void {
+  const given = [
+    ['/allowed_scopes', grant.allowedScopes],
+    ['/allowed_namespaces', grant.allowedNamespaces],
+    ['/policy', grant.policy],
+  ].find(([, value]) => value !== null);
+  if (grant.role !== 'agent' && given !== undefined) {
+    throw new WritError(
+      'VALIDATION_ERROR',
+      'Only role agent takes allowed_scopes, allowed_namespaces and policy.',
+      {
+        details: { pointer: given[0] },
+      },
+    );
+  }
+  const effective = effectiveScopes(grant);
+  if (!effective.ok) {
+    const what = effective.code === 'INVALID_SCOPE' ? 'scope' : 'namespace';
+    throw new WritError(effective.code, `${effective.pointer.slice(1)} is not a ${what}.`, {
+      details: { pointer: effective.pointer },
+    });
+  }
+  if (grant.policy === null) return;
+  const policy = parseAgentPolicy(grant.policy);
+  if (policy.ok) return;
+  const note = parsePolicy(grant.policy).ok ? ' (an agent’s policy takes allow, deny and allowed_tools)' : '';
+  throw new WritError('INVALID_POLICY', `policy${policy.pointer}: ${policy.message}${note}`, {
+    details: { pointer: `/policy${policy.pointer}` },
+  });
+}
+
+const policyText = (policy: JsonValue): string | null => (policy === null ? null : canonicalText(policy));
+
+function eventOf(
+  id: string,
+  actor: Actor,
+  context: RequestContext,
+  event: { type: EventType; resource: [type: string, id: string]; metadata?: Record<string, unknown> },
+): AuditEvent {
+  const who = actor === 'system' ? { id: 'system', role: 'system' as const } : actor.principal;
+  return {
+    id,
+    eventType: event.type,
+    actorId: who.id,
+    actorType: who.role,
+    resourceType: event.resource[0],
+    resourceId: event.resource[1],
+    metadata: event.metadata ?? {},
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}

@@ -1,0 +1,174 @@
+/**
+ * An API key for a short-lived string (contract section 5.1): it opens some secrets, from some addresses, so many
+ * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
+ */
+
+import { instantText } from '../../domain/formats/rfc3339.ts';
+import {
+  exactlyNamedPaths,
+  type RequestedScopes,
+  requestScopes,
+} from '../../domain/scopes/requested-scopes.ts';
+import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
+import { WritError } from '../../errors.ts';
+import { MAX_PENDING, type OpenedApproval, type RequestApproval } from '../approvals/request-approval.ts';
+import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { Authenticator } from '../authentication/authenticate-api-key.ts';
+import type { AuditEvent, Caller, RequestContext } from '../authentication/ports.ts';
+import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import type { NewScopedToken, ScopedTokenStore } from '../secrets/ports.ts';
+import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './mint-scoped-token.ts';
+
+export interface IssueScopedTokenCommand {
+  /** Scopes or vendor names, as asked. */
+  readonly scopes: readonly string[];
+  /** The member that they came in: `scope` holds just one. */
+  readonly scopesMember: 'scopes' | 'scope';
+  readonly ttlSeconds: number;
+  readonly maxUses: number | null;
+  /** As asked; each entry is known to be an address or a block. */
+  readonly allowedIps: readonly string[] | null;
+  readonly requireApproval: boolean;
+  readonly description: string | null;
+}
+
+export interface IssuedScopedToken extends MadeScopedToken {
+  readonly ttlSeconds: number;
+}
+
+export interface IssueScopedTokenDeps extends MakeScopedTokenDeps {
+  readonly store: ScopedTokenStore;
+  readonly confirm: Authenticator['confirm'];
+  readonly refusals: RefusalRecorder;
+  readonly requestApproval: RequestApproval;
+}
+
+/**
+ * The token, or the approval that has to come first. Rejects with `INVALID_SCOPE`, `SCOPE_DENIED`, and what opening an
+ * approval, storage and a dead key reject with.
+ */
+export type IssueScopedToken = (
+  command: IssueScopedTokenCommand,
+  caller: Caller,
+  context: RequestContext,
+) => Promise<IssuedScopedToken | { readonly opened: OpenedApproval }>;
+
+export function createIssueScopedToken(deps: IssueScopedTokenDeps): IssueScopedToken {
+  return (command, firstCaller, context) => {
+    let caller = firstCaller;
+    return startingOver(async () => {
+      const requested = requestScopes(command.scopes, caller.principal.effectiveScopes);
+      if (!requested.ok) {
+        // What is remembered of the principal may be a minute old: a refusal rests on its row.
+        const fresh = await deps.confirm(caller, context);
+        const changed = fresh.principal.revision !== caller.principal.revision;
+        caller = fresh;
+        return changed ? START_OVER : refuse(deps, refusalOfScope(requested, command), caller, context);
+      }
+      const granted = (await takesApproval(deps, command, requested.scopes))
+        ? await open(deps, { command, scopes: requested.scopes }, caller, context)
+        : await issue(deps, { command, scopes: requested.scopes }, caller, context);
+      if (granted === START_OVER) caller = await deps.confirm(caller, context);
+      return granted;
+    });
+  };
+}
+
+interface Asked {
+  readonly command: IssueScopedTokenCommand;
+  readonly scopes: readonly Scope[];
+}
+
+/** A scope with `*` opens standard secrets at once; one that names a guarded secret means just that one. */
+async function takesApproval(
+  deps: IssueScopedTokenDeps,
+  { requireApproval }: IssueScopedTokenCommand,
+  scopes: readonly Scope[],
+): Promise<boolean> {
+  if (requireApproval) return true;
+  const named = exactlyNamedPaths(scopes);
+  const tier = named.length === 0 ? undefined : await deps.store.highestTier(named);
+  return tier !== undefined && tier !== 'standard';
+}
+
+async function open(
+  deps: IssueScopedTokenDeps,
+  asked: Asked,
+  caller: Caller,
+  context: RequestContext,
+): Promise<{ readonly opened: OpenedApproval } | typeof START_OVER> {
+  const opened = await deps.requestApproval(asked, caller, context);
+  if (opened !== 'too_many') return opened === START_OVER ? START_OVER : { opened };
+  const message = `At most ${MAX_PENDING} approvals of one agent are pending at once.`;
+  const tooMany = new WritError('RATE_LIMITED', message, { retryAfterSeconds: 60 });
+  return refuse(deps, tooMany, caller, context);
+}
+
+async function issue(
+  deps: IssueScopedTokenDeps,
+  { command, scopes }: Asked,
+  caller: Caller,
+  context: RequestContext,
+): Promise<IssuedScopedToken | typeof START_OVER> {
+  const { ttlSeconds, allowedIps, maxUses, description } = command;
+  const granted = { scopes: scopes.map(formatScope), ttlSeconds, allowedIps, maxUses, description };
+  const { text, token } = makeScopedToken(deps, caller, granted);
+  const written = await deps.store.issue(token, eventOf(deps, token, caller, context));
+  return written ? { text, token, ttlSeconds } : START_OVER;
+}
+
+function refusalOfScope(
+  { code, index }: Extract<RequestedScopes, { ok: false }>,
+  { scopesMember }: IssueScopedTokenCommand,
+): WritError {
+  const why =
+    code === 'INVALID_SCOPE'
+      ? 'is not a scope that a token can have'
+      : 'is not covered by what this key may do';
+  const place = scopesMember === 'scope' ? 'scope' : `scopes/${index}`;
+  return new WritError(code, `${place} ${why}.`, { details: { pointer: `/${place}` } });
+}
+
+async function refuse(
+  deps: IssueScopedTokenDeps,
+  error: WritError,
+  { principal, keyId }: Caller,
+  context: RequestContext,
+): Promise<never> {
+  if (error.kind === 'denied' || error.code === 'RATE_LIMITED') {
+    await deps.refusals.record({
+      eventType: 'token.denied',
+      code: error.code,
+      actor: { id: principal.id, type: principal.role },
+      credentialId: keyId,
+      resource: { type: 'agent', id: principal.id },
+      context,
+    });
+  }
+  throw error;
+}
+
+function eventOf(
+  deps: IssueScopedTokenDeps,
+  token: NewScopedToken,
+  { principal, keyId }: Caller,
+  context: RequestContext,
+): AuditEvent {
+  return {
+    id: deps.newId(),
+    eventType: 'token.issued',
+    actorId: principal.id,
+    actorType: principal.role,
+    resourceType: 'scoped_token',
+    resourceId: token.id,
+    metadata: {
+      key_id: keyId,
+      scopes: token.scopes,
+      expires_at: instantText(token.expiresAt),
+      max_uses: token.maxUses,
+      allowed_ips: token.allowedIps,
+    },
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}

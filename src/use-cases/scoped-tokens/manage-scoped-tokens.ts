@@ -1,0 +1,55 @@
+/** The inventory of scoped tokens, and their end (contract section 5.5): an agent's own, an admin's all. */
+
+import { UUID } from '../../domain/formats/uuid.ts';
+import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import { WritError } from '../../errors.ts';
+import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type { Caller, RequestContext } from '../authentication/ports.ts';
+import type { ScopedTokenRecord, ScopedTokenStore } from '../secrets/ports.ts';
+
+export interface ScopedTokenManager {
+  list(
+    query: { state: TokenState | undefined; limit: number; before: string | undefined },
+    caller: Caller,
+  ): Promise<readonly ScopedTokenRecord[]>;
+  /** Another's token is `NOT_FOUND`, like one that never was. */
+  get(id: string, caller: Caller): Promise<ScopedTokenRecord>;
+  /** Again is fine. */
+  revoke(id: string, caller: Caller, context: RequestContext): Promise<void>;
+}
+
+export function createScopedTokenManager(deps: {
+  readonly store: ScopedTokenStore;
+  readonly newId: () => string;
+  readonly refuse: CallerRefusals;
+}): ScopedTokenManager {
+  const get = async (id: string, { principal }: Caller): Promise<ScopedTokenRecord> => {
+    const token = UUID.test(id) ? await deps.store.find(id) : undefined;
+    const visible = token !== undefined && (principal.role === 'admin' || token.agentId === principal.id);
+    if (!visible) throw new WritError('NOT_FOUND', 'There is no such token.');
+    return token;
+  };
+  return {
+    get,
+    list: (query, { principal }) =>
+      deps.store.list({ ...query, agentId: principal.role === 'admin' ? undefined : principal.id }),
+    revoke: async (id, caller, context) => {
+      const token = await get(id, caller);
+      const outcome = await deps.store.revoke(token.id, {
+        actorKeyId: caller.keyId,
+        event: {
+          id: deps.newId(),
+          eventType: 'token.revoked',
+          actorId: caller.principal.id,
+          actorType: caller.principal.role,
+          resourceType: 'scoped_token',
+          resourceId: token.id,
+          metadata: { key_id: caller.keyId, agent_id: token.agentId },
+          ipAddress: context.ipAddress,
+          requestId: context.requestId,
+        },
+      });
+      if (outcome === 'actor_not_live') await deps.refuse.deadKey(caller, context);
+    },
+  };
+}

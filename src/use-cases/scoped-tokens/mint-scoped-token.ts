@@ -1,0 +1,43 @@
+/** A new scoped token, whether it is granted at once or claimed from an approval. */
+
+import type { Caller, Clock } from '../authentication/ports.ts';
+import type { NewScopedToken } from '../secrets/ports.ts';
+
+export interface MakeScopedTokenDeps {
+  /** A fresh token and its SHA-256. */
+  readonly generate: () => { readonly text: string; readonly hashHex: string };
+  readonly newId: () => string;
+  readonly clock: Clock;
+}
+
+export interface MadeScopedToken {
+  /** The token itself: leaves in one answer and never again. */
+  readonly text: string;
+  readonly token: NewScopedToken;
+}
+
+/** Its time starts now. */
+export function makeScopedToken(
+  deps: MakeScopedTokenDeps,
+  { principal, keyId }: Caller,
+  granted: Pick<NewScopedToken, 'scopes' | 'allowedIps' | 'maxUses' | 'description'> & {
+    readonly ttlSeconds: number;
+  },
+): MadeScopedToken {
+  const createdAt = deps.clock.now();
+  const { text, hashHex } = deps.generate();
+  const token = {
+    id: deps.newId(),
+    tokenHashHex: hashHex,
+    agentId: principal.id,
+    keyId,
+    agentRevision: principal.revision,
+    scopes: granted.scopes,
+    allowedIps: granted.allowedIps,
+    maxUses: granted.maxUses,
+    description: granted.description,
+    createdAt,
+    expiresAt: new Date(createdAt.getTime() + granted.ttlSeconds * 1000),
+  };
+  return { text, token };
+}

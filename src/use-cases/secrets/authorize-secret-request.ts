@@ -1,0 +1,295 @@
+/**
+ * From a credential that opens secrets to what it may do with this request (contract section 5.4): who presents it is
+ * read once, the checks of `domain/secret-request.ts` run in their order, and a refusal is on record before it is
+ * answered. What was read goes into the guarded write at the end, which requires the same. So a request that is the
+ * same as one that was answered lately starts from what was read for that one, and reads nothing; where that has
+ * changed the guarded write fails, and the request starts over.
+ */
+
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import {
+  refusalOfSecretRequest,
+  type SecretGrant,
+  type SecretRequestRefusal,
+  type SecretWish,
+} from '../../domain/secrets/secret-authorization.ts';
+import { type ErrorCode, WritError } from '../../errors.ts';
+import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { Authenticator } from '../authentication/authenticate-api-key.ts';
+import type { AuditEvent, Caller, EventType, RequestContext, Role } from '../authentication/ports.ts';
+import { PATH_RULE } from '../secret-wish.ts';
+import type { CredentialGuard, FoundSecret, PresentedToken, SecretReader } from './ports.ts';
+
+export type PresentedCredential =
+  /** Its row has been read for this request. */
+  | { readonly kind: 'api_key'; readonly caller: Caller }
+  | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
+
+export interface SecretQuestion {
+  readonly wish: SecretWish;
+  /** Which version to read; undefined: the newest. */
+  readonly version: number | undefined;
+  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
+  readonly asksMore: boolean;
+}
+
+/** Who asks, as far as secrets are concerned. */
+export interface SecretRequester {
+  readonly actor: { readonly id: string; readonly role: Role };
+  /** The token's id, or the key's. */
+  readonly credentialId: string;
+  readonly guard: CredentialGuard;
+  readonly grant: SecretGrant;
+  /** Opens secrets up to this tier. */
+  readonly tier: AccessTier;
+  readonly mayLowerTiers: boolean;
+}
+
+/** A known credential, not judged yet. */
+export interface KnownRequester {
+  readonly requester: SecretRequester;
+  readonly found: FoundSecret | undefined;
+  readonly question: SecretQuestion;
+  /** Read for an earlier request: enough to grant under guard, not to refuse. */
+  readonly recalled: boolean;
+}
+
+/** A request that may go on to its body. */
+export interface Admission extends KnownRequester {
+  /** The same request with everything read and judged afresh. */
+  again(): Promise<Admission>;
+  /** What was read has just been released: the next such request may start from it. */
+  remember(): void;
+}
+
+/** What was read for requests that were answered lately; bounded in number and in time. */
+export interface ReleaseMemory {
+  recall(name: string): KnownRequester | undefined;
+  remember(name: string, known: KnownRequester): void;
+  forget(name: string): void;
+}
+
+export interface SecretAdmission {
+  /** Rejects with `TOKEN_INVALID`. */
+  identify(credential: PresentedCredential, question: SecretQuestion): Promise<KnownRequester>;
+  /** Runs the checks. `credential` is what `known` was identified by. */
+  admit(known: KnownRequester, credential: PresentedCredential, context: RequestContext): Promise<Admission>;
+}
+
+export interface SecretAdmissionDeps {
+  readonly reader: SecretReader;
+  readonly confirm: Authenticator['confirm'];
+  readonly refusals: RefusalRecorder;
+  readonly releases: ReleaseMemory;
+}
+
+/** Of the secrets that are remembered, in bytes: with the number of them, what they can take of memory. */
+const MAX_REMEMBERED_SIZE = 4096;
+
+export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmission {
+  const { releases } = deps;
+
+  const read = async (credential: PresentedCredential, question: SecretQuestion): Promise<KnownRequester> => {
+    const path = pathToRead(question.wish);
+    if (credential.kind === 'api_key') {
+      const found =
+        path === undefined ? undefined : await deps.reader.find({ path, version: question.version });
+      return { requester: requesterByKey(credential.caller), found, question, recalled: false };
+    }
+    const { tokenHashHex } = credential;
+    const answer = await deps.reader.findByToken({ tokenHashHex, path, version: question.version });
+    if (answer === undefined) throw unknownToken();
+    return { requester: requesterByToken(answer.token), found: answer.found, question, recalled: false };
+  };
+
+  const identify = async (
+    credential: PresentedCredential,
+    question: SecretQuestion,
+  ): Promise<KnownRequester> => {
+    const name = nameOfRelease(credential, question);
+    return (name === undefined ? undefined : releases.recall(name)) ?? read(credential, question);
+  };
+
+  const admit = async (
+    known: KnownRequester,
+    credential: PresentedCredential,
+    context: RequestContext,
+  ): Promise<Admission> => {
+    const { requester, question } = known;
+    const name = nameOfRelease(credential, question);
+    const again = async (): Promise<Admission> => {
+      if (name !== undefined) releases.forget(name);
+      const fresh: PresentedCredential =
+        credential.kind === 'api_key'
+          ? { ...credential, caller: await deps.confirm(credential.caller, context) }
+          : credential;
+      return admit(await read(fresh, question), fresh, context);
+    };
+    const resource = resourceOf(question.wish, requester);
+    if (requester.actor.role === 'approver' && namesSecrets(question.wish)) {
+      const why = 'An approver decides about secrets and does not open them.';
+      await refuseSecret(deps, requester, context, { error: new WritError('FORBIDDEN', why), resource });
+    }
+    const refusal = refusalOfSecretRequest({
+      wish: question.wish,
+      grant: requester.grant,
+      clientAddress: context.ipAddress ?? '',
+    });
+    if (refusal !== undefined) {
+      if (known.recalled) return again();
+      await refuseSecret(deps, requester, context, { error: errorOf(refusal, context), resource });
+    }
+    return {
+      ...known,
+      again,
+      remember: () => {
+        const size = known.found?.sealed?.ciphertext.byteLength;
+        if (name === undefined || known.recalled || size === undefined || size > MAX_REMEMBERED_SIZE) return;
+        releases.remember(name, { ...known, recalled: true });
+      },
+    };
+  };
+  return { identify, admit };
+}
+
+/** Puts a refusal of a known credential on record, unless it is about the request's form, and rejects with it. */
+export async function refuseSecret(
+  deps: { readonly refusals: RefusalRecorder },
+  { guard, actor, credentialId }: SecretRequester,
+  context: RequestContext,
+  { error, resource }: { readonly error: WritError; readonly resource: AuditResource },
+): Promise<never> {
+  if (error.kind === 'denied' || error.kind === 'unauthenticated') {
+    await deps.refusals.record({
+      eventType: guard.kind === 'scoped_token' ? 'token.denied' : 'secret.denied',
+      code: error.code,
+      actor: { id: actor.id, type: actor.role },
+      credentialId,
+      resource,
+      context,
+    });
+  }
+  throw error;
+}
+
+export interface AuditResource {
+  readonly type: 'secret' | 'namespace' | 'scoped_token';
+  readonly id: string;
+}
+
+/** The event of an effect on secrets. */
+export function secretEvent(
+  id: string,
+  { guard, actor }: SecretRequester,
+  context: RequestContext,
+  what: {
+    readonly type: EventType;
+    readonly resource: AuditResource;
+    readonly metadata: Readonly<Record<string, unknown>>;
+  },
+): AuditEvent {
+  const by = guard.kind === 'scoped_token' ? { token_id: guard.tokenId } : { key_id: guard.keyId };
+  return {
+    id,
+    eventType: what.type,
+    actorId: actor.id,
+    actorType: actor.role,
+    resourceType: what.resource.type,
+    resourceId: what.resource.id,
+    metadata: { ...by, ...what.metadata },
+    ipAddress: context.ipAddress,
+    requestId: context.requestId,
+  };
+}
+
+export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The scoped token is not known.');
+
+/** A plain request for one secret by a token; others are not remembered. */
+function nameOfRelease(
+  credential: PresentedCredential,
+  { wish, version, asksMore }: SecretQuestion,
+): string | undefined {
+  if (credential.kind === 'api_key' || wish.kind !== 'read-or-list' || asksMore) return undefined;
+  return `${credential.tokenHashHex} ${version ?? ''} ${wish.secret.path}`;
+}
+
+/** A path that is none is the fault, whoever sends it. */
+function namesSecrets({ kind }: SecretWish): boolean {
+  return kind !== 'introspect' && kind !== 'malformed-path';
+}
+
+/** Only what reads needs the secret before the guarded write: a change reads it under lock. */
+function pathToRead(wish: SecretWish): string | undefined {
+  return wish.kind === 'read-or-list' ? wish.secret.path : undefined;
+}
+
+function requesterByKey({ principal, keyId }: Caller): SecretRequester {
+  const isAdmin = principal.role === 'admin';
+  return {
+    actor: principal,
+    credentialId: keyId,
+    guard: { kind: 'api_key', keyId, agentId: principal.id, agentRevision: principal.revision },
+    grant: {
+      scopeLists: [principal.effectiveScopes],
+      allowedAddresses: null,
+      state: 'live',
+      namespacesTakeScope: false,
+    },
+    tier: isAdmin ? 'critical' : 'standard',
+    mayLowerTiers: isAdmin,
+  };
+}
+
+function requesterByToken(token: PresentedToken): SecretRequester {
+  return {
+    actor: { id: token.agentId, role: token.agentRole },
+    credentialId: token.id,
+    guard: {
+      kind: 'scoped_token',
+      tokenId: token.id,
+      agentId: token.agentId,
+      agentRevision: token.agentRevision,
+      limited: token.limited,
+    },
+    grant: {
+      scopeLists: [token.scopes, token.ownerScopes],
+      allowedAddresses: token.allowedAddresses,
+      state: token.state,
+      namespacesTakeScope: true,
+    },
+    tier: token.tier,
+    mayLowerTiers: false,
+  };
+}
+
+function resourceOf(wish: SecretWish, { credentialId }: SecretRequester): AuditResource {
+  switch (wish.kind) {
+    case 'use':
+    case 'read-or-list':
+      return { type: 'secret', id: wish.secret.path };
+    case 'list':
+      return { type: 'namespace', id: wish.namespace.namespace };
+    case 'list-namespaces':
+      return { type: 'namespace', id: '*' };
+    case 'introspect':
+      return { type: 'scoped_token', id: credentialId };
+    // Nothing is known of the path, so nothing of it is put on record.
+    case 'named-by-body':
+    case 'malformed-path':
+      return { type: 'secret', id: 'unknown' };
+  }
+}
+
+const MESSAGES: Readonly<Record<SecretRequestRefusal, string>> = {
+  INVALID_PATH: PATH_RULE,
+  IP_NOT_ALLOWED: 'This token may not be used from',
+  TOKEN_REVOKED: 'The scoped token was revoked, or its agent was.',
+  TOKEN_EXPIRED: 'The scoped token has expired.',
+  TOKEN_EXHAUSTED: 'The scoped token has been used as often as it may be.',
+  SCOPE_DENIED: 'This credential’s scopes do not allow this.',
+};
+
+function errorOf(code: SecretRequestRefusal & ErrorCode, { ipAddress }: RequestContext): WritError {
+  const message = MESSAGES[code];
+  return new WritError(code, code === 'IP_NOT_ALLOWED' ? `${message} ${ipAddress ?? 'there'}.` : message);
+}

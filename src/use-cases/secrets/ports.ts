@@ -1,0 +1,242 @@
+/** What the use cases of scoped tokens and secrets ask of the outside: types only, as in `ports.ts`. */
+
+import type { JsonObject } from '../../domain/json/strict-json.ts';
+import type { AddressBlock } from '../../domain/network/ip-address.ts';
+import type { Scope } from '../../domain/scopes/scope.ts';
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { AuditEvent, Role } from '../authentication/ports.ts';
+
+/** What a guarded write judges again of whoever presents a credential. */
+export type CredentialGuard =
+  | {
+      readonly kind: 'api_key';
+      readonly keyId: string;
+      readonly agentId: string;
+      readonly agentRevision: number;
+    }
+  | {
+      readonly kind: 'scoped_token';
+      readonly tokenId: string;
+      readonly agentId: string;
+      readonly agentRevision: number;
+      /** Whether a use has to be taken from `max_uses`. */
+      readonly limited: boolean;
+    };
+
+/** A new scoped token; the token itself is not kept, only its SHA-256. */
+export interface NewScopedToken {
+  readonly id: string;
+  readonly tokenHashHex: string;
+  readonly agentId: string;
+  readonly keyId: string;
+  /** The principal's `revision` under which its scopes were decided. */
+  readonly agentRevision: number;
+  readonly scopes: readonly string[];
+  readonly allowedIps: readonly string[] | null;
+  readonly maxUses: number | null;
+  readonly description: string | null;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+}
+
+/** A scoped token as inventory and introspection see it; `state` is judged by the database clock. */
+export interface ScopedTokenRecord {
+  readonly id: string;
+  readonly agentId: string;
+  readonly scopes: readonly string[];
+  readonly allowedIps: readonly string[] | null;
+  readonly maxUses: number | null;
+  readonly uses: number;
+  readonly description: string | null;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly revokedAt: Date | null;
+  readonly state: TokenState;
+}
+
+export interface ScopedTokenStore {
+  /** One guarded write with its event. False: key or agent is not live, or the agent changed; nothing was written. */
+  issue(token: NewScopedToken, event: AuditEvent): Promise<boolean>;
+  /** Newest first. `agentId` undefined: everybody's. */
+  list(query: {
+    readonly agentId: string | undefined;
+    readonly state: TokenState | undefined;
+    readonly limit: number;
+    readonly before: string | undefined;
+  }): Promise<readonly ScopedTokenRecord[]>;
+  find(id: string): Promise<ScopedTokenRecord | undefined>;
+  findByHash(tokenHashHex: string): Promise<ScopedTokenRecord | undefined>;
+  /** `'unchanged'`: it was revoked before, and nothing was written. */
+  revoke(
+    id: string,
+    write: { readonly actorKeyId: string; readonly event: AuditEvent },
+  ): Promise<'revoked' | 'unchanged' | 'actor_not_live'>;
+  /** The highest tier among the secrets at these paths that exist; undefined when none does. */
+  highestTier(paths: readonly string[]): Promise<AccessTier | undefined>;
+}
+
+/** A scoped token and its owner as a use of it reads them. */
+export interface PresentedToken {
+  readonly id: string;
+  readonly agentId: string;
+  readonly agentRole: Role;
+  readonly agentRevision: number;
+  readonly scopes: readonly Scope[];
+  readonly ownerScopes: readonly Scope[];
+  readonly allowedAddresses: readonly AddressBlock[] | null;
+  readonly limited: boolean;
+  readonly state: TokenState;
+  readonly tier: AccessTier;
+}
+
+/** One secret version under its own data key (AES-256-GCM), and that key wrapped. */
+export interface SealedValue {
+  readonly wrappedKey: Uint8Array;
+  readonly kekId: string;
+  /** 12 bytes. */
+  readonly nonce: Uint8Array;
+  /** With its 16-byte tag. */
+  readonly ciphertext: Uint8Array;
+}
+
+/** What a sealed value is bound to. */
+export interface SealBinding {
+  readonly secretId: string;
+  readonly path: string;
+  readonly version: number;
+}
+
+export interface SecretCipher {
+  seal(value: Uint8Array, binding: SealBinding): SealedValue;
+  /** Undefined when it does not open: changed, swapped, or another key's. */
+  open(sealed: SealedValue, binding: SealBinding): Uint8Array | undefined;
+}
+
+/** A secret without its value. */
+export interface SecretRecord {
+  readonly id: string;
+  readonly path: string;
+  readonly namespace: string;
+  readonly key: string;
+  /** The newest. */
+  readonly version: number;
+  readonly secretType: string;
+  readonly tier: AccessTier;
+  readonly metadata: JsonObject | null;
+  readonly description: string | null;
+  readonly tags: readonly string[];
+  readonly createdAt: Date;
+  readonly updatedAt: Date;
+  readonly expiresAt: Date | null;
+}
+
+/** A secret that has not expired, and the version asked for. */
+export interface FoundSecret {
+  readonly secret: SecretRecord;
+  readonly version: number;
+  /** Undefined where that version does not exist or may not be read any more. */
+  readonly sealed: SealedValue | undefined;
+  /** Says which rows were read: another text after every write of them, whoever wrote. */
+  readonly rowsRead: string;
+}
+
+export interface NamespaceCount {
+  readonly namespace: string;
+  readonly secretCount: number;
+}
+
+export interface SecretReader {
+  /** `path` undefined: only the token. `version` undefined: the newest. */
+  findByToken(asked: {
+    readonly tokenHashHex: string;
+    readonly path: string | undefined;
+    readonly version: number | undefined;
+  }): Promise<{ readonly token: PresentedToken; readonly found: FoundSecret | undefined } | undefined>;
+  find(asked: {
+    readonly path: string;
+    readonly version: number | undefined;
+  }): Promise<FoundSecret | undefined>;
+  /** Of one namespace, not of those below it, in the order of their keys; without the expired. */
+  list(query: {
+    readonly namespace: string;
+    readonly limit: number;
+    readonly after: string | undefined;
+  }): Promise<readonly SecretRecord[]>;
+  /** That hold at least one secret that has not expired, in the order of their names. */
+  listNamespaces(query: {
+    readonly limit: number;
+    readonly after: string | undefined;
+  }): Promise<readonly NamespaceCount[]>;
+}
+
+/** What was read and is about to be released: it must still be so. */
+export interface ReleasedVersion {
+  readonly secretId: string;
+  readonly version: number;
+  readonly rowsRead: string;
+}
+
+export interface SecretUses {
+  /**
+   * The one guarded write of everything that only reads: takes a use of a limited token and writes the event, if the
+   * credential, its owner and the version are still what was read. False: they are not, and nothing was written.
+   */
+  record(use: {
+    readonly guard: CredentialGuard;
+    readonly released: ReleasedVersion | undefined;
+    readonly event: AuditEvent;
+  }): Promise<boolean>;
+}
+
+/** A secret row under lock; an expired one is still there. */
+export interface LockedSecret extends SecretRecord {
+  readonly expired: boolean;
+}
+
+export interface SecretAttributes {
+  readonly secretType: string;
+  readonly tier: AccessTier;
+  readonly metadata: JsonObject | null;
+  readonly description: string | null;
+  readonly tags: readonly string[];
+  readonly expiresAt: Date | null;
+}
+
+export type SecretChange =
+  | {
+      readonly kind: 'create';
+      readonly id: string;
+      readonly path: string;
+      readonly namespace: string;
+      readonly key: string;
+      readonly attributes: SecretAttributes;
+      readonly sealed: SealedValue;
+    }
+  | {
+      /** Adds version `version`. */
+      readonly kind: 'add-version';
+      readonly id: string;
+      readonly version: number;
+      readonly attributes: SecretAttributes;
+      /** The versions before it can be read no more. */
+      readonly hidesEarlier: boolean;
+      readonly sealed: SealedValue;
+    }
+  | { readonly kind: 'delete'; readonly id: string; readonly namespace: string };
+
+export interface SecretStore {
+  /**
+   * One transaction: the credential is judged and a use of a limited token taken, the secrets at `paths` are locked,
+   * `decide` says what changes (what it throws undoes everything), then changes and event are written. Resolves with
+   * the records of what was created or got a version, in the order of the changes; `'not_granted'` when the
+   * credential or its owner is not what was read, or when a path came into being meanwhile: nothing was written.
+   */
+  change(
+    request: { readonly guard: CredentialGuard; readonly paths: readonly string[] },
+    decide: (stored: ReadonlyMap<string, LockedSecret>) => {
+      readonly changes: readonly SecretChange[];
+      readonly event: AuditEvent;
+    },
+  ): Promise<readonly SecretRecord[] | 'not_granted'>;
+}

@@ -1,0 +1,303 @@
+/**
+ * Who is calling? Unknown and wrong look and cost the same; a key that is remembered costs nothing, for at most a
+ * minute; what is remembered is never taken as proof that the key still lives.
+ */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { WritError } from '../../../src/errors.ts';
+import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { createCredentialMemory } from '../../../src/platform/ttl-cache.ts';
+import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
+import {
+  createAuthenticator,
+  type RememberedKey,
+} from '../../../src/use-cases/authentication/authenticate-api-key.ts';
+import type { RequestContext, StoredKey } from '../../../src/use-cases/authentication/ports.ts';
+import { deferred, settled } from '../../support/deferred.ts';
+
+const DECOY = 'decoy hash';
+const context: RequestContext = { requestId: 'r', ipAddress: '192.0.2.1' };
+const from = { origin: '192.0.2.1', context };
+
+function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey {
+  return {
+    caller: {
+      keyId,
+      keyPrefix: `ak_live_${keyId}`,
+      principal: {
+        id: 'agent-1',
+        name: 'one',
+        role: 'agent',
+        policy: null,
+        effectiveScopes: [],
+        revision: 1,
+      },
+    },
+    hash: `hash of ${keyId}`,
+    revoked: false,
+    expired: false,
+    ...changes,
+  };
+}
+
+/** Everything that is asked of the outside, on record; `compare` finds out what the test says. */
+function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: () => Promise<void> } = {}) {
+  const clock = { ms: 0 };
+  const stored = new Map<string, StoredKey>();
+  const looked: string[] = [];
+  const noted: string[] = [];
+  const compared: { keyText: string; hash: string; origin: string; preferred: boolean }[] = [];
+  const recorded: Refusal[] = [];
+  const authenticator = createAuthenticator({
+    store: {
+      findKey: async (keyId) => {
+        looked.push(keyId);
+        return stored.get(keyId);
+      },
+      noteUse: async (keyId) => void noted.push(keyId),
+    },
+    memory: createCredentialMemory<RememberedKey>({
+      maxEntries: 100,
+      maxAgeMs: 60_000,
+      monotonicMs: () => clock.ms,
+    }),
+    compare: async (task) => {
+      compared.push(task);
+      return options.compare === undefined ? task.hash !== DECOY : options.compare();
+    },
+    decoyHash: DECOY,
+    refusals: {
+      record: async (refusal) => {
+        await options.record?.();
+        recorded.push(refusal);
+      },
+      flush: async () => {},
+    },
+  });
+  const aKey = (changes: Partial<StoredKey> = {}) => {
+    const { text, keyId } = generateApiKey();
+    stored.set(keyId, aStoredKey(keyId, changes));
+    return { text, keyId };
+  };
+  return { authenticator, clock, stored, looked, noted, compared, recorded, aKey };
+}
+
+const refusedWith = (code: string) => (error: unknown) => error instanceof WritError && error.code === code;
+
+test('a key that is right gives its caller, and is then known without any work', async () => {
+  const { authenticator, aKey, looked, compared, noted, stored } = aBench();
+  const { text, keyId } = aKey();
+  assert.equal(authenticator.recall(text), undefined);
+  const caller = await authenticator.verify(text, from);
+  const { fingerprint, ...rest } = caller;
+  assert.deepEqual(rest, stored.get(keyId)?.caller);
+  assert.ok(!fingerprint.includes(text.slice(24, 64)));
+  assert.deepEqual(authenticator.recall(text), { caller });
+  assert.deepEqual([looked.length, compared.length, noted], [1, 1, [keyId]]);
+});
+
+test('what is learnt of a key is known for a minute and no longer', async () => {
+  const { authenticator, clock, aKey } = aBench();
+  const good = aKey();
+  const expired = aKey({ expired: true });
+  await authenticator.verify(good.text, from);
+  await assert.rejects(authenticator.verify(expired.text, from));
+  for (const [ms, known] of [
+    [59_999, true],
+    [60_000, false],
+  ] as const) {
+    clock.ms = ms;
+    assert.equal(authenticator.recall(good.text) !== undefined, known, `${ms} ms`);
+    assert.equal(authenticator.recall(expired.text) !== undefined, known, `${ms} ms`);
+  }
+});
+
+test('confirming does not make it be known any longer', async () => {
+  const { authenticator, clock, aKey } = aBench();
+  const { text } = aKey();
+  const caller = await authenticator.verify(text, from);
+  clock.ms = 59_999;
+  await authenticator.confirm(caller, from.context);
+  clock.ms = 60_000;
+  assert.equal(authenticator.recall(text), undefined);
+});
+
+test('requests at once with one key cost one look-up and one compare', async () => {
+  const verdict = deferred<boolean>();
+  const { authenticator, aKey, looked, compared } = aBench({ compare: () => verdict.promise });
+  const { text } = aKey();
+  const waiting = Array.from({ length: 50 }, () => authenticator.verify(text, from));
+  await settled();
+  verdict.resolve(true);
+  const callers = await Promise.all(waiting);
+  assert.deepEqual([looked.length, compared.length], [1, 1]);
+  assert.equal(new Set(callers).size, 1);
+});
+
+test('a check that failed for want of room or of the database is not shared with later requests', async () => {
+  const answers: (() => Promise<boolean | 'busy'>)[] = [
+    async () => 'busy',
+    async () => {
+      throw new WritError('UNAVAILABLE', 'x');
+    },
+    async () => true,
+  ];
+  const { authenticator, aKey } = aBench({ compare: () => answers.shift()?.() ?? Promise.resolve(false) });
+  const { text } = aKey();
+  await assert.rejects(authenticator.verify(text, from), refusedWith('BUSY'));
+  assert.equal(authenticator.recall(text), undefined, 'busy is no verdict');
+  await assert.rejects(authenticator.verify(text, from), refusedWith('UNAVAILABLE'));
+  assert.equal(authenticator.recall(text), undefined);
+  assert.ok(await authenticator.verify(text, from));
+});
+
+test('no room is BUSY with a time after which to try again', async () => {
+  const { authenticator, aKey, recorded } = aBench({ compare: async () => 'busy' });
+  await assert.rejects(authenticator.verify(aKey().text, from), (error) => {
+    assert.ok(error instanceof WritError);
+    assert.deepEqual([error.code, error.retryAfterSeconds], ['BUSY', 1]);
+    return true;
+  });
+  assert.deepEqual(recorded, []);
+});
+
+test('an unknown id costs one compare, with the same words as a wrong secret', async () => {
+  const { authenticator, aKey, compared } = aBench({ compare: async () => false });
+  const messages = new Set<string>();
+  for (const { text } of [generateApiKey(), aKey()]) {
+    await assert.rejects(authenticator.verify(text, from), (error) => {
+      assert.ok(refusedWith('AUTH_INVALID_KEY')(error));
+      messages.add((error as WritError).publicMessage);
+      return true;
+    });
+  }
+  assert.equal(messages.size, 1);
+  assert.deepEqual(
+    compared.map(({ hash, preferred }) => [hash === DECOY, preferred]),
+    [
+      [true, false],
+      [false, true],
+    ],
+  );
+});
+
+test('a key that would match the decoy is still unknown', async () => {
+  const { authenticator } = aBench({ compare: async () => true });
+  await assert.rejects(authenticator.verify(generateApiKey().text, from), refusedWith('AUTH_INVALID_KEY'));
+});
+
+test('what has not the form of a key costs neither look-up nor compare', async () => {
+  const { authenticator, looked, compared } = aBench();
+  const { text } = generateApiKey();
+  for (const malformed of [
+    '',
+    'x',
+    `${text} `,
+    text.toUpperCase(),
+    text.slice(0, 71),
+    `ast_tok_${'A'.repeat(43)}`,
+  ]) {
+    assert.deepEqual(authenticator.recall(malformed), { refused: 'AUTH_INVALID_KEY' });
+    await assert.rejects(authenticator.verify(malformed, from), refusedWith('AUTH_INVALID_KEY'));
+  }
+  assert.deepEqual([looked, compared], [[], []]);
+});
+
+test('a refused key is refused from memory, and each refusal is handed to the trail', async () => {
+  const { authenticator, aKey, compared, recorded } = aBench();
+  const { text, keyId } = aKey({ revoked: true });
+  await assert.rejects(authenticator.verify(text, from), refusedWith('AUTH_INVALID_KEY'));
+  const remembered = authenticator.recall(text);
+  assert.ok(remembered !== undefined && 'refused' in remembered);
+  await assert.rejects(authenticator.refuse(remembered, context), refusedWith('AUTH_INVALID_KEY'));
+  assert.equal(compared.length, 1);
+  assert.equal(recorded.length, 2);
+  for (const refusal of recorded) {
+    assert.deepEqual(refusal, {
+      eventType: 'auth.denied',
+      code: 'AUTH_INVALID_KEY',
+      actor: { id: 'agent-1', type: 'agent' },
+      credentialId: keyId,
+      resource: { type: 'api_key', id: keyId },
+      context,
+    });
+  }
+});
+
+test('revoked and expired are told apart, and revoked wins', async () => {
+  for (const [changes, code] of [
+    [{ expired: true }, 'AUTH_EXPIRED_KEY'],
+    [{ revoked: true }, 'AUTH_INVALID_KEY'],
+    [{ revoked: true, expired: true }, 'AUTH_INVALID_KEY'],
+  ] as const) {
+    const { authenticator, aKey } = aBench();
+    await assert.rejects(authenticator.verify(aKey(changes).text, from), refusedWith(code));
+  }
+});
+
+test('a wrong secret does not learn that its key is expired, and is nobody on record', async () => {
+  const { authenticator, aKey, recorded } = aBench({ compare: async () => false });
+  await assert.rejects(
+    authenticator.verify(aKey({ expired: true }).text, from),
+    refusedWith('AUTH_INVALID_KEY'),
+  );
+  assert.deepEqual(recorded[0]?.actor, { id: 'anonymous', type: 'anonymous' });
+});
+
+test('an unknown id is not on record: it is no credential of ours', async () => {
+  const { authenticator, recorded } = aBench();
+  await assert.rejects(authenticator.verify(generateApiKey().text, from));
+  assert.deepEqual(recorded, []);
+});
+
+test('a refusal that cannot be put on record is answered as that fault', async () => {
+  const { authenticator, aKey } = aBench({
+    record: async () => {
+      throw new WritError('UNAVAILABLE', 'x');
+    },
+  });
+  await assert.rejects(authenticator.verify(aKey({ revoked: true }).text, from), refusedWith('UNAVAILABLE'));
+});
+
+test('confirming reads the live row: what died since is refused, what changed is new', async () => {
+  const { authenticator, aKey, stored } = aBench();
+  const { text, keyId } = aKey();
+  const caller = await authenticator.verify(text, from);
+  const before = stored.get(keyId);
+  assert.ok(before);
+  const changed = {
+    ...before,
+    caller: { ...before.caller, principal: { ...before.caller.principal, revision: 2 } },
+  };
+  stored.set(keyId, changed);
+  const fresh = await authenticator.confirm(caller, from.context);
+  assert.equal(fresh.principal.revision, 2);
+  assert.equal(fresh.fingerprint, caller.fingerprint);
+  assert.deepEqual(authenticator.recall(text), { caller: fresh }, 'and that is what is known now');
+  for (const [row, code] of [
+    [{ ...changed, revoked: true }, 'AUTH_INVALID_KEY'],
+    [{ ...changed, expired: true }, 'AUTH_EXPIRED_KEY'],
+    [{ ...changed, expired: true, revoked: true }, 'AUTH_INVALID_KEY'],
+  ] as const) {
+    stored.set(keyId, row);
+    await assert.rejects(authenticator.confirm(caller, from.context), refusedWith(code));
+  }
+  stored.delete(keyId);
+  await assert.rejects(authenticator.confirm(caller, from.context), refusedWith('AUTH_INVALID_KEY'));
+});
+
+test('a time stamp of use that cannot be written holds nobody up', async () => {
+  const { text, keyId } = generateApiKey();
+  const authenticator = createAuthenticator({
+    store: {
+      findKey: async () => aStoredKey(keyId),
+      noteUse: () => Promise.reject(new Error('no room')),
+    },
+    memory: createCredentialMemory<RememberedKey>({ maxEntries: 1, maxAgeMs: 1, monotonicMs: () => 0 }),
+    compare: async () => true,
+    decoyHash: DECOY,
+    refusals: { record: async () => {}, flush: async () => {} },
+  });
+  assert.equal((await authenticator.verify(text, from)).keyId, keyId);
+});
