@@ -10,10 +10,11 @@ import { createKeyEncryption, type KeyEncryption } from './keys/encryption/key-e
 import { generateSigningKey } from './keys/signing/signing-key.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
-import { createAgentStore } from './storage/agents.ts';
-import { keepAuditPartitions } from './storage/audit-partitions.ts';
-import type { Database } from './storage/database.ts';
-import { readMigrationState } from './storage/migrations.ts';
+import { keepAuditPartitions } from './storage/audit/audit-partitions.ts';
+import type { Database } from './storage/engine/database.ts';
+import { readMigrationState } from './storage/engine/migrations.ts';
+import { readFault } from './storage/engine/storage-errors.ts';
+import { createAgentStore } from './storage/principals/agent-store.ts';
 import {
   addFirstSigningKey,
   addSetting,
@@ -23,8 +24,7 @@ import {
   readSettings,
   readSigningKeys,
   writeKekCheck,
-} from './storage/provisioning.ts';
-import { readFault } from './storage/storage-errors.ts';
+} from './storage/settings-store.ts';
 
 const OLDEST_POSTGRES = 150_000;
 

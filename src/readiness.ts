@@ -2,9 +2,9 @@
 
 import type { KeyRing } from './keys/signing/key-ring.ts';
 import type { DatabaseClock } from './platform/database-clock.ts';
-import type { Database } from './storage/database.ts';
-import { proveWritable } from './storage/health.ts';
-import { readMigrationState } from './storage/migrations.ts';
+import type { Database } from './storage/engine/database.ts';
+import { proveWritable } from './storage/engine/health.ts';
+import { readMigrationState } from './storage/engine/migrations.ts';
 
 const FRESH_MS = 1000;
 const MAX_DRIFT_MS = 30_000;

@@ -13,7 +13,7 @@ import { createLog, type Log } from './platform/log.ts';
 import { provision } from './provision.ts';
 import { StartError } from './start-error.ts';
 import { exitCodeFor, explainFailure } from './start-failure.ts';
-import { openDatabase } from './storage/database.ts';
+import { openDatabase } from './storage/engine/database.ts';
 
 /** Runs until a signal, which may come before it listens. Rejects when it cannot start. */
 export async function serve(env: NodeJS.ProcessEnv): Promise<void> {

@@ -3,7 +3,7 @@
 import { WritError } from './errors.ts';
 import { describeError } from './platform/log.ts';
 import { StartError } from './start-error.ts';
-import { FolderHeldError } from './storage/folder-lock.ts';
+import { FolderHeldError } from './storage/engine/folder-lock.ts';
 
 /** Every fault on a line of its own; never a secret, never a driver's message. */
 export function explainFailure(error: unknown): string {

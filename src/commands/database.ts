@@ -3,7 +3,7 @@
 import { type Config, type ConfigVariable, loadConfig } from '../config.ts';
 import { migrateIfPending } from '../provision.ts';
 import { StartError } from '../start-error.ts';
-import { type Database, openDatabase } from '../storage/database.ts';
+import { type Database, openDatabase } from '../storage/engine/database.ts';
 
 const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
 

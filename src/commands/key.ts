@@ -3,9 +3,9 @@
 import { parseArgs } from 'node:util';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
-import { createAgentStore } from '../storage/agents.ts';
-import { createCredentialStore } from '../storage/credentials.ts';
-import type { Database } from '../storage/database.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { createAgentStore } from '../storage/principals/agent-store.ts';
+import { createCredentialStore } from '../storage/principals/api-key-store.ts';
 import type { RequestContext, Role } from '../use-cases/authentication/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type Command, print, UsageError } from './command.ts';

@@ -1,7 +1,7 @@
 /** `writ migrate`: brings the database up to this version, as its owner; the serving role needs no right to do it. */
 
 import { parseArgs } from 'node:util';
-import { keepAuditPartitions } from '../storage/audit-partitions.ts';
+import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import { type Command, print } from './command.ts';
 import { withDatabase } from './database.ts';
 

@@ -2,7 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config.ts';
-import { readSettings, setSetting } from '../storage/provisioning.ts';
+import { readSettings, setSetting } from '../storage/settings-store.ts';
 import { type Command, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';
 

@@ -3,7 +3,7 @@
  * somebody holds.
  */
 
-import type { Database, Session, Statement } from './database.ts';
+import type { Database, Session, Statement } from './engine/database.ts';
 
 const SWEEP_LOCK_KEY = 0x5357_4550; // "SWEP"
 const BATCH = 1000;

@@ -1,8 +1,8 @@
 /** Rows for storage tests, valid as they are, so that a test shows only what it varies. */
 import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
-import { createAgentStore } from '../../src/storage/agents.ts';
-import type { Database } from '../../src/storage/database.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
 import type {
   ActorWrite,
   AuditEvent,

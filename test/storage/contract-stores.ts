@@ -1,11 +1,11 @@
 /** The stores under contract on one database, and what every part of the contract asks of it. */
 import { after, before } from 'node:test';
-import { createAgentStore } from '../../src/storage/agents.ts';
-import type { Database } from '../../src/storage/database.ts';
-import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
-import { createSecretStore } from '../../src/storage/secret-changes.ts';
-import { createSecretReader } from '../../src/storage/secret-reads.ts';
-import { createSecretUses } from '../../src/storage/secret-uses.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
+import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
+import { createSecretReader } from '../../src/storage/secrets/secret-reader.ts';
+import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
+import { createSecretUses } from '../../src/storage/secrets/secret-use-store.ts';
 import type { AgentStore, NewAgent } from '../../src/use-cases/authentication/ports.ts';
 import type {
   CredentialGuard,

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict';
 import { after, before, suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { WritError } from '../../src/errors.ts';
-import { createAgentStore } from '../../src/storage/agents.ts';
-import { createAuditTrail, insertAuditEvents } from '../../src/storage/audit-events.ts';
-import { createCredentialStore } from '../../src/storage/credentials.ts';
-import type { Database } from '../../src/storage/database.ts';
-import { proveWritable, readDatabaseTime } from '../../src/storage/health.ts';
-import { createIntentTokenStore } from '../../src/storage/intent-tokens.ts';
-import { readMigrationState } from '../../src/storage/migrations.ts';
+import { createAuditTrail, insertAuditEvents } from '../../src/storage/audit/audit-store.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { proveWritable, readDatabaseTime } from '../../src/storage/engine/health.ts';
+import { readMigrationState } from '../../src/storage/engine/migrations.ts';
+import { createIntentTokenStore } from '../../src/storage/intent-tokens/intent-token-store.ts';
+import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
+import { createCredentialStore } from '../../src/storage/principals/api-key-store.ts';
 import {
   addFirstSigningKey,
   addSetting,
@@ -20,7 +20,7 @@ import {
   readSigningKeys,
   setSetting,
   writeKekCheck,
-} from '../../src/storage/provisioning.ts';
+} from '../../src/storage/settings-store.ts';
 import type { AgentStore, NewAgent } from '../../src/use-cases/authentication/ports.ts';
 import { aKey, anAgent, anEvent, anIssue, aWrite, storedAgent } from './builders.ts';
 import { BACKENDS, openMigrated, rows } from './opened.ts';

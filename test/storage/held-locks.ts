@@ -1,7 +1,7 @@
 /** Races that a test puts in order by holding locks: sessions that wait as long as it takes, and who waits. */
 import type { TestContext } from 'node:test';
 import pg from 'pg';
-import { type Database, openDatabase } from '../../src/storage/database.ts';
+import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
 import { adminQuery, createTestDatabase } from '../support/postgres.ts';
 import { rows } from './opened.ts';
 

@@ -1,11 +1,11 @@
 /** Scoped tokens, secrets and uses for storage tests, valid as they are, so that a test shows only what it varies. */
 import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
-import type { Database, Statement } from '../../src/storage/database.ts';
-import { writeKekCheck } from '../../src/storage/provisioning.ts';
-import { createScopedTokenStore } from '../../src/storage/scoped-tokens.ts';
-import { createSecretStore } from '../../src/storage/secret-changes.ts';
-import { ROWS_READ } from '../../src/storage/secret-reads.ts';
+import type { Database, Statement } from '../../src/storage/engine/database.ts';
+import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
+import { ROWS_READ } from '../../src/storage/secrets/secret-reader.ts';
+import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
+import { writeKekCheck } from '../../src/storage/settings-store.ts';
 import type { AuditEvent, NewAgent } from '../../src/use-cases/authentication/ports.ts';
 import type {
   CredentialGuard,

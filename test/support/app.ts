@@ -12,7 +12,7 @@ import { buildApp } from '../../src/app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { provision } from '../../src/provision.ts';
-import { type Database, openDatabase } from '../../src/storage/database.ts';
+import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
 import { openApiCheckOf } from './openapi-check.ts';
 import { createTestDatabase } from './postgres.ts';
 

@@ -1,0 +1,361 @@
+/**
+ * Approvals. Agents are locked before approvals, everywhere. `approved` and `expired` are never written: they follow
+ * from times, judged by the database clock.
+ */
+
+import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { ApprovalRecord, ApprovalStore, ApprovalVote, Notice } from '../../use-cases/approvals/ports.ts';
+import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from '../audit/audit-store.ts';
+import type { Database, Session, Statement } from '../engine/database.ts';
+import { Undo } from '../engine/storage-errors.ts';
+
+/** Of `approval`, joined with its `agent`. What a revoked agent asked for has ended with it. */
+const STATUS = `
+  case
+    when approval.denied_at is not null then 'denied'
+    when approval.claimed_at is not null then 'claimed'
+    when agent.revoked_at is not null then 'expired'
+    when approval.effective_at is null and approval.expires_at <= clock_timestamp() then 'expired'
+    when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
+    when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'
+    else 'approved'
+  end`;
+
+const SELECT = `
+    select approval.*, agent.name as agent_name, agent.revoked_at is not null as agent_revoked, ${STATUS} as status,
+      coalesce((
+        select json_agg(
+          json_build_object(
+            'approverId', vote.approver_id, 'approverName', approver.name, 'reason', vote.reason, 'at', vote.at
+          ) order by vote.at
+        )
+        from approval_votes vote join agents approver on approver.id = vote.approver_id
+        where vote.approval_id = approval.id
+      ), '[]'::json) as votes
+    from approvals approval join agents agent on agent.id = approval.agent_id`;
+
+const FIND: Statement = { name: 'find_approval', effect: 'read', text: `${SELECT} where approval.id = $1` };
+
+/**
+ * Closes the race of two decisions: the second waits here, and reads in a statement of its own. One that both waits
+ * and reads would read votes and the clock as they were before it waited.
+ */
+const LOCK_APPROVAL: Statement = {
+  name: 'lock_approval',
+  effect: 'write',
+  text: `select id from approvals where id = $1 for update`,
+};
+
+const LIST: Statement = {
+  name: 'list_approvals',
+  effect: 'read',
+  text: `
+    ${SELECT}
+    where ($1::timestamptz is null or (approval.created_at, approval.id) < ($1, $2))
+      and ($3::text is null or ${STATUS} = $3)
+    order by approval.created_at desc, approval.id desc limit $4`,
+};
+
+/** Closes the race of two requests for the last place: whoever comes second waits, and then counts the first. */
+const LOCK_AGENT: Statement = {
+  name: 'lock_requesting_agent',
+  effect: 'write',
+  text: `select id from agents where id = $1 and revision = $2 and revoked_at is null for no key update`,
+};
+
+const HOLD_KEY: Statement = {
+  name: 'hold_requesting_key',
+  effect: 'write',
+  text: `
+    select key_id from api_keys
+    where key_id = $1 and agent_id = $2 and revoked_at is null
+      and (expires_at is null or expires_at > clock_timestamp())
+    for share`,
+};
+
+const COUNT_PENDING: Statement = {
+  name: 'count_pending_approvals',
+  effect: 'read',
+  text: `
+    select count(*)::int as pending from approvals approval join agents agent on agent.id = approval.agent_id
+    where approval.agent_id = $1 and ${STATUS} = 'pending'`,
+};
+
+const OPEN: Statement = {
+  name: 'open_approval',
+  effect: 'write',
+  text: `
+    insert into approvals (
+      id, agent_id, scopes, ttl_seconds, max_uses, allowed_ips, description, access_tier, approvals_required,
+      delay_seconds, window_seconds, request_digest, created_at, expires_at
+    )
+    values (
+      $1, $2, $3::text[], $4, $5, $6::text[], $7, $8, $9, $10, $11::int, $12, $13,
+      clock_timestamp() + make_interval(secs => $11::int)
+    )
+    on conflict (id) do nothing
+    returning expires_at as "expiresAt"`,
+};
+
+/** In the order of ids: the agent that asked and whoever decides, so that neither is revoked meanwhile. */
+const HOLD_PRINCIPALS: Statement = {
+  name: 'hold_deciding_principals',
+  effect: 'write',
+  text: `
+    select id from agents
+    where id = (select agent_id from api_keys where key_id = $1) or id = (select agent_id from approvals where id = $2)
+    order by id for share`,
+};
+
+const ACTOR_DECIDES: Statement = {
+  name: 'actor_decides_approvals',
+  effect: 'write',
+  text: `
+    select 1 from api_keys key join agents agent on agent.id = key.agent_id
+    where key.key_id = $1 and agent.role in ('admin', 'approver') and agent.revoked_at is null
+      and key.revoked_at is null and (key.expires_at is null or key.expires_at > clock_timestamp())
+    for share of key`,
+};
+
+const VOTE: Statement = {
+  name: 'vote_on_approval',
+  effect: 'write',
+  text: `insert into approval_votes (approval_id, approver_id, reason) values ($1, $2, $3)`,
+};
+
+const TAKE_EFFECT: Statement = {
+  name: 'approval_takes_effect',
+  effect: 'write',
+  text: `
+    update approvals set effective_at = clock_timestamp() + make_interval(secs => delay_seconds)
+    where id = $1 returning effective_at as "effectiveAt"`,
+};
+
+const DENY: Statement = {
+  name: 'deny_approval',
+  effect: 'write',
+  text: `update approvals set denied_at = clock_timestamp(), reason = $2 where id = $1`,
+};
+
+const OWE_NOTICE: Statement = {
+  name: 'owe_webhook_notice',
+  effect: 'write',
+  text: `insert into webhook_outbox (id, approval_id, payload) values ($1, $2, $3)`,
+};
+
+/** Closes the race of two polls: the second waits for the row, and finds it claimed. */
+const CLAIM: Statement = {
+  name: 'claim_approval',
+  effect: 'write',
+  text: `
+    with claimed as (
+      update approvals approval set claimed_at = clock_timestamp(), token_id = $3::uuid
+      from agents agent, api_keys key
+      where approval.id = $1 and approval.request_digest = $2
+        and approval.claimed_at is null and approval.denied_at is null
+        and approval.effective_at <= clock_timestamp()
+        and approval.effective_at + make_interval(secs => approval.window_seconds) > clock_timestamp()
+        and agent.id = approval.agent_id and agent.id = $5::uuid and agent.revoked_at is null
+        and key.key_id = $6 and key.agent_id = agent.id and key.revoked_at is null
+        and (key.expires_at is null or key.expires_at > clock_timestamp())
+      returning approval.id
+    ), token as (
+      insert into scoped_tokens (
+        id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at,
+        access_tier, approval_id
+      )
+      select $3::uuid, decode($4, 'hex'), $5::uuid, $6, $7::text[], $8::text[], $9::int, $10, $11::timestamptz, $12::timestamptz, $13,
+        claimed.id
+      from claimed
+    ), event as (
+      insert into audit_events (${AUDIT_COLUMNS})
+      select $14::uuid, $15, $16, $17, $18, $19, $20::jsonb, $21, $22 from claimed
+    )
+    select id from claimed`,
+};
+
+const GUARDED_SECRETS: Statement = {
+  name: 'list_guarded_secrets',
+  effect: 'read',
+  text: `
+    select path, access_tier as tier from secrets
+    where access_tier <> 'standard' and path > $1 order by path limit 1000`,
+};
+
+interface Row {
+  id: string;
+  agent_id: string;
+  scopes: string[];
+  ttl_seconds: number;
+  max_uses: number | null;
+  allowed_ips: string[] | null;
+  description: string | null;
+  access_tier: AccessTier;
+  approvals_required: number;
+  delay_seconds: number;
+  window_seconds: number;
+  request_digest: string;
+  created_at: Date;
+  expires_at: Date;
+  effective_at: Date | null;
+  denied_at: Date | null;
+  reason: string | null;
+  claimed_at: Date | null;
+  token_id: string | null;
+  agent_name: string;
+  agent_revoked: boolean;
+  status: ApprovalStatus;
+  votes: (Omit<ApprovalVote, 'at'> & { at: string })[];
+}
+
+export function createApprovalStore(database: Database): ApprovalStore {
+  return {
+    open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
+      undoable(() =>
+        database.transaction(async (session) => {
+          await require(session, LOCK_AGENT, [approval.agentId, agentRevision]);
+          await require(session, HOLD_KEY, [keyId, approval.agentId]);
+          const [count] = await session.query<{ pending: number }>(COUNT_PENDING, [approval.agentId]);
+          if ((count?.pending ?? 0) >= maxPending) return 'too_many';
+          const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [
+            approval.id,
+            approval.agentId,
+            approval.scopes,
+            approval.ttlSeconds,
+            approval.maxUses,
+            approval.allowedIps,
+            approval.description,
+            approval.tier,
+            approval.approvalsRequired,
+            approval.delaySeconds,
+            approval.windowSeconds,
+            approval.requestDigest,
+            approval.createdAt,
+          ]);
+          if (opened === undefined) throw new Undo();
+          await oweNotice(session, approval.id, notice);
+          await insertAuditEvents(session, [event]);
+          return opened;
+        }),
+      ),
+
+    find: async (id) => {
+      const [row] = await database.query<Row>(FIND, [id]);
+      return row === undefined ? undefined : recordOf(row);
+    },
+
+    list: async ({ status, limit, before }) =>
+      (
+        await database.query<Row>(LIST, [
+          before?.createdAt ?? null,
+          before?.id ?? null,
+          status ?? null,
+          limit,
+        ])
+      ).map(recordOf),
+
+    decide: (id, actorKeyId, decide) =>
+      database.transaction(async (session) => {
+        await session.query(HOLD_PRINCIPALS, [actorKeyId, id]);
+        if ((await session.query(ACTOR_DECIDES, [actorKeyId])).length === 0) return 'actor_not_live';
+        await session.query(LOCK_APPROVAL, [id]);
+        const [row] = await session.query<Row>(FIND, [id]);
+        if (row === undefined) return 'absent';
+        const { change, event, notice } = decide(recordOf(row));
+        let effectiveAt: Date | null = null;
+        if (change.kind === 'deny') await session.query(DENY, [id, change.reason]);
+        else {
+          await session.query(VOTE, [id, change.approverId, change.reason]);
+          if (change.isLast) {
+            const [effect] = await session.query<{ effectiveAt: Date }>(TAKE_EFFECT, [id]);
+            effectiveAt = effect?.effectiveAt ?? null;
+          }
+        }
+        await oweNotice(session, id, notice(effectiveAt));
+        await insertAuditEvents(session, [event(effectiveAt)]);
+        return 'decided';
+      }),
+
+    claim: async ({ id, requestDigest }, token, event) => {
+      const rows = await database.query(CLAIM, [
+        id,
+        requestDigest,
+        token.id,
+        token.tokenHashHex,
+        token.agentId,
+        token.keyId,
+        token.scopes,
+        token.allowedIps,
+        token.maxUses,
+        token.description,
+        token.createdAt,
+        token.expiresAt,
+        token.tier,
+        ...auditValues(event),
+      ]);
+      return rows.length === 1;
+    },
+
+    highestTierWhere: async (matches) => {
+      let after = '';
+      let highest: AccessTier | undefined;
+      for (;;) {
+        const rows = await database.query<{ path: string; tier: AccessTier }>(GUARDED_SECRETS, [after]);
+        for (const { path, tier } of rows) {
+          if (!matches(path)) continue;
+          if (tier === 'critical') return tier;
+          highest = tier;
+        }
+        const last = rows.at(-1);
+        if (last === undefined || rows.length < 1000) return highest;
+        after = last.path;
+      }
+    },
+  };
+}
+
+async function undoable<Result>(work: () => Promise<Result>): Promise<Result | 'not_granted'> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Undo) return 'not_granted';
+    throw error;
+  }
+}
+
+async function require(session: Session, statement: Statement, values: readonly unknown[]): Promise<void> {
+  if ((await session.query(statement, values)).length === 0) throw new Undo();
+}
+
+async function oweNotice(session: Session, approvalId: string, notice: Notice): Promise<void> {
+  if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
+}
+
+function recordOf(row: Row): ApprovalRecord {
+  return {
+    id: row.id,
+    agentId: row.agent_id,
+    scopes: row.scopes,
+    ttlSeconds: row.ttl_seconds,
+    maxUses: row.max_uses,
+    allowedIps: row.allowed_ips,
+    description: row.description,
+    tier: row.access_tier,
+    approvalsRequired: row.approvals_required,
+    delaySeconds: row.delay_seconds,
+    windowSeconds: row.window_seconds,
+    requestDigest: row.request_digest,
+    agentName: row.agent_name,
+    agentRevoked: row.agent_revoked,
+    status: row.status,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    effectiveAt: row.effective_at,
+    deniedAt: row.denied_at,
+    reason: row.reason,
+    claimedAt: row.claimed_at,
+    tokenId: row.token_id,
+    votes: row.votes.map((vote) => ({ ...vote, at: new Date(vote.at) })),
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * One code path over two databases: a Postgres server (`DATABASE_URL`) or the embedded one in a folder.
+ * This file alone knows which it is; everything else sees `Database`.
+ */
+
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
+import type * as schema from '../schema.ts';
+
+/** A named, prepared statement. `effect` says what a lost connection means: a failed read, or an unknown outcome. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+  readonly effect: 'read' | 'write';
+}
+
+export type Orm = PgDatabase<PgQueryResultHKT, typeof schema>;
+
+/** What runs statements: the database itself, or one transaction on it. Throws `WritError` or a plain bug. */
+export interface Session {
+  query<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
+  /** For queries that need no name: drizzle, typed from `schema.ts`. */
+  orm<T>(effect: Statement['effect'], work: (orm: Orm) => Promise<T>): Promise<T>;
+}
+
+export interface Database extends Session {
+  readonly kind: 'postgres' | 'embedded';
+  /** Commits when `work` fulfils, rolls back when it rejects. */
+  transaction<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  /**
+   * Runs `work` while no other process of this database does, without statement time-outs: migrations and what a
+   * start provisions. Waits at most 60 s, then rejects with `UNAVAILABLE`.
+   */
+  exclusively<T>(work: (migrate: () => Promise<void>) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface DatabaseOptions {
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly poolMax: number;
+  /** Told about connections that fail while idle; they are replaced by themselves. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+export async function openDatabase(options: DatabaseOptions): Promise<Database> {
+  const { databaseUrl } = options;
+  // Each driver is loaded where it is used: the embedded one alone costs 90 ms and 20 MB.
+  if (databaseUrl === undefined) return (await import('./embedded.ts')).openEmbedded(options.dataDir);
+  return (await import('./postgres.ts')).openPostgres({ ...options, databaseUrl });
+}

@@ -1,0 +1,58 @@
+/**
+ * `Database` over PGlite: Postgres inside this process, its files in one folder. It has one connection, no fsync
+ * and no statement time-out, and it loses data if two processes open its folder: hence the lock file. For one person.
+ */
+
+import { chmodSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { PGlite, type Transaction } from '@electric-sql/pglite';
+import { drizzle } from 'drizzle-orm/pglite';
+import { migrate } from 'drizzle-orm/pglite/migrator';
+import * as schema from '../schema.ts';
+import type { Database, Orm, Session, Statement } from './database.ts';
+import { holdFolder } from './folder-lock.ts';
+import { MIGRATIONS } from './migrations.ts';
+import { translateStorageError } from './storage-errors.ts';
+
+/** Opens (or makes) the database in `dataDir`, mode 0700. Throws `FolderHeldError` if another process has it. */
+export async function openEmbedded(dataDir: string): Promise<Database> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  chmodSync(dataDir, 0o700);
+  const lock = holdFolder(dataDir);
+  const client = await PGlite.create(join(dataDir, 'database')).catch((error: unknown) => {
+    lock.release();
+    throw error;
+  });
+  await client.exec("set timezone = 'UTC'");
+  return {
+    kind: 'embedded',
+    query: (statement, values) =>
+      translated(statement.effect, () => sessionOn(client).query(statement, values)),
+    orm: (effect, work) => translated(effect, () => sessionOn(client).orm(effect, work)),
+    transaction: (work) =>
+      translated('write', () => client.transaction((transaction) => work(sessionOn(transaction)))),
+    // The lock file has already made this process the only one.
+    exclusively: (work) => work(() => migrate(drizzle(client), MIGRATIONS)),
+    close: async () => {
+      await client.close();
+      lock.release();
+    },
+  };
+}
+
+async function translated<T>(effect: Statement['effect'], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw translateStorageError(error, effect);
+  }
+}
+
+function sessionOn(client: PGlite | Transaction): Session {
+  return {
+    query: async <Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> =>
+      (await client.query<Row>(statement.text, [...values])).rows,
+    // drizzle asks of its client only what a PGlite transaction offers too.
+    orm: (_effect, work) => work(drizzle(client as PGlite, { schema }) as unknown as Orm),
+  };
+}

@@ -1,0 +1,136 @@
+/**
+ * `Database` over a Postgres server. Every connection has time-outs from its first statement on, and an error
+ * listener, without which an idle disconnect would end the process. Transaction poolers are not supported.
+ */
+
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { migrate } from 'drizzle-orm/node-postgres/migrator';
+import pg from 'pg';
+import { WritError } from '../../errors.ts';
+import * as schema from '../schema.ts';
+import type { Database, DatabaseOptions, Orm, Session, Statement } from './database.ts';
+import { MIGRATIONS } from './migrations.ts';
+import { translateStorageError, Undo } from './storage-errors.ts';
+
+const START_LOCK_KEY = 0x57524954; // "WRIT"
+const START_LOCK_WAIT_MS = 60_000;
+/** Above `statement_timeout`, which a live server answers first. */
+const SILENCE_MS = 4000;
+/** A statement is planned when its tables may be all but empty; a plan that reads them whole would outlive their growth. */
+const SESSION_SETTINGS = [
+  'set statement_timeout = 2000',
+  'set lock_timeout = 250',
+  'set idle_in_transaction_session_timeout = 5000',
+  "set timezone = 'UTC'",
+  'set enable_seqscan = off',
+].join('; ');
+
+export async function openPostgres(options: DatabaseOptions & { databaseUrl: string }): Promise<Database> {
+  const pool = new pg.Pool({
+    connectionString: options.databaseUrl,
+    max: options.poolMax,
+    connectionTimeoutMillis: 1500,
+    // A server that falls silent enforces no time-out of its own.
+    query_timeout: SILENCE_MS,
+    application_name: 'writ',
+    onConnect: async (client) => {
+      await client.query(SESSION_SETTINGS);
+    },
+  });
+  pool.on('error', (error) => options.onIdleError?.(error));
+  // A connection in use reports its loss through the failing query; the listener only keeps the process alive.
+  pool.on('connect', (client) => void client.on('error', () => {}));
+
+  async function withClient<T>(
+    effect: Statement['effect'],
+    work: (client: pg.PoolClient) => Promise<T>,
+  ): Promise<T> {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw translateStorageError(error, 'connect');
+    });
+    let broken = true;
+    try {
+      const result = await work(client);
+      broken = false;
+      return result;
+    } catch (error) {
+      const translated = translateStorageError(error, effect);
+      broken = !(error instanceof WritError || error instanceof Undo) && !isServerError(error);
+      throw translated;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  return {
+    kind: 'postgres',
+    query: (statement, values) =>
+      withClient(statement.effect, (client) => sessionOn(client).query(statement, values)),
+    orm: (effect, work) => withClient(effect, (client) => sessionOn(client).orm(effect, work)),
+    transaction: (work) =>
+      withClient('write', async (client) => {
+        await client.query('begin');
+        try {
+          const result = await work(sessionOn(client));
+          await client.query('commit');
+          return result;
+        } catch (error) {
+          await client.query('rollback').catch(() => {});
+          throw error;
+        }
+      }),
+    exclusively: (work) => exclusively(options.databaseUrl, work),
+    close: () => pool.end(),
+  };
+}
+
+/** The statement or the server refused, but the connection is still good. */
+function isServerError(error: unknown): boolean {
+  for (let current = error; current instanceof Error; current = current.cause) {
+    if (current instanceof pg.DatabaseError) return current.severity !== 'FATAL';
+  }
+  return false;
+}
+
+function sessionOn(client: pg.PoolClient): Session {
+  return {
+    query: async <Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> => {
+      const config = { name: statement.name, text: statement.text, values: values as unknown[] };
+      return (await client.query<Row>(config)).rows;
+    },
+    orm: (_effect, work) => work(drizzle(client, { schema }) as unknown as Orm),
+  };
+}
+
+/** Holds one advisory lock on a connection of its own, whose time-outs are off: a migration may take long. */
+async function exclusively<T>(
+  databaseUrl: string,
+  work: (migrate: () => Promise<void>) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'writ start',
+  });
+  client.on('error', () => {});
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await client.connect().catch((error: unknown) => {
+      throw translateStorageError(error, 'connect');
+    });
+    await client.query('set statement_timeout = 0; set lock_timeout = 0');
+    const waitedTooLong = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () =>
+          reject(new WritError('UNAVAILABLE', 'Another process has been starting or migrating for 60 s.')),
+        START_LOCK_WAIT_MS,
+      );
+    });
+    await Promise.race([client.query('select pg_advisory_lock($1)', [START_LOCK_KEY]), waitedTooLong]);
+    clearTimeout(timer);
+    return await work(() => migrate(drizzle(client), MIGRATIONS));
+  } finally {
+    clearTimeout(timer);
+    await client.end().catch(() => {});
+  }
+}

@@ -1,0 +1,54 @@
+/** What verification asks of the database about an intent token, many questions in one statement. */
+
+import type { IntentTokenReader, IntentTokenState } from '../../use-cases/authentication/ports.ts';
+import { createWriteQueue } from '../engine/batcher.ts';
+import type { Database, Statement } from '../engine/database.ts';
+
+/** Liveness is derived: a token is dead as soon as it, an ancestor, or the agent of any of them is revoked or missing. */
+const FIND_STATES: Statement = {
+  name: 'find_intent_token_states',
+  effect: 'read',
+  text: `
+    select asked.position::int as position, token.agent_id, token.actions, agent.policy as agent_policy,
+      token.expires_at <= clock_timestamp() as expired,
+      token.revoked_at is not null or agent.revoked_at is not null or exists (
+        select from unnest(token.ancestors) as ancestor (jti)
+        left join intent_tokens parent on parent.jti = ancestor.jti
+        left join agents parent_agent on parent_agent.id = parent.agent_id
+        where parent_agent.id is null or parent.revoked_at is not null or parent_agent.revoked_at is not null
+      ) as revoked
+    from unnest($1::uuid[]) with ordinality as asked (jti, position)
+    join intent_tokens token on token.jti = asked.jti
+    join agents agent on agent.id = token.agent_id`,
+};
+
+interface StateRow {
+  position: number;
+  agent_id: string;
+  actions: string;
+  agent_policy: string | null;
+  expired: boolean;
+  revoked: boolean;
+}
+
+export function createIntentTokenReader(database: Database): IntentTokenReader {
+  const questions = createWriteQueue<string, { state: IntentTokenState | undefined }>({
+    orderKey: (jti) => jti,
+    run: async (jtis) => {
+      const rows = await database.query<StateRow>(FIND_STATES, [jtis]);
+      const byPosition = new Map(rows.map((row) => [row.position, stateOf(row)]));
+      return jtis.map((_, index) => ({ state: byPosition.get(index + 1) }));
+    },
+  });
+  return { findState: async (jti) => (await questions.submit(jti)).state };
+}
+
+function stateOf(row: StateRow): IntentTokenState {
+  return {
+    agentId: row.agent_id,
+    revoked: row.revoked,
+    expired: row.expired,
+    agentPolicyText: row.agent_policy,
+    actionsText: row.actions,
+  };
+}

@@ -1,0 +1,174 @@
+/**
+ * Principals and their keys. Each change is one transaction: the acting administrator must be live in it, the
+ * change happens, its event is written. `revision` grows with every change of an agent's row.
+ */
+
+import { and, asc, eq, gt, inArray, isNull, sql } from 'drizzle-orm';
+import { UUID } from '../../domain/formats/uuid.ts';
+import type {
+  ActorWrite,
+  AgentChanges,
+  AgentRecord,
+  AgentStore,
+  ApiKeyRecord,
+  NewApiKey,
+} from '../../use-cases/authentication/ports.ts';
+import { insertAuditEvents } from '../audit/audit-store.ts';
+import type { Database, Orm, Session, Statement } from '../engine/database.ts';
+import { agents, apiKeys } from '../schema.ts';
+import { takeAgentLock } from './agent-lock.ts';
+
+/**
+ * Closes the race of two administrators who revoke each other: both rows are locked in the order of their ids before
+ * anybody is judged, so the second one finds what the first has done.
+ */
+const LOCK_AGENTS: Statement = {
+  name: 'lock_agents',
+  effect: 'write',
+  text: `
+    select id from agents
+    where id = (select agent_id from api_keys where key_id = $1) or id = $2
+    order by id for no key update`,
+};
+
+const ACTOR_IS_LIVE: Statement = {
+  name: 'actor_is_live',
+  effect: 'read',
+  text: `
+    select 1 from api_keys key join agents agent on agent.id = key.agent_id
+    where key.key_id = $1 and agent.role = 'admin' and agent.revoked_at is null and key.revoked_at is null
+      and (key.expires_at is null or key.expires_at > clock_timestamp())`,
+};
+
+export function createAgentStore(database: Database): AgentStore {
+  /** Runs `change` on an agent; its event follows if it had an effect. */
+  const guarded = <Outcome extends string>(
+    agentId: string,
+    { actorKeyId, event }: ActorWrite,
+    effective: Outcome,
+    change: (orm: Orm) => Promise<Outcome>,
+  ): Promise<Outcome | 'actor_not_live'> =>
+    database.transaction(async (session) => {
+      await takeAgentLock(session, agentId);
+      await session.query(LOCK_AGENTS, [actorKeyId, agentId]);
+      if (actorKeyId !== null && (await session.query(ACTOR_IS_LIVE, [actorKeyId])).length === 0) {
+        return 'actor_not_live';
+      }
+      const outcome = await session.orm('write', change);
+      if (outcome === effective) await insertAuditEvents(session, [event]);
+      return outcome;
+    });
+
+  return {
+    create: ({ key, ...agent }, write) =>
+      guarded<'created' | 'name_taken'>(agent.id, write, 'created', async (orm) => {
+        const row = { ...columnsOf(agent), id: agent.id, name: agent.name, role: agent.role };
+        const made = await orm.insert(agents).values(row).onConflictDoNothing().returning({ id: agents.id });
+        if (made.length === 0) return 'name_taken';
+        await orm.insert(apiKeys).values(keyRow(agent.id, key));
+        return 'created';
+      }),
+
+    find: async (idOrName) => {
+      // An id wins; by name only the active are found, because a name may be used again.
+      const wanted = UUID.test(idOrName)
+        ? eq(agents.id, idOrName.toLowerCase())
+        : and(eq(agents.name, idOrName), isNull(agents.revokedAt));
+      const rows = await database.orm('read', (orm) => orm.select().from(agents).where(wanted).limit(1));
+      return (await withKeys(database, rows))[0];
+    },
+
+    list: async ({ limit, after }) => {
+      const rows = await database.orm('read', (orm) =>
+        orm
+          .select()
+          .from(agents)
+          .where(after === undefined ? undefined : gt(agents.id, after))
+          .orderBy(asc(agents.id))
+          .limit(limit),
+      );
+      return withKeys(database, rows);
+    },
+
+    update: (agentId, changes, write) =>
+      guarded<'updated' | 'absent'>(agentId, write, 'updated', async (orm) => {
+        const updated = await orm
+          .update(agents)
+          .set({ ...columnsOf(changes), revision: sql`${agents.revision} + 1` })
+          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)))
+          .returning({ id: agents.id });
+        return updated.length === 1 ? 'updated' : 'absent';
+      }),
+
+    revoke: (agentId, write) =>
+      guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
+        const revoked = await orm
+          .update(agents)
+          .set({ revokedAt: sql`clock_timestamp()`, revision: sql`${agents.revision} + 1` })
+          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)))
+          .returning({ id: agents.id });
+        return revoked.length === 1 ? 'revoked' : 'absent';
+      }),
+
+    addKey: (agentId, key, write) =>
+      guarded<'added' | 'absent'>(agentId, write, 'added', async (orm) => {
+        const live = await orm
+          .select({ id: agents.id })
+          .from(agents)
+          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)));
+        if (live.length === 0) return 'absent';
+        await orm.insert(apiKeys).values(keyRow(agentId, key));
+        return 'added';
+      }),
+
+    revokeKey: ({ agentId, keyId }, write) =>
+      guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
+        const revoked = await orm
+          .update(apiKeys)
+          .set({ revokedAt: sql`clock_timestamp()` })
+          .where(and(eq(apiKeys.keyId, keyId), eq(apiKeys.agentId, agentId), isNull(apiKeys.revokedAt)))
+          .returning({ keyId: apiKeys.keyId });
+        return revoked.length === 1 ? 'revoked' : 'absent';
+      }),
+
+    countAgents: () =>
+      database.orm('read', (orm) =>
+        orm.$count(agents, and(eq(agents.role, 'agent'), isNull(agents.revokedAt))),
+      ),
+  };
+}
+
+type AgentRow = typeof agents.$inferSelect;
+
+async function withKeys(session: Session, rows: readonly AgentRow[]): Promise<AgentRecord[]> {
+  if (rows.length === 0) return [];
+  const ids = rows.map((row) => row.id);
+  const keys = await session.orm('read', (orm) =>
+    orm
+      .select()
+      .from(apiKeys)
+      .where(inArray(apiKeys.agentId, ids))
+      .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
+  );
+  const byAgent = new Map(ids.map((id) => [id, [] as ApiKeyRecord[]]));
+  for (const { hash: _hash, agentId, ...key } of keys) byAgent.get(agentId)?.push(key);
+  return rows.map(({ policy, revision: _revision, ...row }) => ({
+    ...row,
+    policyText: policy,
+    keys: byAgent.get(row.id) ?? [],
+  }));
+}
+
+function columnsOf({ policyText, allowedScopes, allowedNamespaces, email, description }: AgentChanges) {
+  return {
+    ...(email === undefined ? {} : { email }),
+    ...(description === undefined ? {} : { description }),
+    ...(allowedScopes === undefined ? {} : { allowedScopes: allowedScopes && [...allowedScopes] }),
+    ...(allowedNamespaces === undefined
+      ? {}
+      : { allowedNamespaces: allowedNamespaces && [...allowedNamespaces] }),
+    ...(policyText === undefined ? {} : { policy: policyText }),
+  };
+}
+
+const keyRow = (agentId: string, key: NewApiKey) => ({ ...key, agentId });

@@ -1,0 +1,244 @@
+/**
+ * Changes of secrets: one transaction each. Locks are taken in the order of the house: agent, token, secrets by path,
+ * then the rest. What `decide` throws rolls everything back, the use of a limited token included.
+ */
+
+import { WritError } from '../../errors.ts';
+import type {
+  CredentialGuard,
+  LockedSecret,
+  SecretChange,
+  SecretRecord,
+  SecretStore,
+} from '../../use-cases/secrets/ports.ts';
+import { columnsOf, insertAuditEvents } from '../audit/audit-store.ts';
+import type { Database, Session, Statement } from '../engine/database.ts';
+import { Undo } from '../engine/storage-errors.ts';
+import { shareAgentLock } from '../principals/agent-lock.ts';
+import { type SecretRow, secretRecordOf } from './secret-reader.ts';
+
+const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and agent.revoked_at is null`;
+
+const CHECK_KEY: Statement = {
+  name: 'check_api_key',
+  effect: 'write',
+  text: `
+    select from api_keys key join agents agent on agent.id = key.agent_id
+    where key.key_id = $1 and ${AGENT_AS_READ} and key.revoked_at is null
+      and (key.expires_at is null or key.expires_at > clock_timestamp())`,
+};
+
+const CHECK_TOKEN: Statement = {
+  name: 'check_scoped_token',
+  effect: 'write',
+  text: `
+    select from scoped_tokens token join agents agent on agent.id = token.agent_id
+    where token.id = $1 and ${AGENT_AS_READ} and token.revoked_at is null
+      and token.expires_at > clock_timestamp()`,
+};
+
+/** Closes the race for the last use: the condition is in the statement that consumes it. */
+const TAKE_USE: Statement = {
+  name: 'take_token_use',
+  effect: 'write',
+  text: `
+    update scoped_tokens token set uses = token.uses + 1
+    from agents agent
+    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and token.revoked_at is null
+      and token.expires_at > clock_timestamp() and token.uses < token.max_uses
+    returning token.id`,
+};
+
+const SECRET_COLUMNS = `
+  id as secret_id, path, namespace, key, version, secret_type, access_tier, metadata, description, tags,
+  created_at, updated_at, expires_at`;
+
+const LOCK_SECRETS: Statement = {
+  name: 'lock_secrets',
+  effect: 'write',
+  text: `
+    select ${SECRET_COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as expired
+    from secrets where path = any($1::text[])
+    order by path for update`,
+};
+
+/** Nothing where another transaction made the path meanwhile: whoever finds fewer rows than members starts over. */
+const CREATE: Statement = {
+  name: 'create_secrets',
+  effect: 'write',
+  text: `
+    insert into secrets (
+      id, path, namespace, key, secret_type, access_tier, metadata, description, tags, expires_at
+    )
+    select id, path, namespace, key, secret_type, access_tier, metadata, description,
+      array(select json_array_elements_text(tags::json)), expires_at
+    from unnest(
+      $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+      $10::timestamptz[]
+    ) as made (id, path, namespace, key, secret_type, access_tier, metadata, description, tags, expires_at)
+    on conflict (path) do nothing
+    returning ${SECRET_COLUMNS}`,
+};
+
+const ADVANCE: Statement = {
+  name: 'advance_secrets',
+  effect: 'write',
+  text: `
+    update secrets set
+      version = next_version, revision = revision + 1, secret_type = next_type, access_tier = next_tier,
+      metadata = next_metadata, description = next_description,
+      tags = array(select json_array_elements_text(next_tags::json)), expires_at = next_expiry,
+      first_readable_version = case when hides_earlier then next_version else first_readable_version end,
+      updated_at = clock_timestamp()
+    from unnest(
+      $1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+      $9::boolean[]
+    ) as next (
+      next_id, next_version, next_type, next_tier, next_metadata, next_description, next_tags, next_expiry,
+      hides_earlier
+    )
+    where id = next_id
+    returning ${SECRET_COLUMNS}`,
+};
+
+/** Nothing under a key that is not the active one. */
+const SEAL: Statement = {
+  name: 'insert_secret_versions',
+  effect: 'write',
+  text: `
+    insert into secret_versions (secret_id, version, wrapped_key, kek_id, nonce, ciphertext)
+    select sealed.* from unnest($1::uuid[], $2::int[], $3::bytea[], $4::text[], $5::bytea[], $6::bytea[])
+      as sealed (secret_id, version, wrapped_key, kek_id, nonce, ciphertext)
+    join kek_check active on active.kek_id = sealed.kek_id
+    returning version`,
+};
+
+/** Every version goes with it. */
+const DELETE: Statement = {
+  name: 'delete_secrets',
+  effect: 'write',
+  text: `delete from secrets where id = any($1::uuid[])`,
+};
+
+const COUNT_MADE: Statement = {
+  name: 'count_made_secrets',
+  effect: 'write',
+  text: `
+    insert into namespaces as known (namespace, secret_count)
+    select namespace, count(*) from unnest($1::text[]) as made (namespace) group by namespace order by namespace
+    on conflict (namespace) do update set secret_count = known.secret_count + excluded.secret_count`,
+};
+
+const COUNT_DELETED: Statement = {
+  name: 'count_deleted_secret',
+  effect: 'write',
+  text: `update namespaces set secret_count = secret_count - 1 where namespace = $1`,
+};
+
+const FORGET_EMPTY: Statement = {
+  name: 'forget_empty_namespace',
+  effect: 'write',
+  text: `delete from namespaces where namespace = $1 and secret_count = 0`,
+};
+
+export function createSecretStore(database: Database): SecretStore {
+  return {
+    change: async ({ guard, paths }, decide) => {
+      try {
+        return await database.transaction(async (session) => {
+          await holdCredential(session, guard);
+          const rows = await session.query<SecretRow & { expired: boolean }>(LOCK_SECRETS, [paths]);
+          const stored = new Map(
+            rows.map((row): [string, LockedSecret] => [
+              row.path,
+              { ...secretRecordOf(row), expired: row.expired },
+            ]),
+          );
+          const { changes, event } = decide(stored);
+          const records = await write(session, changes);
+          await insertAuditEvents(session, [event]);
+          return records;
+        });
+      } catch (error) {
+        if (error instanceof Undo) return 'not_granted';
+        throw error;
+      }
+    },
+  };
+}
+
+/** From here to the commit nobody revokes or narrows the agent, its keys or its tokens. */
+async function holdCredential(session: Session, guard: CredentialGuard): Promise<void> {
+  await shareAgentLock(session, guard.agentId);
+  const { agentId, agentRevision } = guard;
+  const [statement, id] =
+    guard.kind === 'api_key'
+      ? [CHECK_KEY, guard.keyId]
+      : [guard.limited ? TAKE_USE : CHECK_TOKEN, guard.tokenId];
+  if ((await session.query(statement, [id, agentId, agentRevision])).length === 0) throw new Undo();
+}
+
+async function write(session: Session, changes: readonly SecretChange[]): Promise<readonly SecretRecord[]> {
+  const made = changes.filter((change) => change.kind === 'create');
+  const advanced = changes.filter((change) => change.kind === 'add-version');
+  const deleted = changes.filter((change) => change.kind === 'delete');
+  const rows: SecretRow[] = [];
+  if (made.length > 0) {
+    // In one order everywhere: two imports that make the same paths would wait for each other.
+    const inOrder = [...made].sort((a, b) => (a.path < b.path ? -1 : 1));
+    const created = await session.query<SecretRow>(CREATE, columnsOf(inOrder.map(creationValues)));
+    if (created.length < made.length) throw new Undo();
+    rows.push(...created);
+  }
+  if (advanced.length > 0) {
+    rows.push(...(await session.query<SecretRow>(ADVANCE, columnsOf(advanced.map(versionValues)))));
+  }
+  await seal(session, [...made, ...advanced]);
+  if (made.length > 0) await session.query(COUNT_MADE, [made.map((change) => change.namespace)]);
+  if (deleted.length > 0) await session.query(DELETE, [deleted.map((change) => change.id)]);
+  for (const { namespace } of deleted) {
+    await session.query(COUNT_DELETED, [namespace]);
+    await session.query(FORGET_EMPTY, [namespace]);
+  }
+  const byId = new Map(rows.map((row) => [row.secret_id, secretRecordOf(row)]));
+  return changes.flatMap(({ id }) => byId.get(id) ?? []);
+}
+
+type Sealing = Exclude<SecretChange, { kind: 'delete' }>;
+
+async function seal(session: Session, changes: readonly Sealing[]): Promise<void> {
+  if (changes.length === 0) return;
+  const rows = await session.query(SEAL, columnsOf(changes.map(sealedValues)));
+  if (rows.length === changes.length) return;
+  throw new WritError(
+    'UNAVAILABLE',
+    'The key-encryption key was changed, and this process still has the old one.',
+    {
+      retryAfterSeconds: 5,
+    },
+  );
+}
+
+function attributeValues({ attributes }: Sealing): readonly unknown[] {
+  return [
+    attributes.secretType,
+    attributes.tier,
+    attributes.metadata === null ? null : JSON.stringify(attributes.metadata),
+    attributes.description,
+    JSON.stringify(attributes.tags),
+    attributes.expiresAt?.toISOString() ?? null,
+  ];
+}
+
+function creationValues(change: Extract<SecretChange, { kind: 'create' }>): readonly unknown[] {
+  return [change.id, change.path, change.namespace, change.key, ...attributeValues(change)];
+}
+
+function versionValues(change: Extract<SecretChange, { kind: 'add-version' }>): readonly unknown[] {
+  return [change.id, change.version, ...attributeValues(change), change.hidesEarlier];
+}
+
+function sealedValues(change: Sealing): readonly unknown[] {
+  const { wrappedKey, kekId, nonce, ciphertext } = change.sealed;
+  return [change.id, change.kind === 'create' ? 1 : change.version, wrappedKey, kekId, nonce, ciphertext];
+}

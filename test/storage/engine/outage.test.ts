@@ -1,0 +1,147 @@
+/** The database goes away and comes back under requests: refusals say so, the process stays, the books balance. */
+import assert from 'node:assert/strict';
+import { connect, createServer, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import pg from 'pg';
+import { startCluster } from '../../support/cluster.ts';
+import {
+  createClient,
+  errorCodeOf,
+  printedKey,
+  startLoad,
+  TEST_MASTER_KEY,
+  until,
+} from '../../support/issuing.ts';
+import { postgresSkip } from '../../support/postgres.ts';
+import { startServer } from '../../support/processes.ts';
+import { assertBooksBalance } from '../intent-tokens/token-books.ts';
+
+const ENV = { PORT: '0', LOG_LEVEL: 'silent', RATE_LIMIT_MAX: '0', MASTER_KEY: TEST_MASTER_KEY };
+
+for (const mode of ['fast', 'immediate'] as const) {
+  test(`a database stopped (${mode}) under requests is 503 until it is back, without a restart`, {
+    skip: postgresSkip,
+  }, async (t) => {
+    const cluster = await startCluster();
+    t.after(() => cluster.remove());
+    const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
+    const status = async (path: string) => (await fetch(`${server.url}${path}`)).status;
+    assert.equal(await status('/ready'), 200);
+    const load = startLoad(server.url, printedKey(server.stdout()), 16);
+    try {
+      for (let outage = 0; outage < 2; outage += 1) {
+        const before = load.acknowledged.size;
+        await until('tokens before the outage', () => load.acknowledged.size >= before + 50);
+        const refusedBefore = load.refused.length;
+        await cluster.stop(mode);
+        await until('refusals', () => load.refused.length >= refusedBefore + 20);
+        await until('/ready says no', async () => (await status('/ready')) === 503);
+        assert.equal(await status('/health'), 200);
+        const during = load.acknowledged.size;
+        await cluster.start();
+        await until('/ready says yes again', async () => (await status('/ready')) === 200);
+        await until('tokens after the outage', () => load.acknowledged.size >= during + 50);
+      }
+    } finally {
+      await load.stop();
+    }
+    assert.equal(server.child.exitCode, null);
+    assert.equal(load.broken(), 0, 'every request was answered');
+    for (const answer of load.refused) {
+      assert.equal(answer.status, 503, answer.text);
+      assert.match(String(answer.headers['retry-after']), /^[1-9]\d*$/);
+      assert.match(errorCodeOf(answer), /^(UNAVAILABLE|OUTCOME_UNKNOWN)$/);
+    }
+    await assertBooksBalance(cluster.url, load.acknowledged);
+    assert.equal(await server.stop(), 0);
+  });
+}
+
+test('connections cut while idle do not end the process, and the next request is served', {
+  skip: postgresSkip,
+}, async (t) => {
+  const cluster = await startCluster();
+  t.after(() => cluster.remove());
+  const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
+  const client = createClient(server.url, printedKey(server.stdout()));
+  t.after(() => client.close());
+  assert.equal((await client.issue())?.status, 200);
+  const admin = new pg.Client({ connectionString: cluster.url });
+  admin.on('error', () => undefined);
+  await admin.connect();
+  t.after(() => admin.end());
+  const cut = await admin.query(
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like 'writ%'`,
+  );
+  assert.ok((cut.rowCount ?? 0) > 0);
+  await until('a token again', async () => (await client.issue())?.status === 200);
+  assert.equal(server.child.exitCode, null);
+});
+
+test('a database that falls silent with its connections open is 503 in time, and served again when it speaks', {
+  skip: postgresSkip,
+}, async (t) => {
+  const cluster = await startCluster();
+  t.after(() => cluster.remove());
+  const line = await silenceableLine(t, cluster.port);
+  const url = new URL(cluster.url);
+  url.port = String(line.port);
+  const server = await startServer(t, { ...ENV, DATABASE_URL: url.href, REQUEST_TIMEOUT_MS: '4000' });
+  const client = createClient(server.url, printedKey(server.stdout()));
+  t.after(() => client.close());
+  assert.equal((await client.issue())?.status, 200);
+  line.silence();
+  // Without a time-out of its own, Writ would wait for ever.
+  const TOO_LATE = 'no answer within 60 s';
+  const late = new Promise<string>((resolve) => setTimeout(resolve, 60_000, TOO_LATE).unref());
+  const answer = await Promise.race([client.issue(), late]);
+  assert.notEqual(answer, TOO_LATE);
+  assert.ok(typeof answer === 'object');
+  assert.equal(answer.status, 503);
+  line.cut();
+  await until('a token again', async () => (await client.issue())?.status === 200);
+});
+
+/** A relay to `port` that can stop passing bytes while every connection stays open, as a broken network does. */
+async function silenceableLine(t: TestContext, port: number) {
+  const sockets = new Set<Socket>();
+  let silent = false;
+  const relay = createServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('data', (bytes) => {
+        if (!silent) to.write(bytes);
+      });
+      from.on('error', () => to.destroy());
+      from.on('close', () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+    }
+  });
+  const drop = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  t.after(() => {
+    drop();
+    relay.close();
+  });
+  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+  const address = relay.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  return {
+    port: address.port,
+    silence: () => {
+      silent = true;
+    },
+    /** Ends every connection; new ones pass again. */
+    cut: () => {
+      silent = false;
+      drop();
+    },
+  };
+}

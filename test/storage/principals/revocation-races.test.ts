@@ -1,0 +1,103 @@
+/** What is in flight does not escape a revocation: races of administrators, put in order by locks that a test holds. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import pg from 'pg';
+import { type Database, openDatabase } from '../../../src/storage/engine/database.ts';
+import { createAgentStore } from '../../../src/storage/principals/agent-store.ts';
+import { deferred } from '../../support/deferred.ts';
+import { until } from '../../support/issuing.ts';
+import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
+import { anAgent, aWrite, storedAgent } from '../builders.ts';
+
+/** The most that a test has waiting at once. */
+const SESSIONS = 2;
+
+/** Waits for a lock as long as the test holds it: the 250 ms of every day pass unseen on a busy machine. */
+async function waitForLocks(database: Database): Promise<void> {
+  let begun = 0;
+  const all = deferred();
+  const setOnOne = () =>
+    database.transaction(async (session) => {
+      const text =
+        "select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)";
+      await session.query({ name: 'test_patience', effect: 'read', text }, []);
+      begun += 1;
+      if (begun === SESSIONS) all.resolve();
+      await all.promise; // So that no session of the pool is left out.
+    });
+  await Promise.all(Array.from({ length: SESSIONS }, setOnOne));
+}
+
+async function opened(t: TestContext) {
+  const { url } = await createTestDatabase(t);
+  const open = async () => {
+    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: SESSIONS });
+    t.after(() => database.close());
+    return database;
+  };
+  const database = await open();
+  await waitForLocks(database);
+  const connect = async () => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    t.after(() => client.end());
+    return client;
+  };
+  const observer = await connect();
+  const waiting = async (): Promise<number> => {
+    const { rows } = await observer.query<{ n: number }>(
+      `select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return rows[0]?.n ?? 0;
+  };
+  return { database, agents: createAgentStore(database), open, connect, waiting };
+}
+
+test('two administrators who revoke each other at once do not both succeed', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { database, agents, connect, waiting } = await opened(t);
+  const one = await storedAgent(database, { role: 'admin' });
+  const two = await storedAgent(database, { role: 'admin' });
+  const holder = await connect();
+  await holder.query('begin');
+  await holder.query('select 1 from agents where id = any($1) for update', [[one.id, two.id]]);
+  const both = Promise.allSettled([
+    agents.revoke(two.id, aWrite(one.key.keyId)),
+    agents.revoke(one.id, aWrite(two.key.keyId)),
+  ]);
+  await until('both wait', async () => (await waiting()) === 2);
+  await holder.query('rollback');
+  await both;
+  const left = await database.orm('read', (orm) =>
+    orm.execute(`select id from agents where role = 'admin' and revoked_at is null`),
+  );
+  assert.notEqual((left as unknown as { rows: unknown[] }).rows.length, 0, 'an administrator is left');
+});
+
+test('a change that is under way when its administrator is revoked does not happen afterwards', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { database, agents, open, connect, waiting } = await opened(t);
+  const admin = await storedAgent(database, { role: 'admin' });
+  const wanted = anAgent();
+  const holder = await connect();
+  await holder.query('begin');
+  // The change finds its administrator live, then waits for this name.
+  await holder.query(`insert into agents (id, name, role) values (gen_random_uuid(), $1, 'agent')`, [
+    wanted.name,
+  ]);
+  const change = agents.create(wanted, aWrite(admin.key.keyId)).catch((error: unknown) => error);
+  await until('the change waits', async () => (await waiting()) === 1);
+  // It gives up soon: the change that it may have to wait for is held up until it has ended.
+  const revoker = createAgentStore(await open())
+    .revoke(admin.id, aWrite())
+    .catch((error: unknown) => error);
+  const revoked = await revoker;
+  await holder.query('rollback');
+  const outcome = await change;
+  if (revoked === 'revoked') {
+    assert.notEqual(outcome, 'created', 'made after its administrator was revoked');
+    assert.equal(await agents.find(wanted.id), undefined);
+  }
+});
