@@ -3,11 +3,11 @@
 import { randomBytes } from 'node:crypto';
 import { parse as readEnvText } from 'dotenv';
 import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from './domain/principals/api-key.ts';
-import { addApprovalRoutes } from './http/approvals.ts';
-import { type BearerCheckDeps, createBearerCheck } from './http/bearers.ts';
-import type { Routes } from './http/route.ts';
-import { addScopedTokenRoutes } from './http/scoped-tokens.ts';
-import { addSecretRoutes } from './http/secrets.ts';
+import { type BearerCheckDeps, createBearerCheck } from './http/admission/bearer-credentials.ts';
+import { addApprovalRoutes } from './http/routes/approval-routes.ts';
+import { addScopedTokenRoutes } from './http/routes/scoped-token-routes.ts';
+import { addSecretRoutes } from './http/routes/secret-routes.ts';
+import type { Routes } from './http/routing/route.ts';
 import { newApprovalId } from './keys/approval-id.ts';
 import { generateScopedToken, hashScopedToken } from './keys/credentials/scoped-token-secret.ts';
 import { createRequestDigest } from './keys/encryption/approval-mac.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ERROR_CODES, WritError } from '../../src/errors.ts';
-import { errorAnswer } from '../../src/http/envelopes.ts';
+import { errorAnswer } from '../../src/http/server/error-envelopes.ts';
 import { fencesOf, plain, readText, tableOf } from '../support/markdown.ts';
 
 const text = readText('docs/errors.md');

@@ -15,6 +15,7 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
+import type { StepToVerify, VerificationQuestion } from '../../http/routes/verification-request.ts';
 import type {
   AuditTrail,
   Caller,
@@ -23,7 +24,6 @@ import type {
   IntentTokenState,
   RequestContext,
 } from '../authentication/ports.ts';
-import type { StepToVerify, VerificationQuestion } from '../verification-question.ts';
 
 export type VerificationCode =
   | 'VALID'

@@ -14,10 +14,10 @@ import {
   type SecretWish,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
+import { PATH_RULE } from '../../http/routes/secret-operation.ts';
 import type { RefusalRecorder } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { AuditEvent, Caller, EventType, RequestContext, Role } from '../authentication/ports.ts';
-import { PATH_RULE } from '../secret-wish.ts';
 import type { CredentialGuard, FoundSecret, PresentedToken, SecretReader } from './ports.ts';
 
 export type PresentedCredential =

@@ -1,0 +1,88 @@
+/**
+ * Who asks about secrets: a scoped token or an API key (contract sections 2, 5.4). Requests are counted for the owner
+ * of a token as for its key; a token that nobody knows counts as a failed credential.
+ */
+
+import type { FastifyRequest } from 'fastify';
+import { WritError } from '../../errors.ts';
+import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
+import type {
+  PresentedCredential,
+  SecretAdmission,
+  SecretQuestion,
+} from '../../use-cases/secrets/authorize-secret-request.ts';
+import { unknownToken } from '../../use-cases/secrets/authorize-secret-request.ts';
+import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
+import type { RateLimits } from './rate-limits.ts';
+
+export interface BearerCheck {
+  /** Sets `facts.admission`, or rejects as contract 5.4 orders it. */
+  admit(request: FastifyRequest, question: SecretQuestion): Promise<void>;
+}
+
+export interface BearerCheckDeps {
+  readonly apiKeys: CredentialCheck;
+  readonly authenticator: Authenticator;
+  readonly admission: SecretAdmission;
+  readonly limits: RateLimits;
+  readonly scopedTokens: {
+    /** How every one of them begins. */
+    readonly prefix: string;
+    readonly isWellFormed: (text: string) => boolean;
+    /** SHA-256 in hex. */
+    readonly hash: (text: string) => string;
+  };
+  /** Whose token it was when it was last read, to count a request before it costs one. */
+  readonly owners: {
+    recall(tokenHashHex: string): string | undefined;
+    remember(tokenHashHex: string, agentId: string): void;
+  };
+}
+
+export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
+  const { apiKeys, limits, owners, scopedTokens } = deps;
+
+  const admitByKey = async (request: FastifyRequest, question: SecretQuestion): Promise<void> => {
+    await apiKeys.requireApiKey(request);
+    const { facts } = request;
+    if (facts.caller === undefined) throw new Error('an API key was accepted without a caller');
+    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
+    const credential = { kind: 'api_key', caller: facts.caller } as const;
+    const known = await deps.admission.identify(credential, question);
+    facts.admission = await deps.admission.admit(known, credential, facts.context);
+  };
+
+  const admitByToken = async (
+    request: FastifyRequest,
+    question: SecretQuestion,
+    text: string,
+  ): Promise<void> => {
+    const { facts } = request;
+    const tokenHashHex = scopedTokens.hash(text);
+    facts.principalId = owners.recall(tokenHashHex);
+    const counted = facts.principalId !== undefined;
+    await (counted ? limits.countPrincipal(request) : limits.countAddress(request));
+    if (!counted) await limits.requireFewFailures(request);
+    const credential: PresentedCredential = { kind: 'scoped_token', tokenHashHex };
+    try {
+      if (!scopedTokens.isWellFormed(text)) throw unknownToken();
+      const known = await deps.admission.identify(credential, question);
+      facts.principalId = known.requester.actor.id;
+      owners.remember(tokenHashHex, facts.principalId);
+      if (!counted) await limits.countPrincipal(request);
+      facts.admission = await deps.admission.admit(known, credential, facts.context);
+    } catch (error) {
+      if (error instanceof WritError && error.code === 'TOKEN_INVALID') await limits.countFailure(request);
+      throw error;
+    }
+  };
+
+  return {
+    admit: (request, question) => {
+      const header = readCredential(request.raw.rawHeaders);
+      return header.kind === 'text' && header.text.startsWith(scopedTokens.prefix)
+        ? admitByToken(request, question, header.text)
+        : admitByKey(request, question);
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/** Who may come in: what stands between a request's headers and its body, for each kind of route. */
+
+import type { FastifyRequest } from 'fastify';
+import { WritError } from '../../errors.ts';
+import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
+import type { CallerRefusals } from '../../use-cases/authentication/deny-caller.ts';
+import type { Role } from '../../use-cases/authentication/ports.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { CredentialCheck } from './api-key-credentials.ts';
+import type { BearerCheck } from './bearer-credentials.ts';
+
+export interface AdmittanceDeps {
+  readonly credentials: CredentialCheck;
+  readonly bearers: BearerCheck;
+  readonly authenticator: Authenticator;
+  readonly refuse: CallerRefusals;
+}
+
+/** What admission needs to know of a route. */
+export type Admitted =
+  | {
+      readonly credential: 'scoped-token-or-api-key';
+      readonly asks: (request: FastifyRequest) => SecretQuestion;
+    }
+  | { readonly method: string; readonly url: string; readonly credential: 'none' | 'api-key-if-sent' }
+  | {
+      readonly method: string;
+      readonly url: string;
+      readonly credential: 'api-key';
+      readonly roles: readonly Role[];
+      readonly liveness: 'read' | 'guarded';
+    };
+
+export async function admit(route: Admitted, request: FastifyRequest, deps: AdmittanceDeps): Promise<void> {
+  if (route.credential === 'none') return deps.credentials.admitAnonymous(request);
+  if (route.credential === 'scoped-token-or-api-key') return deps.bearers.admit(request, route.asks(request));
+  if (route.credential === 'api-key-if-sent') await deps.credentials.checkApiKeyIfSent(request);
+  else await deps.credentials.requireApiKey(request);
+  const { facts } = request;
+  if (facts.caller === undefined) return;
+  if (route.credential !== 'api-key' || route.liveness === 'read') {
+    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
+  }
+  if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
+    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller, facts.context);
+    const { role } = facts.caller.principal;
+    const what = {
+      type: 'endpoint',
+      id: `${route.method} ${route.url}`,
+      why: `A key of role ${role} may not do this.`,
+    };
+    await deps.refuse.forbid(facts.caller, facts.context, what);
+  }
+}
+
+/**
+ * A guarded write judges the key where it has an effect; a refusal has none, so the key's row is read before it is
+ * answered: a revoked key is told that it is revoked, whatever else is wrong. What is thrown goes on to the server's
+ * own handler.
+ */
+export function confirmBeforeRefusing(authenticator: Authenticator) {
+  return async (error: unknown, request: FastifyRequest): Promise<never> => {
+    const { caller, context } = request.facts;
+    // A 401 is the answer of such a reading already: a second one would count the refusal twice.
+    const unconfirmed =
+      !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
+    if (caller !== undefined && unconfirmed) await authenticator.confirm(caller, context);
+    throw error;
+  };
+}

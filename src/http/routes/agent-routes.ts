@@ -1,0 +1,244 @@
+/** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
+
+import Type, { type Static } from 'typebox';
+import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import type { ApiKeyRecord } from '../../use-cases/authentication/ports.ts';
+import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
+import { cutPage, ID_POSITION, limitOf, readCursor } from '../routing/pagination.ts';
+import type { Routes } from '../routing/route.ts';
+import {
+  freeObject,
+  instant,
+  listOf,
+  nullable,
+  oneOf,
+  PageQuery,
+  refusedAs,
+  strictObject,
+  text,
+  uuid,
+} from '../routing/schemas.ts';
+
+const ROLES = ['admin', 'approver', 'agent'] as const;
+
+const Key = strictObject({
+  id: Type.String({ description: 'the public half: 16 hex characters' }),
+  name: nullable(Type.String()),
+  prefix: Type.String({ description: 'the first 24 characters' }),
+  created_at: instant(),
+  expires_at: nullable(instant()),
+  last_used_at: nullable(instant('within about a minute')),
+  revoked_at: nullable(instant()),
+});
+
+const agentView = {
+  id: uuid(),
+  name: Type.String(),
+  role: oneOf(ROLES),
+  email: nullable(Type.String()),
+  description: nullable(Type.String()),
+  allowed_scopes: nullable(Type.Array(Type.String())),
+  allowed_namespaces: nullable(Type.Array(Type.String())),
+  effective_scopes: Type.Array(Type.String()),
+  policy: nullable(freeObject('the operator’s policy for every plan of this agent')),
+  active: Type.Boolean(),
+  api_key_prefix: Type.String(),
+  created_at: instant(),
+  last_active_at: nullable(instant()),
+  keys: Type.Array(Key),
+};
+const Agent = strictObject(agentView);
+const apiKey = Type.String({ description: 'the key itself: shown this once' });
+
+const scopes = nullable(
+  Type.Array(Type.String({ maxLength: 600 }), { maxItems: 256, ...refusedAs('INVALID_SCOPE') }),
+);
+const namespaces = nullable(Type.Array(Type.String({ maxLength: 512 }), { maxItems: 256 }));
+const changeable = {
+  description: Type.Optional(nullable(text({ max: 500 }))),
+  email: Type.Optional(nullable(Type.String({ format: 'email', maxLength: 254 }))),
+  allowed_scopes: Type.Optional(scopes),
+  allowed_namespaces: Type.Optional(namespaces),
+  policy: Type.Optional(
+    nullable(freeObject('`allow`, `deny`, `allowed_tools`', refusedAs('INVALID_POLICY'))),
+  ),
+};
+const keyExpiry = Type.Optional(instant('in the future'));
+const NewAgent = strictObject({
+  name: Type.String({
+    minLength: 1,
+    maxLength: 64,
+    pattern: '^[^\\u0000-\\u001f\\u007f]+$',
+    description: 'unique among the active, not a UUID, no control characters',
+  }),
+  role: Type.Optional(oneOf(ROLES, 'agent where absent')),
+  ...changeable,
+  key_expires_at: keyExpiry,
+});
+const NewKey = strictObject({ name: Type.Optional(text({ min: 1, max: 64 })), expires_at: keyExpiry });
+
+const agentParams = strictObject({ id: Type.String({ description: 'id or name; an id wins' }) });
+const keyParams = strictObject({ id: Type.String(), keyId: Type.String() });
+const ADMIN = { tag: 'principals', roles: ['admin'], liveness: 'read' } as const;
+const GRANT_REFUSALS = [
+  'INVALID_SCOPE',
+  'INVALID_PATH',
+  'INVALID_POLICY',
+  'PLAN_NOT_CANONICALIZABLE',
+] as const;
+
+export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
+  routes.keyed({
+    ...ADMIN,
+    method: 'POST',
+    url: '/v1/agents',
+    summary: 'Create a principal and its first API key',
+    body: NewAgent,
+    answers: { 201: strictObject({ ...agentView, api_key: apiKey, key_id: Type.String() }) },
+    refusals: ['ALREADY_EXISTS', ...GRANT_REFUSALS],
+    handle: async ({ body, caller, context }) => {
+      const spec = {
+        name: body.name,
+        role: body.role ?? 'agent',
+        email: body.email ?? null,
+        description: body.description ?? null,
+        allowedScopes: body.allowed_scopes ?? null,
+        allowedNamespaces: body.allowed_namespaces ?? null,
+        policy: body.policy ?? null,
+        keyExpiresAt: dateOf(body.key_expires_at),
+      };
+      const created = await agents.create(spec, caller, context);
+      return {
+        status: 201,
+        body: { ...viewOf(created.agent), api_key: created.apiKey, key_id: created.keyId },
+      };
+    },
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'GET',
+    url: '/v1/agents',
+    summary: 'All principals, the revoked ones included',
+    query: strictObject(PageQuery),
+    answers: { 200: listOf(Agent) },
+    handle: async ({ query }) => {
+      const limit = limitOf(query);
+      const found = await agents.list({ limit: limit + 1, after: readCursor(query.cursor, ID_POSITION) });
+      return { status: 200, body: cutPage(found, limit, { positionOf: ({ id }) => id, viewOf }) };
+    },
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'GET',
+    url: '/v1/agents/:id',
+    summary: 'One principal',
+    params: agentParams,
+    answers: { 200: Agent },
+    handle: async ({ params }) => ({ status: 200, body: viewOf(await agents.get(params.id)) }),
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'PATCH',
+    url: '/v1/agents/:id',
+    summary: 'Change everything but name and role; null clears',
+    params: agentParams,
+    body: strictObject(changeable),
+    answers: { 200: Agent },
+    refusals: GRANT_REFUSALS,
+    handle: async ({ params, body, caller, context }) => {
+      const changes = changesOf(body);
+      return { status: 200, body: viewOf(await agents.update(params.id, changes, caller, context)) };
+    },
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'DELETE',
+    url: '/v1/agents/:id',
+    summary: 'Revoke a principal and all that depends on it',
+    params: agentParams,
+    answers: { 204: null },
+    handle: async ({ params, caller, context }) => {
+      await agents.revoke(params.id, caller, context);
+      return { status: 204 };
+    },
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'POST',
+    url: '/v1/agents/:id/keys',
+    summary: 'Add an API key',
+    params: agentParams,
+    body: NewKey,
+    answers: { 201: strictObject({ ...Key.properties, api_key: apiKey, agent_id: uuid() }) },
+    handle: async ({ params, body, caller, context }) => {
+      const spec = { name: body.name ?? null, expiresAt: dateOf(body.expires_at) };
+      const made = await agents.addKey(params.id, spec, caller, context);
+      return { status: 201, body: { ...keyView(made.key), api_key: made.apiKey, agent_id: made.agentId } };
+    },
+  });
+
+  routes.keyed({
+    ...ADMIN,
+    method: 'DELETE',
+    url: '/v1/agents/:id/keys/:keyId',
+    summary: 'Revoke one API key',
+    params: keyParams,
+    answers: { 204: null },
+    handle: async ({ params, caller, context }) => {
+      await agents.revokeKey({ agent: params.id, keyId: params.keyId }, caller, context);
+      return { status: 204 };
+    },
+  });
+}
+
+function viewOf(agent: AgentDetails) {
+  const uses = agent.keys.flatMap((key) => (key.lastUsedAt === null ? [] : [key.lastUsedAt.getTime()]));
+  const shownKey = agent.keys.findLast((key) => key.revokedAt === null) ?? agent.keys.at(-1);
+  return {
+    id: agent.id,
+    name: agent.name,
+    role: agent.role,
+    email: agent.email,
+    description: agent.description,
+    allowed_scopes: agent.allowedScopes,
+    allowed_namespaces: agent.allowedNamespaces,
+    effective_scopes: agent.effectiveScopes,
+    policy: agent.policy,
+    active: agent.revokedAt === null,
+    api_key_prefix: shownKey?.prefix ?? '',
+    created_at: instantText(agent.createdAt),
+    last_active_at: uses.length === 0 ? null : instantText(new Date(Math.max(...uses))),
+    keys: agent.keys.map(keyView),
+  };
+}
+
+function keyView(key: ApiKeyRecord) {
+  return {
+    id: key.keyId,
+    name: key.name,
+    prefix: key.prefix,
+    created_at: instantText(key.createdAt),
+    expires_at: instantOrNull(key.expiresAt),
+    last_used_at: instantOrNull(key.lastUsedAt),
+    revoked_at: instantOrNull(key.revokedAt),
+  };
+}
+
+type Changes = Static<ReturnType<typeof strictObject<typeof changeable>>>;
+
+function changesOf(body: Changes) {
+  return {
+    ...(body.email === undefined ? {} : { email: body.email }),
+    ...(body.description === undefined ? {} : { description: body.description }),
+    ...(body.allowed_scopes === undefined ? {} : { allowedScopes: body.allowed_scopes }),
+    ...(body.allowed_namespaces === undefined ? {} : { allowedNamespaces: body.allowed_namespaces }),
+    ...(body.policy === undefined ? {} : { policy: body.policy }),
+  };
+}
+
+const dateOf = (value: string | undefined): Date | null => (value === undefined ? null : new Date(value));

@@ -1,0 +1,219 @@
+/** `/v1/approvals`: both sides of an approval (contract section 7). */
+
+import Type from 'typebox';
+import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
+import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
+import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
+import { cutPage, limitOf, readCursor } from '../routing/pagination.ts';
+import type { Routes } from '../routing/route.ts';
+import {
+  instant,
+  listOf,
+  nullable,
+  oneOf,
+  PageQuery,
+  sha256Hex,
+  strictObject,
+  text,
+  uuid,
+} from '../routing/schemas.ts';
+import { TIERS } from './secret-schemas.ts';
+
+/** Milliseconds since 1970, and the id. */
+const POSITION = /^\d{1,13} apr_[a-z2-7]{8}$/;
+const STATUSES = ['pending', 'approved', 'denied', 'expired', 'claimed'] as const;
+
+const View = strictObject({
+  id: Type.String(),
+  agent_id: uuid(),
+  agent_name: Type.String(),
+  access_tier: oneOf(TIERS, 'what the token will open up to'),
+  status: oneOf(STATUSES),
+  scopes: Type.Array(Type.String()),
+  ttl_seconds: Type.Integer(),
+  max_uses: nullable(Type.Integer()),
+  allowed_ips: nullable(Type.Array(Type.String())),
+  description: nullable(Type.String()),
+  created_at: instant(),
+  expires_at: instant('until then it can be decided, or, once approved, claimed'),
+  approvals: Type.Array(
+    strictObject({
+      approver_id: uuid(),
+      approver_name: Type.String(),
+      at: instant(),
+      reason: nullable(Type.String()),
+    }),
+  ),
+  approvals_required: Type.Integer(),
+  effective_at: nullable(instant('from then on it can be claimed')),
+  denied_at: nullable(instant()),
+  reason: nullable(Type.String({ description: 'of the denial' })),
+  request_digest: sha256Hex('HMAC over what was asked'),
+});
+
+const Polled = strictObject({
+  id: Type.String(),
+  status: oneOf(STATUSES),
+  expires_at: instant(),
+  approved_at: Type.Optional(instant()),
+  denied_at: Type.Optional(instant()),
+  reason: Type.Optional(Type.String()),
+  token: Type.Optional(Type.String({ description: 'in the one answer that claims it' })),
+  token_id: Type.Optional(uuid()),
+  token_expires_at: Type.Optional(instant()),
+  scopes: Type.Optional(Type.Array(Type.String())),
+});
+
+const reason = Type.Optional(text({ max: 500 }));
+const params = strictObject({ id: Type.String() });
+const HUMAN = { tag: 'approvals', roles: ['approver', 'admin'], liveness: 'read' } as const;
+const DECIDING = [
+  'SELF_APPROVAL_FORBIDDEN',
+  'APPROVAL_ALREADY_DECIDED',
+  'APPROVAL_EXPIRED',
+  'INTEGRITY_ERROR',
+] as const;
+
+export function addApprovalRoutes(
+  routes: Routes,
+  { approvals, claim }: { readonly approvals: Approvals; readonly claim: ClaimApproval },
+): void {
+  routes.keyed({
+    ...HUMAN,
+    method: 'GET',
+    url: '/v1/approvals',
+    summary: 'Approvals, newest first',
+    query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(STATUSES)) }),
+    answers: { 200: listOf(View) },
+    handle: async ({ query }) => {
+      const limit = limitOf(query);
+      const before = positionRead(readCursor(query.cursor, POSITION));
+      const found = await approvals.list({ status: query.status, limit: limit + 1, before });
+      return { status: 200, body: cutPage(found, limit, { positionOf, viewOf }) };
+    },
+  });
+
+  routes.keyed({
+    ...HUMAN,
+    method: 'GET',
+    url: '/v1/approvals/:id',
+    summary: 'One approval',
+    params,
+    answers: { 200: View },
+    handle: async ({ params: { id } }) => ({ status: 200, body: viewOf(await approvals.get(id)) }),
+  });
+
+  routes.keyed({
+    ...HUMAN,
+    method: 'POST',
+    url: '/v1/approvals/:id/approve',
+    summary: 'Approve what was asked',
+    params,
+    body: strictObject({
+      reason,
+      request_digest: Type.Optional(
+        Type.String({ description: 'of the request that was looked at; another is 409' }),
+      ),
+    }),
+    answers: { 200: View },
+    refusals: [...DECIDING, 'VERSION_CONFLICT'],
+    handle: async ({ params: { id }, body, caller, context }) => {
+      const decision = { reason: body.reason ?? null, requestDigest: body.request_digest };
+      return { status: 200, body: viewOf(await approvals.approve(id, decision, caller, context)) };
+    },
+  });
+
+  routes.keyed({
+    ...HUMAN,
+    method: 'POST',
+    url: '/v1/approvals/:id/deny',
+    summary: 'Deny what was asked: possible until it is claimed, also after approving',
+    params,
+    body: strictObject({ reason }),
+    answers: { 200: View },
+    refusals: DECIDING,
+    handle: async ({ params: { id }, body, caller, context }) => {
+      const decision = { reason: body.reason ?? null };
+      return { status: 200, body: viewOf(await approvals.deny(id, decision, caller, context)) };
+    },
+  });
+
+  routes.keyed({
+    tag: 'approvals',
+    roles: ['agent', 'admin', 'approver'],
+    liveness: 'read',
+    method: 'GET',
+    url: '/v1/approvals/agent/:id',
+    summary: 'What has become of my request? Hands the token over, once',
+    params,
+    answers: { 200: Polled },
+    refusals: ['INTEGRITY_ERROR'],
+    handle: async ({ params: { id }, caller, context }) => ({
+      status: 200,
+      body: polledView(await claim(id, caller, context)),
+    }),
+  });
+}
+
+function viewOf(approval: ApprovalRecord) {
+  return {
+    id: approval.id,
+    agent_id: approval.agentId,
+    agent_name: approval.agentName,
+    access_tier: approval.tier,
+    status: approval.status,
+    scopes: approval.scopes,
+    ttl_seconds: approval.ttlSeconds,
+    max_uses: approval.maxUses,
+    allowed_ips: approval.allowedIps,
+    description: approval.description,
+    created_at: instantText(approval.createdAt),
+    expires_at: endOf(approval),
+    approvals: approval.votes.map((vote) => ({
+      approver_id: vote.approverId,
+      approver_name: vote.approverName,
+      at: instantText(vote.at),
+      reason: vote.reason,
+    })),
+    approvals_required: approval.approvalsRequired,
+    effective_at: instantOrNull(approval.effectiveAt),
+    denied_at: instantOrNull(approval.deniedAt),
+    reason: approval.reason,
+    request_digest: approval.requestDigest,
+  };
+}
+
+function polledView({ approval, claimed }: PolledApproval) {
+  const { effectiveAt, deniedAt, reason: why, tokenId, status } = approval;
+  const approved = status === 'approved' || status === 'claimed';
+  return {
+    id: approval.id,
+    status,
+    expires_at: endOf(approval),
+    ...(approved && effectiveAt !== null ? { approved_at: instantText(effectiveAt) } : {}),
+    ...(deniedAt === null ? {} : { denied_at: instantText(deniedAt) }),
+    ...(why === null ? {} : { reason: why }),
+    ...(claimed === undefined ? {} : { token: claimed.text }),
+    ...tokenFacts(claimed?.token.id ?? tokenId),
+    ...(claimed === undefined ? {} : { token_expires_at: instantText(claimed.token.expiresAt) }),
+    ...(approved ? { scopes: approval.scopes } : {}),
+  };
+}
+
+const tokenFacts = (id: string | null) => (id === null ? {} : { token_id: id });
+
+/** Of the time in which it can be decided, or, once that is done, claimed. */
+function endOf({ effectiveAt, expiresAt, windowSeconds }: ApprovalRecord): string {
+  const end = effectiveAt === null ? expiresAt : new Date(effectiveAt.getTime() + windowSeconds * 1000);
+  return instantText(end);
+}
+
+function positionOf({ createdAt, id }: ApprovalPosition): string {
+  return `${createdAt.getTime()} ${id}`;
+}
+
+function positionRead(cursor: string | undefined): ApprovalPosition | undefined {
+  const [milliseconds, id = ''] = cursor?.split(' ') ?? [];
+  return milliseconds === undefined ? undefined : { createdAt: new Date(Number(milliseconds)), id };
+}

@@ -1,0 +1,49 @@
+/** `GET /v1/me`: who am I? Nothing in the answer is null. */
+
+import Type from 'typebox';
+import type { DescribeCaller } from '../../use-cases/principals/describe-caller.ts';
+import type { Routes } from '../routing/route.ts';
+import { oneOf, strictObject, uuid } from '../routing/schemas.ts';
+
+const Me = strictObject({
+  id: uuid(),
+  name: Type.String(),
+  role: oneOf(['admin', 'approver', 'agent']),
+  email: Type.String(),
+  plan: oneOf(['self-hosted']),
+  subscription_status: oneOf(['active']),
+  secret_count: Type.Integer(),
+  agent_count: Type.Integer(),
+  allowed_scopes: Type.Array(Type.String()),
+  api_key_id: Type.String(),
+  api_key_prefix: Type.String(),
+});
+
+export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
+  routes.keyed({
+    method: 'GET',
+    url: '/v1/me',
+    tag: 'principals',
+    summary: 'Who am I?',
+    roles: ['admin', 'approver', 'agent'],
+    liveness: 'read',
+    answers: { 200: Me },
+    handle: async ({ caller }) => {
+      const me = await describe(caller);
+      const body = {
+        id: me.id,
+        name: me.name,
+        role: me.role,
+        email: '',
+        plan: 'self-hosted',
+        subscription_status: 'active',
+        secret_count: me.secretCount,
+        agent_count: me.agentCount,
+        allowed_scopes: me.allowedScopes,
+        api_key_id: caller.keyId,
+        api_key_prefix: caller.keyPrefix,
+      };
+      return { status: 200, body };
+    },
+  });
+}

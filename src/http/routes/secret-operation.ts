@@ -1,0 +1,57 @@
+/** What a request wants of secrets, from the raw target behind `/v1/secrets/` (contract section 5.2). */
+
+import type { SecretAction } from '../../domain/scopes/scope.ts';
+import {
+  parseNamespace,
+  parseSecretPath,
+  readSecretTarget,
+  type SecretPath,
+} from '../../domain/scopes/secret-path.ts';
+import type { SecretWish } from '../../domain/secrets/secret-authorization.ts';
+import { WritError } from '../../errors.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+
+/** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
+export function wishToRead(rawTarget: string): SecretWish {
+  const target = readSecretTarget(rawTarget);
+  if (target.kind === 'invalid') return { kind: 'malformed-path' };
+  if (target.kind === 'namespace') return { kind: 'list', namespace: target.namespace };
+  const nested = parseNamespace(target.secret.path);
+  return {
+    kind: 'read-or-list',
+    secret: target.secret,
+    namespace: nested.ok ? nested.namespace : undefined,
+  };
+}
+
+/** A change of the one secret that the target names. */
+export function wishToChange(action: SecretAction, rawTarget: string): SecretWish {
+  const target = readSecretTarget(rawTarget);
+  return target.kind === 'secret'
+    ? { kind: 'use', action, secret: target.secret }
+    : { kind: 'malformed-path' };
+}
+
+export function wishToList(namespace: string): SecretWish {
+  const parsed = parseNamespace(namespace);
+  return parsed.ok ? { kind: 'list', namespace: parsed.namespace } : { kind: 'malformed-path' };
+}
+
+/** The body will name the path. */
+export const WISH_NAMED_BY_BODY: SecretWish = { kind: 'named-by-body' };
+export const WISH_TO_LIST_NAMESPACES: SecretWish = { kind: 'list-namespaces' };
+export const WISH_TO_INTROSPECT: SecretWish = { kind: 'introspect' };
+
+/** The question of whatever is no read of one secret. */
+export const askingFor = (wish: SecretWish): SecretQuestion => ({ wish, version: undefined, asksMore: true });
+
+/** The path in a body. Rejects with `INVALID_PATH`. */
+export function pathInBody(text: string): SecretPath {
+  const parsed = parseSecretPath(text);
+  if (parsed.ok) return parsed.secret;
+  throw new WritError('INVALID_PATH', PATH_RULE, { details: { pointer: '/path' } });
+}
+
+/** In words, for whoever wrote another one. */
+export const PATH_RULE =
+  'A path has 2 to 16 segments of A-Z a-z 0-9 _ . @ + = ~ -, at most 512 characters; a namespace has up to 15.';

@@ -1,0 +1,283 @@
+/** `/v1/secrets` and `/v1/namespaces` (contract sections 5.2, 6). */
+
+import type { FastifyRequest } from 'fastify';
+import Type from 'typebox';
+import type { SecretPath } from '../../domain/scopes/secret-path.ts';
+import { WritError } from '../../errors.ts';
+import type { Admission } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
+import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
+import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
+import { noSuchEndpoint } from '../no-such-endpoint.ts';
+import { limitOf, readCursor, writeCursor } from '../routing/pagination.ts';
+import type { Answer, Routes } from '../routing/route.ts';
+import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
+import {
+  askingFor,
+  pathInBody,
+  WISH_NAMED_BY_BODY,
+  WISH_TO_LIST_NAMESPACES,
+  wishToChange,
+  wishToList,
+  wishToRead,
+} from './secret-operation.ts';
+import {
+  ImportBody,
+  inputOf,
+  kindOf,
+  NewSecretBody,
+  RotateBody,
+  Secret,
+  SecretBody,
+  SecretListing,
+  SecretWithValue,
+  viewOf,
+} from './secret-schemas.ts';
+
+export interface SecretRouteDeps {
+  readonly read: ReadSecrets;
+  readonly write: WriteSecrets;
+  readonly importEnv: ImportSecrets;
+}
+
+const PREFIX = '/v1/secrets/';
+const ROTATE = '/rotate';
+const ONE = { tag: 'secrets', documentedPath: '/v1/secrets/{path}' } as const;
+const MANY = { tag: 'secrets' } as const;
+const REFUSALS = ['INVALID_PATH', 'SCOPE_DENIED', 'APPROVAL_REQUIRED'] as const;
+const CHANGE_REFUSALS = [...REFUSALS, 'SECRET_NOT_FOUND', 'VERSION_CONFLICT'] as const;
+const IF_MATCH = {
+  'If-Match': Type.String({ description: 'the version that must be the newest: `3` or `"3"`' }),
+};
+const VERSION = /^[1-9][0-9]*$/;
+/** Of the column. No secret gets there, so a larger number names no version just as this one does. */
+const MAX_VERSION = 2_147_483_647;
+const POSITION = /^[A-Za-z0-9_.@+=~/-]{1,512}$/;
+
+export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
+  routes.bearer({
+    ...ONE,
+    method: 'GET',
+    url: '/v1/secrets/*',
+    summary: 'Read a secret, or list a namespace',
+    description:
+      'One segment is a namespace. More are a secret; where that may not be read, or is absent, but the namespace of that name may be listed, the list.',
+    asks: (request) => {
+      const version = versionAsked(request);
+      const asksMore = Object.keys(request.query as object).length > (version === undefined ? 0 : 1);
+      return { wish: wishToRead(targetOf(request)), version, asksMore };
+    },
+    query: strictObject({
+      ...PageQuery,
+      version: Type.Optional(
+        Type.String({ pattern: VERSION.source, description: 'the newest where absent' }),
+      ),
+    }),
+    answers: { 200: Type.Union([SecretWithValue, SecretListing]) },
+    refusals: [...REFUSALS, 'SECRET_NOT_FOUND', 'INTEGRITY_ERROR'],
+    handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
+  });
+
+  routes.bearer({
+    ...MANY,
+    method: 'GET',
+    url: '/v1/secrets',
+    summary: 'List a namespace',
+    asks: (request) => askingFor(wishToList(namespaceAsked(request))),
+    query: strictObject({ ...PageQuery, namespace: Type.String() }),
+    answers: { 200: SecretListing },
+    refusals: REFUSALS,
+    handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
+  });
+
+  routes.bearer({
+    ...MANY,
+    method: 'GET',
+    url: '/v1/namespaces',
+    summary: 'The namespaces that the caller may list',
+    asks: () => askingFor(WISH_TO_LIST_NAMESPACES),
+    query: strictObject(PageQuery),
+    answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
+    refusals: ['SCOPE_DENIED'],
+    handle: async ({ admission, query, context }) => {
+      const { items, more } = await deps.read.listNamespaces(admission, pageOf(query), context);
+      const next = more ? writeCursor(items.at(-1)?.namespace) : null;
+      const shown = items.map((item) => ({ namespace: item.namespace, secret_count: item.secretCount }));
+      return { status: 200, body: { items: shown, next_cursor: next } };
+    },
+  });
+
+  routes.bearer({
+    ...MANY,
+    method: 'POST',
+    url: '/v1/secrets',
+    summary: 'Create a secret',
+    asks: () => askingFor(WISH_NAMED_BY_BODY),
+    headers: IF_MATCH,
+    body: NewSecretBody,
+    answers: { 201: Secret },
+    refusals: [...REFUSALS, 'ALREADY_EXISTS', 'VERSION_CONFLICT'],
+    handle: async ({ admission, body, context, request }) => {
+      const record = await deps.write.create({
+        admission,
+        secret: pathInBody(body.path),
+        input: { ...inputOf(body), value: body.value },
+        expectedVersion: versionExpected(request),
+        context,
+      });
+      return { status: 201, body: viewOf(record) };
+    },
+  });
+
+  routes.bearer({
+    ...MANY,
+    method: 'POST',
+    url: '/v1/secrets/import',
+    summary: 'Import .env text into a namespace, all or nothing',
+    asks: () => askingFor(WISH_NAMED_BY_BODY),
+    body: ImportBody,
+    answers: {
+      200: strictObject({
+        namespace: Type.String(),
+        imported: Type.Array(Type.String()),
+        imported_count: Type.Integer(),
+        keys: Type.Array(Type.String()),
+        skipped: Type.Integer(),
+      }),
+    },
+    refusals: REFUSALS,
+    handle: async ({ admission, body, context }) => {
+      const { namespace, content } = body;
+      const keys = await deps.importEnv({ admission, namespace, content, ofNewKeys: kindOf(body), context });
+      const answer = { namespace, imported: keys, imported_count: keys.length, keys, skipped: 0 };
+      return { status: 200, body: answer };
+    },
+  });
+
+  routes.bearer({
+    ...ONE,
+    method: 'PUT',
+    url: '/v1/secrets/*',
+    summary: 'Create a secret or give it a new version',
+    asks: (request) => askingFor(wishToChange('write', targetOf(request))),
+    headers: IF_MATCH,
+    body: SecretBody,
+    answers: { 200: Secret, 201: Secret },
+    refusals: [...REFUSALS, 'VERSION_CONFLICT'],
+    handle: async ({ admission, body, context, request }) => {
+      const input = { ...inputOf(body), value: body.value };
+      const expectedVersion = versionExpected(request);
+      const { record, created } = await deps.write.put({
+        admission,
+        secret: secretOf(admission),
+        input,
+        expectedVersion,
+        context,
+      });
+      return { status: created ? 201 : 200, body: viewOf(record) };
+    },
+  });
+
+  routes.bearer({
+    ...MANY,
+    documentedPath: '/v1/secrets/{path}/rotate',
+    method: 'POST',
+    url: '/v1/secrets/*',
+    summary: 'Give a secret a new version, random unless named; the answer holds no value',
+    asks: (request) => askingFor(wishToChange('write', rotateTargetOf(request))),
+    headers: IF_MATCH,
+    body: RotateBody,
+    answers: { 200: Secret },
+    refusals: CHANGE_REFUSALS,
+    handle: async ({ admission, body, context, request }) => {
+      const record = await deps.write.rotate({
+        admission,
+        secret: secretOf(admission),
+        value: body.new_value,
+        expectedVersion: versionExpected(request),
+        context,
+      });
+      return { status: 200, body: viewOf(record) };
+    },
+  });
+
+  routes.bearer({
+    ...ONE,
+    method: 'DELETE',
+    url: '/v1/secrets/*',
+    summary: 'Destroy a secret: every version and its key',
+    asks: (request) => askingFor(wishToChange('delete', targetOf(request))),
+    headers: IF_MATCH,
+    answers: { 204: null },
+    refusals: CHANGE_REFUSALS,
+    handle: async ({ admission, context, request }) => {
+      const expectedVersion = versionExpected(request);
+      await deps.write.delete({ admission, secret: secretOf(admission), expectedVersion, context });
+      return { status: 204 };
+    },
+  });
+}
+
+async function answerRead(
+  deps: SecretRouteDeps,
+  admission: Admission,
+  page: SecretPage | undefined,
+  context: Parameters<ReadSecrets['read']>[2],
+): Promise<Answer> {
+  const outcome = await deps.read.read(admission, page, context);
+  if (outcome.kind === 'secret') {
+    const { record, version, value } = outcome.opened;
+    return { status: 200, body: { ...viewOf(record, version), value }, shape: SecretWithValue };
+  }
+  const { namespace, items, more } = outcome.list;
+  const next = more ? writeCursor(items.at(-1)?.key) : null;
+  const body = { namespace, items: items.map((item) => viewOf(item)), next_cursor: next };
+  return { status: 200, body, shape: SecretListing };
+}
+
+/** The raw target behind the prefix, which the router also finds under other spellings; those are not ours. */
+function targetOf(request: FastifyRequest): string {
+  if (!request.url.startsWith(PREFIX)) throw noSuchEndpoint();
+  const end = request.url.indexOf('?');
+  return request.url.slice(PREFIX.length, end === -1 ? undefined : end);
+}
+
+function rotateTargetOf(request: FastifyRequest): string {
+  const target = targetOf(request);
+  if (!target.endsWith(ROTATE)) throw noSuchEndpoint();
+  return target.slice(0, -ROTATE.length);
+}
+
+/** Before the query is judged: what is no version is refused in its turn. */
+function versionAsked(request: FastifyRequest): number | undefined {
+  const { version } = request.query as { version?: unknown };
+  return typeof version === 'string' && VERSION.test(version) ? versionOf(version) : undefined;
+}
+
+const versionOf = (text: string): number => Math.min(Number(text), MAX_VERSION);
+
+function namespaceAsked(request: FastifyRequest): string {
+  const { namespace } = request.query as { namespace?: unknown };
+  return typeof namespace === 'string' ? namespace : '';
+}
+
+/** RFC 9110 section 13.1.1, with a version as entity tag; the quotes may be missing. */
+function versionExpected(request: FastifyRequest): number | undefined {
+  const header = request.headers['if-match'];
+  if (header === undefined) return undefined;
+  const version = /^(?:"([0-9]+)"|([0-9]+))$/.exec(header);
+  const text = version?.[1] ?? version?.[2] ?? '';
+  if (VERSION.test(text)) return versionOf(text);
+  throw new WritError('VALIDATION_ERROR', 'If-Match must be a version: 3 or "3".');
+}
+
+function secretOf({ question }: Admission): SecretPath {
+  if (question.wish.kind !== 'use') throw new Error('a change was admitted without a secret');
+  return question.wish.secret;
+}
+
+/** Undefined where the request does not page. */
+function pageOf(query: { limit?: string; cursor?: string }): SecretPage | undefined {
+  if (query.limit === undefined && query.cursor === undefined) return undefined;
+  return { limit: limitOf(query), after: readCursor(query.cursor, POSITION) };
+}

@@ -1,0 +1,204 @@
+/**
+ * How a route is declared: who may call it, what it takes, what it answers, how it may refuse. A route file reads
+ * as its specification; everything here is what all routes share. Order: credential, role, media type, JSON,
+ * schema, then the handler.
+ */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Static, TSchema } from 'typebox';
+import type { ErrorCode } from '../../errors.ts';
+import type { Caller, RequestContext, Role } from '../../use-cases/authentication/ports.ts';
+import type { Admission, SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+import {
+  type AdmittanceDeps,
+  type Admitted,
+  admit,
+  confirmBeforeRefusing,
+} from '../admission/route-admission.ts';
+import { settleAbsentMembers } from '../server/null-members.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Which member of a union the body is: without it the answer is validated to find out. */
+  readonly shape?: TSchema;
+}
+
+export interface RouteInput<Body, Query, Params> {
+  readonly body: Body;
+  readonly query: Query;
+  readonly params: Params;
+  readonly context: RequestContext;
+  readonly request: FastifyRequest;
+}
+
+/** What a route says of itself, for the description as well as for the server. */
+export interface Shape<
+  Body extends TSchema = TSchema,
+  Query extends TSchema = TSchema,
+  Params extends TSchema = TSchema,
+> {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly url: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly params?: Params;
+  readonly query?: Query;
+  readonly body?: Body;
+  /** Request headers that mean something, by name. */
+  readonly headers?: Readonly<Record<string, TSchema>>;
+  /** Headers of every answer that is no refusal, by name. */
+  readonly answerHeaders?: Readonly<Record<string, TSchema>>;
+  /** Of an answer that is not JSON; several where the request chooses. */
+  readonly mediaTypes?: readonly string[];
+  /** Also takes its body as a form (RFC 6749 appendix B). */
+  readonly takesForms?: boolean;
+  /** The path as people write it, where the router's pattern cannot say it. */
+  readonly documentedPath?: string;
+  /** Status to schema; null means an answer without a body. */
+  readonly answers: Readonly<Record<number, TSchema | null>>;
+  /** Beside the codes that every route shares. */
+  readonly refusals?: readonly ErrorCode[];
+}
+
+export interface PublicRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  /** `api-key-if-sent`: none is fine, a wrong one is 401. */
+  readonly credential: 'none' | 'api-key-if-sent';
+  handle(input: RouteInput<Static<Body>, Static<Query>, Static<Params>>): Promise<Answer>;
+}
+
+export interface KeyedRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  readonly roles: readonly Role[];
+  /** `read`: the key's row is read first. `guarded`: the write at the end judges it in its own statement. */
+  readonly liveness: 'read' | 'guarded';
+  handle(
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { caller: Caller },
+  ): Promise<Answer>;
+}
+
+export interface BearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+  extends Shape<Body, Query, Params> {
+  /** What is wanted of secrets, as far as it can be told before the body. */
+  readonly asks: (request: FastifyRequest) => SecretQuestion;
+  handle(
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { admission: Admission },
+  ): Promise<Answer>;
+}
+
+export interface DeclaredRoute extends Shape {
+  readonly credential: Admitted['credential'];
+  /** Of a keyed route. */
+  readonly roles: readonly Role[] | undefined;
+}
+
+export interface Routes {
+  /** All that was declared so far, in order. */
+  declared(): readonly DeclaredRoute[];
+  /** For anyone. */
+  open<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: PublicRoute<Body, Query, Params>,
+  ): void;
+  /** For whoever has an API key of one of the route's roles. */
+  keyed<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: KeyedRoute<Body, Query, Params>,
+  ): void;
+  /** For whoever has a scoped token or an API key whose scopes allow it. */
+  bearer<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: BearerRoute<Body, Query, Params>,
+  ): void;
+}
+
+type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
+
+export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes {
+  const declared: DeclaredRoute[] = [];
+  const add = (route: Shape, admitted: Admitted, handle: Handle): void => {
+    const roles = admitted.credential === 'api-key' ? admitted.roles : undefined;
+    declared.push({ ...route, credential: admitted.credential, roles });
+    // No body schema means no members: whatever is sent to a route that takes nothing is refused, not ignored.
+    const body = route.body ?? (route.method === 'GET' ? undefined : NOTHING);
+    app.route({
+      method: route.method,
+      url: route.url,
+      schema: {
+        ...(route.params === undefined ? {} : { params: route.params }),
+        // No query schema means no query: an unknown parameter is refused everywhere.
+        querystring: route.query ?? NO_QUERY,
+        ...(body === undefined ? {} : { body }),
+        response: route.mediaTypes === undefined ? bodySchemas(route.answers) : {},
+      },
+      onRequest: (request) => admit(admitted, request, deps),
+      config: { takesForms: route.takesForms === true },
+      ...(body === undefined
+        ? {}
+        : {
+            preValidation: (request, _reply, done) => {
+              settleAbsentMembers(request, body);
+              done();
+            },
+          }),
+      ...(admitted.credential === 'api-key' && admitted.liveness === 'guarded'
+        ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
+        : {}),
+      handler: async (request, reply) => {
+        const { body, query, params, facts } = request;
+        const input = { body, query, params, context: facts.context, request } as RouteInput<
+          never,
+          never,
+          never
+        >;
+        return send(reply, await handle(input));
+      },
+    });
+  };
+  return {
+    declared: () => declared,
+    open: (route) => add(route, route, route.handle as Handle),
+    keyed: (route) =>
+      add(route, { ...route, credential: 'api-key' }, (input) =>
+        (route.handle as KeyedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
+      ),
+    bearer: (route) =>
+      add(route, { credential: 'scoped-token-or-api-key', asks: route.asks }, (input) =>
+        (route.handle as BearerHandle)(Object.assign(input, { admission: admissionOf(input.request) })),
+      ),
+  };
+}
+
+type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
+type BearerHandle = (input: RouteInput<never, never, never> & { admission: Admission }) => Promise<Answer>;
+
+const NO_QUERY = { type: 'object', additionalProperties: false } as const;
+const NOTHING = { type: 'object', properties: {}, additionalProperties: false };
+
+function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<string, TSchema> {
+  const withBody = Object.entries(answers).filter((entry): entry is [string, TSchema] => entry[1] !== null);
+  return Object.fromEntries(withBody);
+}
+
+function admissionOf(request: FastifyRequest): Admission {
+  const { admission } = request.facts;
+  if (admission === undefined) throw new Error('a bearer route ran without an admission');
+  return admission;
+}
+
+function callerOf(request: FastifyRequest): Caller {
+  const { caller } = request.facts;
+  if (caller === undefined) throw new Error('a keyed route ran without a caller');
+  return caller;
+}
+
+function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  reply.code(answer.status);
+  if (answer.headers !== undefined) reply.headers(answer.headers);
+  if (answer.shape !== undefined) {
+    reply.header('content-type', 'application/json; charset=utf-8');
+    // Compiled at the first use; Fastify remembers it by schema.
+    reply.serializer(reply.compileSerializationSchema(answer.shape as unknown as Record<string, unknown>));
+  }
+  return reply.send(answer.body);
+}

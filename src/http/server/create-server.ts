@@ -1,0 +1,203 @@
+/**
+ * The Fastify instance and what holds for every request: its id, its headers, its one log line, its errors. Limits
+ * and time-outs are here; rules are not.
+ */
+
+import type { Socket } from 'node:net';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import { WritError } from '../../errors.ts';
+import { noSuchEndpoint } from '../no-such-endpoint.ts';
+import { answerParserRefusal } from './client-errors.ts';
+import { errorAnswer } from './error-envelopes.ts';
+import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
+import { factsOf, type ReadClient } from './request-state.ts';
+import { AJV_OPTIONS, validationError } from './validation.ts';
+
+export interface ServerOptions {
+  readonly requestTimeoutMs: number;
+  readonly readClient: ReadClient;
+  readonly readJson: ReadJson;
+  readonly newRequestId: () => string;
+  readonly logRequest: (line: RequestLine) => void;
+}
+
+/** One per request. `route` is the pattern: a target as sent could hold anything. */
+export interface RequestLine {
+  readonly requestId: string;
+  readonly method: string;
+  readonly route: string;
+  readonly status: number;
+  readonly ms: number;
+  readonly ip: string | null;
+  readonly principal: string | undefined;
+  /** Set where the answer is an error. */
+  readonly failure: unknown;
+}
+
+/** For an API that serves no documents to browsers. */
+const SECURITY_HEADERS = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const;
+
+const MAX_TARGET_PARAMETER = 2048;
+
+export function createServer(options: ServerOptions): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: options.requestTimeoutMs,
+    // How often Node looks for requests that are late; its default of 30 s would be the real time-out.
+    http: { connectionsCheckingInterval: Math.min(1000, options.requestTimeoutMs) },
+    keepAliveTimeout: 72_000,
+    forceCloseConnections: 'idle',
+    // While draining, what still arrives on an open connection is answered like anything else, then the connection closes.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    requestIdHeader: false,
+    genReqId: options.newRequestId,
+    routerOptions: { maxParamLength: MAX_TARGET_PARAMETER },
+    rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
+    ajv: { customOptions: AJV_OPTIONS },
+    schemaErrorFormatter: validationError,
+    clientErrorHandler: answerParserRefusal(options.newRequestId),
+    frameworkErrors: (error, request, reply) => {
+      beginRequest(request, reply, options);
+      return answerError(error, request, reply);
+    },
+  });
+  // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
+  app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
+  app.decorateRequest('facts');
+  // With callbacks: a promise for every hook of every request is felt.
+  app.addHook('onRequest', (request, reply, done) => {
+    beginRequest(request, reply, options);
+    // Before a byte of the body: what is wrong with it is no concern of an endpoint that does not exist.
+    done(request.is404 ? noSuchEndpoint() : undefined);
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    options.logRequest(lineOf(request, reply));
+    done();
+  });
+  closeIdleConnectionsBeforeTheEnd(app);
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
+  // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  acceptJsonBodies(app, options.readJson);
+  return app;
+}
+
+/**
+ * Without it a client that keeps its connection would hold up the end until the keep-alive time-out. One that has
+ * never sent a byte (a probe, a connection made ahead) is not idle in Node's eyes, and is closed by hand.
+ */
+function closeIdleConnectionsBeforeTheEnd(app: FastifyInstance): void {
+  const open = new Set<Socket>();
+  app.server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  app.addHook('preClose', async () => {
+    const timer = setInterval(() => {
+      app.server.closeIdleConnections();
+      for (const socket of open) if (socket.bytesRead === 0) socket.destroy();
+    }, 50);
+    app.server.once('close', () => clearInterval(timer));
+  });
+}
+
+/** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
+function originForm(target: string): string {
+  if (target.startsWith('/')) return target;
+  const match = /^https?:\/\/[^/?#]*(.*)$/i.exec(target);
+  if (match === null) return target;
+  const rest = match[1] ?? '';
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+const SECRET_TARGETS = '/v1/secrets/';
+
+/**
+ * What the router would judge by rules of its own is given to it so that it reads it as it stands. RFC 9112 section
+ * 3.2: a target has no fragment, so `#` is a character like any other. Below `/v1/secrets/` an escape that does not
+ * decode is a fault of the path, judged in its turn and not before anybody is asked who they are: with its escapes
+ * escaped it is routed, and is a path no more than before.
+ */
+function routable(target: string): string {
+  const plain = target.includes('#') ? target.replaceAll('#', '%23') : target;
+  if (!plain.startsWith(SECRET_TARGETS)) return plain;
+  const end = plain.indexOf('?');
+  const path = end === -1 ? plain : plain.slice(0, end);
+  return decodes(path) ? plain : path.replaceAll('%', '%25') + plain.slice(path.length);
+}
+
+function decodes(path: string): boolean {
+  if (!path.includes('%')) return true;
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
+  request.facts = factsOf(request, options.readClient);
+  setCommonHeaders(request, reply);
+}
+
+function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  reply.headers(SECURITY_HEADERS);
+  reply.header('x-request-id', request.id);
+  reply.header('cache-control', 'no-store');
+}
+
+function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const known = fromFramework(error);
+  request.facts.failure = known;
+  const answer = errorAnswer(known, { path: request.facts.path, requestId: request.id });
+  // A stream that fails at its first byte has the headers of what it would have been.
+  for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
+  setCommonHeaders(request, reply);
+  return reply.code(answer.status).headers(answer.headers).send(answer.body);
+}
+
+/** Fastify's own refusals, put into our codes; anything else stays what it is. */
+function fromFramework(error: unknown): unknown {
+  if (error instanceof WritError) return error;
+  switch ((error as Partial<FastifyError> | undefined)?.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new WritError('PAYLOAD_TOO_LARGE', `A body may have at most ${MAX_BODY_BYTES} bytes.`);
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new WritError('VALIDATION_ERROR', 'The body is not as long as Content-Length says.');
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
+    case 'FST_ERR_BAD_URL':
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return noSuchEndpoint();
+    default:
+      return error;
+  }
+}
+
+function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
+  return {
+    requestId: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? '-',
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime * 10) / 10,
+    ip: request.facts.context.ipAddress,
+    principal: request.facts.principalId,
+    failure: request.facts.failure,
+  };
+}
