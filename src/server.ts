@@ -5,7 +5,7 @@
 
 import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { buildApp } from './app.ts';
+import { buildApp } from './app/build-app.ts';
 import { loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
 import { newId } from './platform/ids.ts';

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test';
 import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
-import { buildApp } from '../../src/app.ts';
+import { buildApp } from '../../src/app/build-app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { provision } from '../../src/provision.ts';

@@ -1,10 +1,10 @@
 /** What `/ready` answers: one real write, at most once a second however often it is asked. */
 
-import type { KeyRing } from './keys/signing/key-ring.ts';
-import type { DatabaseClock } from './platform/database-clock.ts';
-import type { Database } from './storage/engine/database.ts';
-import { proveWritable } from './storage/engine/health.ts';
-import { readMigrationState } from './storage/engine/migrations.ts';
+import type { KeyRing } from '../keys/signing/key-ring.ts';
+import type { DatabaseClock } from '../platform/database-clock.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { proveWritable } from '../storage/engine/health.ts';
+import { readMigrationState } from '../storage/engine/migrations.ts';
 
 const FRESH_MS = 1000;
 const MAX_DRIFT_MS = 30_000;
