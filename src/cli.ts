@@ -3,7 +3,7 @@
 
 import { type Command, UsageError } from './commands/command.ts';
 import { VERSION } from './platform/version.ts';
-import { exitCodeFor, explainFailure } from './start-failure.ts';
+import { exitCodeFor, explainFailure } from './start/exit-report.ts';
 
 const EX_USAGE = 64;
 

@@ -10,9 +10,9 @@ import { loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
 import { newId } from './platform/ids.ts';
 import { createLog, type Log } from './platform/log.ts';
-import { provision } from './provision.ts';
-import { StartError } from './start-error.ts';
-import { exitCodeFor, explainFailure } from './start-failure.ts';
+import { exitCodeFor, explainFailure } from './start/exit-report.ts';
+import { provision } from './start/provision.ts';
+import { StartError } from './start/start-error.ts';
 import { openDatabase } from './storage/engine/database.ts';
 
 /** Runs until a signal, which may come before it listens. Rejects when it cannot start. */

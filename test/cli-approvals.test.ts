@@ -30,7 +30,7 @@ interface Ended {
 /** The command by itself: what `writ` loads beside it takes most of a second, and a table has many rows. */
 const COMMAND = `
   import { approvals } from ${JSON.stringify(new URL('../dist/commands/approvals.js', import.meta.url).href)};
-  import { exitCodeFor, explainFailure } from ${JSON.stringify(new URL('../dist/start-failure.js', import.meta.url).href)};
+  import { exitCodeFor, explainFailure } from ${JSON.stringify(new URL('../dist/start/exit-report.js', import.meta.url).href)};
   const isUsage = (error) => error.name === 'UsageError' || /^ERR_PARSE_ARGS/.test(error.code);
   approvals.run(process.argv.slice(1), process.env).then(
     (code) => process.exit(code),

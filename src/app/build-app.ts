@@ -33,7 +33,7 @@ import type { Log } from '../platform/log.ts';
 import { createCredentialMemory } from '../platform/ttl-cache.ts';
 import { VERSION } from '../platform/version.ts';
 import { createWebhook } from '../platform/webhook-client.ts';
-import type { Provisioned } from '../provision.ts';
+import type { Provisioned } from '../start/provision.ts';
 import { createNoticeOutbox } from '../storage/approvals/webhook-outbox.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import { createTrailReader } from '../storage/audit/audit-reader.ts';

@@ -1,8 +1,8 @@
 /** Opens the configured database for one command and closes it again, migrations applied. */
 
 import { type Config, type ConfigVariable, loadConfig } from '../config.ts';
-import { migrateIfPending } from '../provision.ts';
-import { StartError } from '../start-error.ts';
+import { migrateIfPending } from '../start/provision.ts';
+import { StartError } from '../start/start-error.ts';
 import { type Database, openDatabase } from '../storage/engine/database.ts';
 
 const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];

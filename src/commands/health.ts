@@ -3,7 +3,7 @@
 import { get } from 'node:http';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config.ts';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../start/start-error.ts';
 import { type Command, print } from './command.ts';
 
 const TIMEOUT_MS = 3000;

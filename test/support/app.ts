@@ -11,7 +11,7 @@ import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app/build-app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/platform/log.ts';
-import { provision } from '../../src/provision.ts';
+import { provision } from '../../src/start/provision.ts';
 import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
 import { openApiCheckOf } from './openapi-check.ts';
 import { createTestDatabase } from './postgres.ts';

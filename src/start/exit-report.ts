@@ -1,9 +1,9 @@
 /** What a person reads when a process cannot start or a command fails, and the exit code that goes with it. */
 
-import { WritError } from './errors.ts';
-import { describeError } from './platform/log.ts';
+import { WritError } from '../errors.ts';
+import { describeError } from '../platform/log.ts';
+import { FolderHeldError } from '../storage/engine/folder-lock.ts';
 import { StartError } from './start-error.ts';
-import { FolderHeldError } from './storage/engine/folder-lock.ts';
 
 /** Every fault on a line of its own; never a secret, never a driver's message. */
 export function explainFailure(error: unknown): string {

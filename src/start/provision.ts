@@ -3,18 +3,16 @@
  * audience, and on the first start make a signing key and an administrator. All of it while no other process does.
  */
 
-import type { Config } from './config.ts';
-import { parseApiKey } from './domain/principals/api-key.ts';
-import { generateApiKey, hashApiKey } from './keys/credentials/api-key-hash.ts';
-import { createKeyEncryption, type KeyEncryption } from './keys/encryption/key-encryption.ts';
-import { generateSigningKey } from './keys/signing/signing-key.ts';
-import { resolveMasterKey } from './master-key.ts';
-import { StartError } from './start-error.ts';
-import { keepAuditPartitions } from './storage/audit/audit-partitions.ts';
-import type { Database } from './storage/engine/database.ts';
-import { readMigrationState } from './storage/engine/migrations.ts';
-import { readFault } from './storage/engine/storage-errors.ts';
-import { createAgentStore } from './storage/principals/agent-store.ts';
+import type { Config } from '../config.ts';
+import { parseApiKey } from '../domain/principals/api-key.ts';
+import { generateApiKey, hashApiKey } from '../keys/credentials/api-key-hash.ts';
+import { createKeyEncryption, type KeyEncryption } from '../keys/encryption/key-encryption.ts';
+import { generateSigningKey } from '../keys/signing/signing-key.ts';
+import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { readMigrationState } from '../storage/engine/migrations.ts';
+import { readFault } from '../storage/engine/storage-errors.ts';
+import { createAgentStore } from '../storage/principals/agent-store.ts';
 import {
   addFirstSigningKey,
   addSetting,
@@ -24,7 +22,9 @@ import {
   readSettings,
   readSigningKeys,
   writeKekCheck,
-} from './storage/settings-store.ts';
+} from '../storage/settings-store.ts';
+import { resolveMasterKey } from './master-key.ts';
+import { StartError } from './start-error.ts';
 
 const OLDEST_POSTGRES = 150_000;
 
