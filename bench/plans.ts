@@ -85,7 +85,7 @@ export async function preparePlans({ postgres }: Bench): Promise<PlansOf> {
   };
 }
 
-const FILES = ['secret-reads', 'secret-uses', 'scoped-tokens'];
+const FILES = ['secrets/secret-reader', 'secrets/secret-use-store', 'scoped-tokens/scoped-token-store'];
 
 async function statementNames(): Promise<ReadonlySet<string>> {
   const paths = FILES.map((name) => new URL(`../src/storage/${name}.ts`, import.meta.url));
@@ -103,7 +103,7 @@ async function reload(execute: Execute): Promise<void> {
 /** After the sixth time the database has decided whether a prepared statement gets one plan for all. */
 const TIMES = 8;
 
-/** Every statement of storage/secret-reads.ts, secret-uses.ts and scoped-tokens.ts; the hot ones as under load. */
+/** Every statement that reads or uses secrets and scoped tokens; the hot ones as under load. */
 async function runStatements({ server, adminKey, agent }: Writ, targets: StoredTargets): Promise<void> {
   for (const target of [targets.read, targets.limited, targets.scoped]) await load(target, 1);
   const { origin } = server;

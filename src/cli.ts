@@ -3,7 +3,7 @@
 
 import { type Command, UsageError } from './commands/command.ts';
 import { VERSION } from './platform/version.ts';
-import { exitCodeFor, explainFailure } from './start/exit-report.ts';
+import { exitCodeFor, formatStartupError } from './start/exit-report.ts';
 
 const EX_USAGE = 64;
 
@@ -64,7 +64,7 @@ const codeOf = (error: Error): string => String((error as { code?: unknown }).co
 main(process.argv.slice(2)).then(
   (code) => process.exit(code),
   (error: unknown) => {
-    process.stderr.write(explainFailure(error));
+    process.stderr.write(formatStartupError(error));
     process.exit(exitCodeFor(error));
   },
 );

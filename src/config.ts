@@ -178,9 +178,9 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
-type Fault = (name: ConfigVariable, allowed: string) => undefined;
+type ValidationIssue = (name: ConfigVariable, allowed: string) => undefined;
 
-function readDatabaseUrl(text: string | undefined, fault: Fault): string | undefined {
+function readDatabaseUrl(text: string | undefined, fault: ValidationIssue): string | undefined {
   if (text === undefined) return undefined;
   const protocol = URL.canParse(text) ? new URL(text).protocol : '';
   return protocol === 'postgres:' || protocol === 'postgresql:'
@@ -189,7 +189,7 @@ function readDatabaseUrl(text: string | undefined, fault: Fault): string | undef
 }
 
 /** RFC 8414 section 2: an issuer is a URL without query or fragment. Kept as written, for `iss` is compared byte by byte. */
-function readIssuer(text: string | undefined, fault: Fault): string | undefined {
+function readIssuer(text: string | undefined, fault: ValidationIssue): string | undefined {
   if (text === undefined) return undefined;
   const allowed = 'an http:// or https:// URL without query, fragment, credentials or trailing slash';
   if (!URL.canParse(text) || text.length > 512) return fault('ISSUER_URL', allowed);
@@ -197,7 +197,7 @@ function readIssuer(text: string | undefined, fault: Fault): string | undefined 
   return plain && !text.endsWith('/') ? text : fault('ISSUER_URL', allowed);
 }
 
-function readTrustProxy(text: string | undefined, fault: Fault): readonly AddressBlock[] {
+function readTrustProxy(text: string | undefined, fault: ValidationIssue): readonly AddressBlock[] {
   if (text === undefined) return [];
   const parsed = parseAddressBlocks(text.split(',').map((entry) => entry.trim()));
   if (parsed.ok) return parsed.blocks;
@@ -209,7 +209,7 @@ function readTrustProxy(text: string | undefined, fault: Fault): readonly Addres
 function readWebhook(
   url: string | undefined,
   secret: string | undefined,
-  fault: Fault,
+  fault: ValidationIssue,
 ): Config['approvalWebhook'] {
   if (url !== undefined && !isWebhookUrl(url)) {
     fault('APPROVAL_WEBHOOK_URL', 'an http:// or https:// URL without credentials or fragment');

@@ -10,7 +10,7 @@ import { loadConfig } from './config.ts';
 import { WritError } from './errors.ts';
 import { newId } from './platform/ids.ts';
 import { createLog, type Log } from './platform/log.ts';
-import { exitCodeFor, explainFailure } from './start/exit-report.ts';
+import { exitCodeFor, formatStartupError } from './start/exit-report.ts';
 import { provision } from './start/provision.ts';
 import { StartError } from './start/start-error.ts';
 import { openDatabase } from './storage/engine/database.ts';
@@ -29,10 +29,10 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
     onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
   });
   try {
-    const provisioned = await patiently(() => provision({ database, config, newId }), signal, log);
+    const provisioned = await retryUntilReady(() => provision({ database, config, newId }), signal, log);
     if (provisioned !== undefined) {
       // At once: it is in no other place, and whatever comes next may fail.
-      if (provisioned.newAdminKey !== undefined) announceKey(provisioned.newAdminKey);
+      if (provisioned.newAdminKey !== undefined) printAdminKey(provisioned.newAdminKey);
       const app = await buildApp({ config, database, provisioned, log });
       if (!signal.received()) {
         announceAddress(await app.listen({ host: config.host, port: config.port }), provisioned.newAdminKey);
@@ -51,7 +51,7 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
 const PATIENCE_MS = 30_000;
 
 /** A database that starts beside us, or a busy machine, is waited for; a refusal is not. Undefined: a signal came first. */
-async function patiently<T>(work: () => Promise<T>, signal: Signal, log: Log): Promise<T | undefined> {
+async function retryUntilReady<T>(work: () => Promise<T>, signal: Signal, log: Log): Promise<T | undefined> {
   for (const deadline = performance.now() + PATIENCE_MS; ; ) {
     if (signal.received()) return undefined;
     try {
@@ -67,7 +67,7 @@ async function patiently<T>(work: () => Promise<T>, signal: Signal, log: Log): P
 }
 
 /** To standard output and nowhere else: never through the log. */
-function announceKey(newAdminKey: string): void {
+function printAdminKey(newAdminKey: string): void {
   const lines = [
     'This is the first start. The administrator’s API key, shown this once:',
     '',
@@ -123,7 +123,7 @@ if (isStartedAsProgram()) {
   serve(process.env).then(
     () => process.exit(0),
     (error: unknown) => {
-      process.stderr.write(explainFailure(error));
+      process.stderr.write(formatStartupError(error));
       process.exit(exitCodeFor(error));
     },
   );

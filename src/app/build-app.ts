@@ -21,7 +21,7 @@ import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { createRoutes } from '../http/routing/route.ts';
 import { createServer } from '../http/server/create-server.ts';
 import type { ReadClient } from '../http/server/request-state.ts';
-import { compareApiKey, decoyHash, makeApiKey } from '../keys/credentials/api-key-hash.ts';
+import { compareApiKey, dummyHash, makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
@@ -34,9 +34,9 @@ import { createCredentialMemory } from '../platform/ttl-cache.ts';
 import { VERSION } from '../platform/version.ts';
 import { createWebhook } from '../platform/webhook-client.ts';
 import type { Provisioned } from '../start/provision.ts';
-import { createNoticeOutbox } from '../storage/approvals/webhook-outbox.ts';
+import { createWebhookOutbox } from '../storage/approvals/webhook-outbox.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
-import { createTrailReader } from '../storage/audit/audit-reader.ts';
+import { createAuditReader } from '../storage/audit/audit-reader.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readDatabaseTime } from '../storage/engine/health.ts';
@@ -46,11 +46,11 @@ import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
 import { readSigningKeys } from '../storage/settings-store.ts';
 import { sweep } from '../storage/sweep.ts';
-import { createDeliverNotices } from '../use-cases/approvals/deliver-webhooks.ts';
+import { createDeliverWebhooks } from '../use-cases/approvals/deliver-webhooks.ts';
 import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
-import { createRefusalRecorder } from '../use-cases/audit/record-refusal.ts';
+import { createDenialLog } from '../use-cases/audit/record-refusal.ts';
 import { createAuthenticator, type RememberedKey } from '../use-cases/authentication/authenticate-api-key.ts';
-import { createCallerRefusals } from '../use-cases/authentication/deny-caller.ts';
+import { createDenyCaller } from '../use-cases/authentication/deny-caller.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import { createDescribeCaller } from '../use-cases/principals/describe-caller.ts';
@@ -89,7 +89,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     load: () => readSigningKeys(database),
   });
   const trail = createAuditTrail(database);
-  const refusals = createRefusalRecorder({ trail, newId, monotonicMs });
+  const denialLog = createDenialLog({ trail, newId, monotonicMs });
   const authenticator = createAuthenticator({
     store: createCredentialStore(database),
     memory: createCredentialMemory<RememberedKey>({
@@ -98,17 +98,17 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
       monotonicMs,
     }),
     compare: boundedCompare(),
-    decoyHash: await decoyHash(config.bcryptCost),
-    refusals,
+    dummyHash: await dummyHash(config.bcryptCost),
+    denialLog,
   });
-  const refuse = createCallerRefusals({ confirm: authenticator.confirm, refusals });
+  const denyCaller = createDenyCaller({ confirm: authenticator.confirm, denialLog });
   const agentStore = createAgentStore(database);
   const agents = createAgentManager({
     store: agentStore,
     newId,
     now: () => clock.now(),
     makeKey: () => makeApiKey(config.bcryptCost),
-    refuse,
+    denyCaller,
   });
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
@@ -120,7 +120,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     issuer: provisioned.issuer,
     audience: provisioned.audience,
     confirm: authenticator.confirm,
-    refusals,
+    denialLog,
   });
 
   const verify = createVerifyIntentToken({
@@ -153,17 +153,17 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     clock,
     monotonicMs,
     authenticator,
-    refusals,
-    refuse,
+    denialLog,
+    denyCaller,
     limits,
     apiKeys: credentials,
     approvals: {
       critical: { approvalsRequired: config.criticalApprovals, delaySeconds: config.criticalDelaySeconds },
       windowSeconds: config.approvalTtlSeconds,
     },
-    owesNotices: config.approvalWebhook !== undefined,
+    webhookEnabled: config.approvalWebhook !== undefined,
   });
-  const routes = createRoutes(app, { credentials, bearers: secrets.bearers, authenticator, refuse });
+  const routes = createRoutes(app, { credentials, bearers: secrets.bearers, authenticator, denyCaller });
   addHealthRoutes(routes, {
     version: VERSION,
     whyNotReady: createReadiness({ database, clock, keyRing, monotonicMs }),
@@ -177,7 +177,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   addAgentRoutes(routes, agents);
   secrets.addRoutes(routes);
   addAuditRoutes(routes, {
-    trail: createAuditTrailReading(createTrailReader(database)),
+    trail: createAuditTrailReading(createAuditReader(database)),
     writeCsv: (rows) =>
       stringifyCsv(
         rows.map((row) => [...row]),
@@ -203,14 +203,14 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
       { name: 'signing keys', everyMs: KEY_REFRESH_MS, run: () => keyRing.refresh() },
       { name: 'sweep', everyMs: SWEEP_MS, run: async () => void (await sweep(database, config)) },
       { name: 'audit partitions', everyMs: PARTITIONS_MS, run: () => keepPartitions(database, log) },
-      { name: 'refusals', everyMs: REFUSAL_FLUSH_MS, run: () => refusals.flush() },
+      { name: 'denialLog', everyMs: REFUSAL_FLUSH_MS, run: () => denialLog.flush() },
     ],
     (job, err) => log.warn({ job, err }, 'a job failed; it runs again'),
   );
   app.addHook('onClose', async () => {
     await stopJobs();
     await signingThread.close();
-    await refusals.flush(true).catch((err: unknown) => log.warn({ err }, 'counted refusals were lost'));
+    await denialLog.flush(true).catch((err: unknown) => log.warn({ err }, 'counted denialLog were lost'));
   });
   return app;
 }
@@ -228,10 +228,10 @@ function deliveryOf(
   clock: { now(): Date },
   log: Log,
 ): () => Promise<void> {
-  return createDeliverNotices({
-    outbox: createNoticeOutbox(database),
+  return createDeliverWebhooks({
+    outbox: createWebhookOutbox(database),
     send: createWebhook(webhook, () => clock.now()),
-    onGivenUp: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
+    onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
   });
 }
 

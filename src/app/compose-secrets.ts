@@ -21,17 +21,20 @@ import { createScopedTokenStore } from '../storage/scoped-tokens/scoped-token-st
 import { createSecretReader } from '../storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../storage/secrets/secret-store.ts';
 import { createSecretUses } from '../storage/secrets/secret-use-store.ts';
-import { createApprovalNotices } from '../use-cases/approvals/approval-events.ts';
+import { createApprovalWebhookEvents } from '../use-cases/approvals/approval-events.ts';
 import { createClaimApproval } from '../use-cases/approvals/claim-approval.ts';
 import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { type ApprovalSettings, createRequestApproval } from '../use-cases/approvals/request-approval.ts';
-import type { RefusalRecorder } from '../use-cases/audit/record-refusal.ts';
-import type { CallerRefusals } from '../use-cases/authentication/deny-caller.ts';
+import type { DenialLog } from '../use-cases/audit/record-refusal.ts';
+import type { DenyCaller } from '../use-cases/authentication/deny-caller.ts';
 import type { Clock } from '../use-cases/authentication/ports.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
-import { createSecretAdmission, type KnownRequester } from '../use-cases/secrets/authorize-secret-request.ts';
+import {
+  createSecretAdmission,
+  type ResolvedRequester,
+} from '../use-cases/secrets/authorize-secret-request.ts';
 import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
 import type { SecretReader } from '../use-cases/secrets/ports.ts';
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
@@ -48,13 +51,13 @@ export interface SecretPartDeps {
   readonly clock: Clock;
   readonly monotonicMs: () => number;
   readonly authenticator: BearerCheckDeps['authenticator'];
-  readonly refusals: RefusalRecorder;
-  readonly refuse: CallerRefusals;
+  readonly denialLog: DenialLog;
+  readonly denyCaller: DenyCaller;
   readonly limits: BearerCheckDeps['limits'];
   readonly apiKeys: BearerCheckDeps['apiKeys'];
   readonly approvals: ApprovalSettings;
   /** Whether there is a webhook to tell. */
-  readonly owesNotices: boolean;
+  readonly webhookEnabled: boolean;
 }
 
 export interface SecretPart {
@@ -64,24 +67,27 @@ export interface SecretPart {
 }
 
 export function composeSecrets(deps: SecretPartDeps): SecretPart {
-  const { database, clock, authenticator, refusals } = deps;
+  const { database, clock, authenticator, denialLog } = deps;
   const { confirm } = authenticator;
   const reader = createSecretReader(database);
   const tokenStore = createScopedTokenStore(database);
   const cipher = createSecretCipher(deps.kek);
-  const changes = { store: createSecretStore(database), cipher, newId, refusals };
+  const changes = { store: createSecretStore(database), cipher, newId, denialLog };
   const digest = createRequestDigest(deps.kek);
   const approvalStore = createApprovalStore(database);
-  const notices = createApprovalNotices({ configured: deps.owesNotices, newId });
+  const notices = createApprovalWebhookEvents({ configured: deps.webhookEnabled, newId });
   const remembered = { maxAgeMs: REMEMBER_MS, monotonicMs: deps.monotonicMs };
   const owners = createCredentialMemory<string>({ ...remembered, maxEntries: REMEMBERED_TOKENS });
-  const releases = createCredentialMemory<KnownRequester>({ ...remembered, maxEntries: REMEMBERED_RELEASES });
+  const releases = createCredentialMemory<ResolvedRequester>({
+    ...remembered,
+    maxEntries: REMEMBERED_RELEASES,
+  });
   return {
     reader,
     bearers: createBearerCheck({
       apiKeys: deps.apiKeys,
       authenticator,
-      admission: createSecretAdmission({ reader, confirm, refusals, releases }),
+      admission: createSecretAdmission({ reader, confirm, denialLog, releases }),
       limits: deps.limits,
       scopedTokens: {
         prefix: SCOPED_TOKEN_PREFIX,
@@ -98,7 +104,7 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
           clock,
           newId,
           confirm,
-          refusals,
+          denialLog,
           requestApproval: createRequestApproval({
             store: approvalStore,
             settings: deps.approvals,
@@ -109,7 +115,7 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
             notices,
           }),
         }),
-        tokens: createScopedTokenManager({ store: tokenStore, newId, refuse: deps.refuse }),
+        tokens: createScopedTokenManager({ store: tokenStore, newId, denyCaller: deps.denyCaller }),
         introspect: createIntrospectScopedToken({ store: tokenStore }),
         hashToken: hashScopedToken,
       });
@@ -120,8 +126,8 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
           newId,
           clock,
           notices,
-          refuse: deps.refuse,
-          refusals,
+          denyCaller: deps.denyCaller,
+          denialLog,
         }),
         claim: createClaimApproval({
           store: approvalStore,
@@ -132,7 +138,7 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
         }),
       });
       addSecretRoutes(routes, {
-        read: createReadSecrets({ reader, uses: createSecretUses(database), cipher, newId, refusals }),
+        read: createReadSecrets({ reader, uses: createSecretUses(database), cipher, newId, denialLog }),
         write: createWriteSecrets({
           ...changes,
           randomValue: () => randomBytes(RANDOM_VALUE_BYTES).toString('base64url'),

@@ -19,13 +19,13 @@ export function createReadiness(deps: {
   let last: { at: number; answer: Promise<string | undefined> } | undefined;
   return () => {
     if (last === undefined || deps.monotonicMs() - last.at >= FRESH_MS) {
-      last = { at: deps.monotonicMs(), answer: judge(deps) };
+      last = { at: deps.monotonicMs(), answer: evaluate(deps) };
     }
     return last.answer;
   };
 }
 
-async function judge({
+async function evaluate({
   database,
   clock,
   keyRing,

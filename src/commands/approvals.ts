@@ -115,7 +115,7 @@ async function list(server: Server, status: string, json: boolean): Promise<numb
 
 async function show(server: Server, id: string, json: boolean): Promise<number> {
   const approval = await find(server, id);
-  say(json, approval, inWords(approval));
+  say(json, approval, describe(approval));
   return 0;
 }
 
@@ -128,8 +128,8 @@ async function approve(
 ): Promise<number> {
   const approval = await find(server, id);
   if (!yes) {
-    process.stderr.write(`${inWords(approval)}\n\n`);
-    if (!(await saysYes(`Approve ${id}? [y/N] `))) {
+    process.stderr.write(`${describe(approval)}\n\n`);
+    if (!(await confirm(`Approve ${id}? [y/N] `))) {
       process.stderr.write('Nothing was done.\n');
       return 1;
     }
@@ -147,7 +147,7 @@ async function decide(
   const path = `/v1/approvals/${encodeURIComponent(id)}/${verb}`;
   const decided = await ask<Approval>(server, 'POST', path, body);
   const votes = `${decided.approvals.length} of ${decided.approvals_required} approvals`;
-  const from = decided.effective_at === null ? '' : `, in effect from ${plainLine(decided.effective_at)}`;
+  const from = decided.effective_at === null ? '' : `, in effect from ${sanitizeLine(decided.effective_at)}`;
   say(json, decided, verb === 'deny' ? `${id} is denied.` : `${id}: ${votes}${from}.`);
   return 0;
 }
@@ -170,12 +170,12 @@ async function ask<Body>(server: Server, method: string, path: string, body?: ob
   });
   const answer = (await response.json().catch(() => undefined)) as { detail?: unknown } | undefined;
   if (response.ok && answer !== undefined) return answer as Body;
-  const why = typeof answer?.detail === 'string' ? plainLine(answer.detail) : 'the answer is not Writ’s';
+  const why = typeof answer?.detail === 'string' ? sanitizeLine(answer.detail) : 'the answer is not Writ’s';
   throw new WritError('UNAVAILABLE', `${server.url} refuses (${response.status}): ${why}`);
 }
 
 /** Nobody to ask is a no, and so is whoever goes away (Ctrl-C, Ctrl-D). */
-async function saysYes(question: string): Promise<boolean> {
+async function confirm(question: string): Promise<boolean> {
   if (!process.stdin.isTTY) return false;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   // A question to somebody who has gone may stay open for ever.
@@ -188,7 +188,7 @@ async function saysYes(question: string): Promise<boolean> {
   }
 }
 
-function inWords(approval: Approval): string {
+function describe(approval: Approval): string {
   const uses = approval.max_uses === null ? 'as often as it likes' : `at most ${approval.max_uses}×`;
   const from = approval.allowed_ips === null ? 'any address' : approval.allowed_ips.join(', ');
   const votes = approval.approvals.map(({ approver_name, reason }) =>
@@ -211,9 +211,9 @@ function inWords(approval: Approval): string {
   ];
   return table(
     rows.flatMap(([name = '', text = '']) =>
-      plain(text)
+      sanitize(text)
         .split('\n')
-        .flatMap(brokenLine)
+        .flatMap(wrapLine)
         .map((line, index) => [index === 0 ? name : '', line]),
     ),
   );
@@ -221,7 +221,7 @@ function inWords(approval: Approval): string {
 
 /** Columns as wide as their widest cell. */
 function table(rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => row.map(plainLine));
+  const cells = rows.map((row) => row.map(sanitizeLine));
   const widths = (cells[0] ?? []).map((_, column) =>
     Math.max(...cells.map((row) => widthOf(row[column] ?? ''))),
   );
@@ -236,7 +236,7 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 /** A line that a terminal breaks would go on where rows begin, and could pass for one: it is broken here, indented. */
-function brokenLine(text: string): string[] {
+function wrapLine(text: string): string[] {
   const lines = [''];
   for (const character of text) {
     const last = lines.length - 1;
@@ -252,13 +252,13 @@ const widthOf = (text: string): number =>
   [...text].reduce((width, character) => width + (character > '~' ? 2 : 1), 0);
 
 /** What an agent wrote must not steer the terminal of whoever decides. */
-const STEERING = /[^\n\P{C}]|[\u2028\u2029]/gu;
-const plain = (text: string): string => text.replace(STEERING, '\uFFFD');
-const plainLine = (text: string): string => plain(text).replaceAll('\n', ' ');
+const CONTROL_CHARS = /[^\n\P{C}]|[\u2028\u2029]/gu;
+const sanitize = (text: string): string => text.replace(CONTROL_CHARS, '\uFFFD');
+const sanitizeLine = (text: string): string => sanitize(text).replaceAll('\n', ' ');
 
 /** For people, or as JSON in which those characters are escaped. */
 function say(json: boolean, value: object, people: string): void {
   const escaped = (text: string) =>
     text.replace(/[\s\S]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  process.stdout.write(`${json ? JSON.stringify(value).replace(STEERING, escaped) : people}\n`);
+  process.stdout.write(`${json ? JSON.stringify(value).replace(CONTROL_CHARS, escaped) : people}\n`);
 }

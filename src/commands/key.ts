@@ -99,7 +99,7 @@ function managerOf(database: Database, bcryptCost: number): AgentManager {
     newId,
     now: () => new Date(),
     makeKey: () => makeApiKey(bcryptCost),
-    refuse: { deadKey: neverRefused, forbid: neverRefused },
+    denyCaller: { deadKey: neverRefused, forbid: neverRefused },
   });
 }
 

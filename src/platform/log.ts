@@ -5,7 +5,7 @@
 
 import { pino } from 'pino';
 import type { LogLevel } from '../config.ts';
-import { instantText } from '../domain/formats/rfc3339.ts';
+import { formatTimestamp } from '../domain/formats/rfc3339.ts';
 import { WritError } from '../errors.ts';
 
 export type Log = pino.Logger;
@@ -15,7 +15,7 @@ export function createLog(level: LogLevel): Log {
     {
       level,
       base: null,
-      timestamp: () => `,"time":"${instantText(new Date())}"`,
+      timestamp: () => `,"time":"${formatTimestamp(new Date())}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },

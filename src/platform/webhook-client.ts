@@ -1,14 +1,14 @@
 /** Sends one notice to the webhook, signed as Standard Webhooks 1.0 has it. Redirects are not followed. */
 
 import { Webhook } from 'standardwebhooks';
-import type { SendNotice } from '../use-cases/approvals/deliver-webhooks.ts';
+import type { SendWebhook } from '../use-cases/approvals/deliver-webhooks.ts';
 
 const TIMEOUT_MS = 5000;
 
 export function createWebhook(
   { url, secret }: { readonly url: string; readonly secret: Uint8Array },
   now: () => Date,
-): SendNotice {
+): SendWebhook {
   const signer = new Webhook(secret, { format: 'raw' });
   return async ({ id, payload }) => {
     const at = now();

@@ -2,11 +2,11 @@
 
 import { WritError } from '../errors.ts';
 import { describeError } from '../platform/log.ts';
-import { FolderHeldError } from '../storage/engine/folder-lock.ts';
+import { FolderHeldError } from '../storage/engine/directory-lock.ts';
 import { StartError } from './start-error.ts';
 
 /** Every fault on a line of its own; never a secret, never a driver's message. */
-export function explainFailure(error: unknown): string {
+export function formatStartupError(error: unknown): string {
   if (error instanceof StartError) {
     return `Writ cannot start:\n${error.faults.map((fault) => `  - ${fault}`).join('\n')}\n`;
   }

@@ -50,11 +50,11 @@ export async function provision(options: {
     await keepAuditPartitions(database);
     const stored = await readSettings(database);
     const differing = differingSettings(stored, config);
-    const kek = await settleMasterKey(database, config).catch((error: unknown) => {
+    const kek = await openMasterKey(database, config).catch((error: unknown) => {
       throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
     });
     if (differing.length > 0) throw new StartError(differing);
-    const { issuer, audience } = await settleSettings(database, stored, config);
+    const { issuer, audience } = await resolveSettings(database, stored, config);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
       await addFirstSigningKey(database, generateSigningKey(kek));
     }
@@ -90,7 +90,7 @@ export async function migrateIfPending(database: Database, migrate: () => Promis
   return pending;
 }
 
-async function settleMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
+async function openMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
   const check = await readKekCheck(database);
   const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
   if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
@@ -118,7 +118,7 @@ function differingSettings(stored: ReadonlyMap<string, string>, config: Config):
 }
 
 /** What is stored; the first start stores what it is told. */
-async function settleSettings(
+async function resolveSettings(
   database: Database,
   stored: ReadonlyMap<string, string>,
   config: Config,

@@ -6,17 +6,17 @@
 import { WritError } from '../errors.ts';
 
 /** What an attempt resolves with when its guarded write found another state than was read. */
-export const START_OVER = Symbol('start over');
+export const RETRY = Symbol('start over');
 
 const MAX_ATTEMPTS = 4;
 
 /** The first attempt and at most 3 more, then `BUSY`. `attempt` reads afresh whenever `isFirst` is false. */
-export async function startingOver<Result>(
-  attempt: (isFirst: boolean) => Promise<Result | typeof START_OVER>,
+export async function retryGuardedWrite<Result>(
+  attempt: (isFirst: boolean) => Promise<Result | typeof RETRY>,
 ): Promise<Result> {
   for (let count = 0; count < MAX_ATTEMPTS; count += 1) {
     const result = await attempt(count === 0);
-    if (result !== START_OVER) return result;
+    if (result !== RETRY) return result;
   }
   throw new WritError('BUSY', 'What this request needs keeps changing; try again.', { retryAfterSeconds: 1 });
 }

@@ -16,7 +16,7 @@ export interface Arrived {
   readonly body: string;
 }
 
-export interface Notice {
+export interface WebhookEvent {
   readonly type: string;
   readonly timestamp: string;
   readonly data: Readonly<Record<string, unknown>>;
@@ -62,12 +62,12 @@ export async function startReceiver(
 }
 
 /** Throws unless the signature fits by the published package and by hand. */
-export function verified({ headers, body }: Arrived, secret = SECRET): Notice {
+export function verified({ headers, body }: Arrived, secret = SECRET): WebhookEvent {
   const { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signature } = headers;
   const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');
   const expected = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64');
   if (signature !== `v1,${expected}`) throw new Error(`the signature is ${signature}`);
-  return new Webhook(secret).verify(body, headers as Record<string, string>) as Notice;
+  return new Webhook(secret).verify(body, headers as Record<string, string>) as WebhookEvent;
 }
 
 /** A row of the outbox, as `OUTBOX` reads it. */

@@ -159,7 +159,8 @@ describe('the role that serves', () => {
   });
 
   test('may delete from exactly the tables that Writ deletes from', () => {
-    const source = readdirSync('src/storage')
+    const source = readdirSync('src/storage', { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
       .map((file) => readText(`src/storage/${file}`))
       .join('\n');
     const deleted = [...source.matchAll(/\bdelete\s+from\s+(\w+)/gi)].map((match) => match[1] ?? '');

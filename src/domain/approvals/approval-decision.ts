@@ -9,7 +9,7 @@ export const APPROVAL_STATUSES = ['pending', 'approved', 'denied', 'expired', 'c
 export type ApprovalStatus = (typeof APPROVAL_STATUSES)[number];
 
 /** An approval as whoever decides it finds it, under lock. */
-export interface ApprovalSituation {
+export interface ApprovalSnapshot {
   readonly status: ApprovalStatus;
   readonly requesterId: string;
   /** The agent that asked was revoked. */
@@ -24,11 +24,8 @@ export type ApprovalRefusal = 'SELF_APPROVAL_FORBIDDEN' | 'APPROVAL_ALREADY_DECI
  * What keeps this principal from approving, beside what keeps it from denying; undefined when nothing does. With enough
  * votes it is decided, also while its delay runs and its status is still `pending`.
  */
-export function refusalOfApproving(
-  situation: ApprovalSituation,
-  approverId: string,
-): ApprovalRefusal | undefined {
-  const refusal = refusalOfDenying(situation, approverId);
+export function checkApproval(situation: ApprovalSnapshot, approverId: string): ApprovalRefusal | undefined {
+  const refusal = checkDenial(situation, approverId);
   if (refusal !== undefined) return refusal;
   const decided = situation.approverIds.length >= situation.approvalsRequired;
   return decided || situation.approverIds.includes(approverId) ? 'APPROVAL_ALREADY_DECIDED' : undefined;
@@ -38,10 +35,7 @@ export function refusalOfApproving(
  * Whoever may decide may deny until the claim, also after having approved. Nobody decides their own request, whatever
  * has become of it.
  */
-export function refusalOfDenying(
-  situation: ApprovalSituation,
-  approverId: string,
-): ApprovalRefusal | undefined {
+export function checkDenial(situation: ApprovalSnapshot, approverId: string): ApprovalRefusal | undefined {
   if (situation.requesterId === approverId) return 'SELF_APPROVAL_FORBIDDEN';
   if (situation.status === 'denied' || situation.status === 'claimed') return 'APPROVAL_ALREADY_DECIDED';
   if (situation.requesterRevoked) return 'APPROVAL_ALREADY_DECIDED';

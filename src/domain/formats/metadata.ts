@@ -6,7 +6,7 @@ import type { JsonObject, JsonValue } from '../json/strict-json.ts';
 export const MAX_METADATA_BYTES = 8 * 1024;
 
 /** Undefined when it may be kept, else why not. U+0000 has no place in `jsonb`; an infinite number has none in JSON. */
-export function faultOfMetadata(value: JsonObject): string | undefined {
+export function validateMetadata(value: JsonObject): string | undefined {
   if (hasMember(value, (member) => typeof member === 'number' && !Number.isFinite(member))) {
     return 'must not hold a number that is too large to read';
   }

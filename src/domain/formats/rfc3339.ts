@@ -1,5 +1,11 @@
 /** A moment as answers, the trail and the log write it: RFC 3339 section 5.6, in UTC, with milliseconds. */
 
+/** A point in time: what `Date` is, without the clock that `new Date()` reads. */
+export interface Moment {
+  getTime(): number;
+  toISOString(): string;
+}
+
 const DAY_MS = 86_400_000;
 const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, '0'));
 
@@ -10,7 +16,7 @@ let dayText = '';
  * The text of `toISOString`, which Node 20 makes by printf: the six of a scoped token were 4 % of its cost.
  * @throws RangeError for a date that is none.
  */
-export function instantText(date: Date): string {
+export function formatTimestamp(date: Moment): string {
   const ms = date.getTime();
   const dayNow = Math.floor(ms / DAY_MS);
   if (dayNow !== day) {
@@ -24,5 +30,5 @@ export function instantText(date: Date): string {
 }
 
 /** The same of a moment that may not have come. */
-export const instantOrNull = (date: Date | null | undefined): string | null =>
-  date === null || date === undefined ? null : instantText(date);
+export const instantOrNull = (date: Moment | null | undefined): string | null =>
+  date === null || date === undefined ? null : formatTimestamp(date);

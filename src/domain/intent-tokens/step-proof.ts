@@ -18,7 +18,7 @@ export type StepSubject =
   | { readonly kind: 'action'; readonly action: string }
   | { readonly kind: 'action_digest'; readonly digestHex: string };
 
-export interface StepQuestion {
+export interface StepVerification {
   /** From the verified token. */
   readonly treeSize: number;
   /** From the verified token; 64 lower-case hex. */
@@ -45,7 +45,7 @@ export type ParsedStepProof =
 const INVALID: StepRefusal = { ok: false, reason: 'proof_invalid' };
 
 /** @throws TypeError when a given step holds something that is not JSON. */
-export function verifyStep(question: StepQuestion, sha256: Sha256): StepVerdict {
+export function verifyStep(question: StepVerification, sha256: Sha256): StepVerdict {
   const { treeSize, merkleRootHex, stepIndex, proof } = question;
   const digests = digestSubject(question.subject, sha256);
   if (!digests.ok) return digests;

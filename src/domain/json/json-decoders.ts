@@ -5,21 +5,21 @@
 
 import type { JsonValue } from './strict-json.ts';
 
-export interface Fault {
+export interface ValidationIssue {
   readonly ok: false;
   /** Relative to the value that was read; empty for the value itself. */
   readonly pointer: string;
   readonly message: string;
 }
 
-export type Read<T> = { readonly ok: true; readonly value: T } | Fault;
+export type Read<T> = { readonly ok: true; readonly value: T } | ValidationIssue;
 export type Reader<T> = (value: JsonValue) => Read<T>;
 
 export function accept<T>(value: T): Read<T> {
   return { ok: true, value };
 }
 
-export function fault(message: string): Fault {
+export function fault(message: string): ValidationIssue {
   return { ok: false, pointer: '', message };
 }
 
@@ -84,7 +84,7 @@ export function members<T extends object>(
   };
 }
 
-function within(name: string, { pointer, message }: Fault): Fault {
+function within(name: string, { pointer, message }: ValidationIssue): ValidationIssue {
   const token = name.replaceAll('~', '~0').replaceAll('/', '~1');
   return { ok: false, pointer: `/${token}${pointer}`, message };
 }

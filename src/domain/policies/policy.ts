@@ -5,7 +5,6 @@
 
 import {
   accept,
-  type Fault,
   fault,
   integer,
   list,
@@ -14,6 +13,7 @@ import {
   oneOf,
   type Reader,
   text,
+  type ValidationIssue,
 } from '../json/json-decoders.ts';
 import type { JsonValue } from '../json/strict-json.ts';
 import { type AddressBlock, parseAddressBlocks } from '../network/ip-address.ts';
@@ -47,7 +47,7 @@ export interface Policy {
 }
 
 /** `pointer` is relative to the policy, for example `/allow/0`. */
-export type ParsedPolicy = { readonly ok: true; readonly policy: Policy } | Fault;
+export type ParsedPolicy = { readonly ok: true; readonly policy: Policy } | ValidationIssue;
 
 const pattern: Reader<PolicyPattern> = (value) => {
   const parsed = typeof value === 'string' ? parsePolicyPattern(value) : undefined;

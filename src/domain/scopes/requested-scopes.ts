@@ -37,7 +37,7 @@ export function requestScopes(texts: readonly string[], held: readonly Scope[]):
 }
 
 /** The paths that scopes name without any `*`: who names one secret means that one. */
-export function exactlyNamedPaths(scopes: readonly Scope[]): readonly string[] {
+export function literalPaths(scopes: readonly Scope[]): readonly string[] {
   const paths = new Set<string>();
   for (const scope of scopes) {
     if (scope.kind !== 'secrets') continue;

@@ -72,7 +72,7 @@ export function scanEnvText(text: string): EnvTextScan {
     } else {
       const entry = readEntry(source, start, lineText);
       if (!entry.ok) return refuse(line, entry.fault);
-      const fault = faultOfKey(entry.key, entries);
+      const fault = validateKey(entry.key, entries);
       if (fault !== undefined) return refuse(line, fault);
       entries.set(entry.key, { key: entry.key, line });
       end = entry.end;
@@ -87,7 +87,7 @@ function refuse(line: number, fault: EnvTextFault): EnvTextScan {
   return { ok: false, line, fault };
 }
 
-function faultOfKey(key: string, entries: ReadonlyMap<string, EnvEntry>): EnvTextFault | undefined {
+function validateKey(key: string, entries: ReadonlyMap<string, EnvEntry>): EnvTextFault | undefined {
   if (key === '__proto__') return 'reserved_key';
   if (entries.has(key)) return 'repeated_key';
   return entries.size === MAX_ENV_ENTRIES ? 'too_many_entries' : undefined;

@@ -9,7 +9,7 @@ import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-co
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
 
 /** What a request wants, as far as it can be known before its body. */
-export type SecretWish =
+export type SecretOperation =
   | { readonly kind: 'use'; readonly action: SecretAction; readonly secret: SecretPath }
   | { readonly kind: 'list'; readonly namespace: Namespace }
   /** `GET` of two or more segments: one secret, or a nested namespace, which some paths are too long to be. */
@@ -35,7 +35,7 @@ export interface SecretGrant {
 }
 
 export interface SecretRequest {
-  readonly wish: SecretWish;
+  readonly wish: SecretOperation;
   readonly grant: SecretGrant;
   readonly clientAddress: string;
 }
@@ -57,7 +57,7 @@ type Check = (request: SecretRequest) => SecretRequestRefusal | undefined;
 const CHECKS: readonly Check[] = [pathIsWellFormed, addressIsAllowed, tokenIsLive, scopesAllowWish];
 
 /** Undefined when nothing refuses. */
-export function refusalOfSecretRequest(request: SecretRequest): SecretRequestRefusal | undefined {
+export function authorizeSecretOperation(request: SecretRequest): SecretRequestRefusal | undefined {
   for (const check of CHECKS) {
     const refusal = check(request);
     if (refusal !== undefined) return refusal;
@@ -103,7 +103,7 @@ function scopesAllowWish({ wish, grant }: SecretRequest): SecretRequestRefusal |
   return isWithinScopes(wish, grant) ? undefined : 'SCOPE_DENIED';
 }
 
-function isWithinScopes(wish: SecretWish, grant: SecretGrant): boolean {
+function isWithinScopes(wish: SecretOperation, grant: SecretGrant): boolean {
   switch (wish.kind) {
     case 'use':
       return mayUse(grant, wish.action, wish.secret);

@@ -46,7 +46,7 @@ export function readCredential(rawHeaders: readonly string[]): CredentialHeader 
 }
 
 export interface CredentialCheck {
-  /** Sets `facts.caller`, or rejects with 401, 429 or 503. */
+  /** Sets `state.caller`, or rejects with 401, 429 or 503. */
   requireApiKey(request: FastifyRequest): Promise<void>;
   /** No credential is fine; one that is sent is checked. */
   checkApiKeyIfSent(request: FastifyRequest): Promise<void>;
@@ -69,8 +69,8 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     await limits.requireFewFailures(request);
     try {
       if (text === undefined) throw refusedKey('AUTH_INVALID_KEY');
-      if (remembered !== undefined) await authenticator.refuse(remembered, request.facts.context);
-      accept(request, await authenticator.verify(text, request.facts));
+      if (remembered !== undefined) await authenticator.deny(remembered, request.state.context);
+      accept(request, await authenticator.verify(text, request.state));
     } catch (error) {
       if (error instanceof WritError && error.kind === 'unauthenticated') await limits.countFailure(request);
       throw error;
@@ -89,7 +89,7 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
   };
 }
 
-function accept({ facts }: FastifyRequest, caller: Caller): void {
-  facts.caller = caller;
-  facts.principalId = caller.principal.id;
+function accept({ state }: FastifyRequest, caller: Caller): void {
+  state.caller = caller;
+  state.principalId = caller.principal.id;
 }

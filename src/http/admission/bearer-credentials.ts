@@ -16,7 +16,7 @@ import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export interface BearerCheck {
-  /** Sets `facts.admission`, or rejects as contract 5.4 orders it. */
+  /** Sets `state.admission`, or rejects as contract 5.4 orders it. */
   admit(request: FastifyRequest, question: SecretQuestion): Promise<void>;
 }
 
@@ -44,12 +44,12 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
 
   const admitByKey = async (request: FastifyRequest, question: SecretQuestion): Promise<void> => {
     await apiKeys.requireApiKey(request);
-    const { facts } = request;
-    if (facts.caller === undefined) throw new Error('an API key was accepted without a caller');
-    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
-    const credential = { kind: 'api_key', caller: facts.caller } as const;
+    const { state } = request;
+    if (state.caller === undefined) throw new Error('an API key was accepted without a caller');
+    state.caller = await deps.authenticator.confirm(state.caller, state.context);
+    const credential = { kind: 'api_key', caller: state.caller } as const;
     const known = await deps.admission.identify(credential, question);
-    facts.admission = await deps.admission.admit(known, credential, facts.context);
+    state.admission = await deps.admission.admit(known, credential, state.context);
   };
 
   const admitByToken = async (
@@ -57,20 +57,20 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
     question: SecretQuestion,
     text: string,
   ): Promise<void> => {
-    const { facts } = request;
+    const { state } = request;
     const tokenHashHex = scopedTokens.hash(text);
-    facts.principalId = owners.recall(tokenHashHex);
-    const counted = facts.principalId !== undefined;
+    state.principalId = owners.recall(tokenHashHex);
+    const counted = state.principalId !== undefined;
     await (counted ? limits.countPrincipal(request) : limits.countAddress(request));
     if (!counted) await limits.requireFewFailures(request);
     const credential: PresentedCredential = { kind: 'scoped_token', tokenHashHex };
     try {
       if (!scopedTokens.isWellFormed(text)) throw unknownToken();
       const known = await deps.admission.identify(credential, question);
-      facts.principalId = known.requester.actor.id;
-      owners.remember(tokenHashHex, facts.principalId);
+      state.principalId = known.requester.actor.id;
+      owners.remember(tokenHashHex, state.principalId);
       if (!counted) await limits.countPrincipal(request);
-      facts.admission = await deps.admission.admit(known, credential, facts.context);
+      state.admission = await deps.admission.admit(known, credential, state.context);
     } catch (error) {
       if (error instanceof WritError && error.code === 'TOKEN_INVALID') await limits.countFailure(request);
       throw error;

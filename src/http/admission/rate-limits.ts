@@ -32,9 +32,9 @@ export async function addRateLimits(app: FastifyInstance, settings: RateLimitSet
     max === 0
       ? undefined
       : app.createRateLimit({ max, timeWindow: settings.windowSeconds * 1000, keyGenerator });
-  const byAddress = limiter(settings.max, (request) => request.facts.origin);
-  const byPrincipal = limiter(settings.max, (request) => request.facts.principalId ?? '');
-  const failures = limiter(settings.authFailureMax, (request) => request.facts.origin);
+  const byAddress = limiter(settings.max, (request) => request.state.origin);
+  const byPrincipal = limiter(settings.max, (request) => request.state.principalId ?? '');
+  const failures = limiter(settings.authFailureMax, (request) => request.state.origin);
 
   return {
     countAddress: async (request) => refuseIf(await byAddress?.(request)),

@@ -3,7 +3,7 @@
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
-import type { CallerRefusals } from '../../use-cases/authentication/deny-caller.ts';
+import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
 import type { Role } from '../../use-cases/authentication/ports.ts';
 import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
 import type { CredentialCheck } from './api-key-credentials.ts';
@@ -13,7 +13,7 @@ export interface AdmittanceDeps {
   readonly credentials: CredentialCheck;
   readonly bearers: BearerCheck;
   readonly authenticator: Authenticator;
-  readonly refuse: CallerRefusals;
+  readonly denyCaller: DenyCaller;
 }
 
 /** What admission needs to know of a route. */
@@ -28,7 +28,7 @@ export type Admitted =
       readonly url: string;
       readonly credential: 'api-key';
       readonly roles: readonly Role[];
-      readonly liveness: 'read' | 'guarded';
+      readonly keyCheck: 'before-handler' | 'in-write';
     };
 
 export async function admit(route: Admitted, request: FastifyRequest, deps: AdmittanceDeps): Promise<void> {
@@ -36,20 +36,20 @@ export async function admit(route: Admitted, request: FastifyRequest, deps: Admi
   if (route.credential === 'scoped-token-or-api-key') return deps.bearers.admit(request, route.asks(request));
   if (route.credential === 'api-key-if-sent') await deps.credentials.checkApiKeyIfSent(request);
   else await deps.credentials.requireApiKey(request);
-  const { facts } = request;
-  if (facts.caller === undefined) return;
-  if (route.credential !== 'api-key' || route.liveness === 'read') {
-    facts.caller = await deps.authenticator.confirm(facts.caller, facts.context);
+  const { state } = request;
+  if (state.caller === undefined) return;
+  if (route.credential !== 'api-key' || route.keyCheck === 'before-handler') {
+    state.caller = await deps.authenticator.confirm(state.caller, state.context);
   }
-  if (route.credential === 'api-key' && !route.roles.includes(facts.caller.principal.role)) {
-    if (route.liveness === 'guarded') await deps.authenticator.confirm(facts.caller, facts.context);
-    const { role } = facts.caller.principal;
+  if (route.credential === 'api-key' && !route.roles.includes(state.caller.principal.role)) {
+    if (route.keyCheck === 'in-write') await deps.authenticator.confirm(state.caller, state.context);
+    const { role } = state.caller.principal;
     const what = {
       type: 'endpoint',
       id: `${route.method} ${route.url}`,
       why: `A key of role ${role} may not do this.`,
     };
-    await deps.refuse.forbid(facts.caller, facts.context, what);
+    await deps.denyCaller.forbid(state.caller, state.context, what);
   }
 }
 
@@ -60,7 +60,7 @@ export async function admit(route: Admitted, request: FastifyRequest, deps: Admi
  */
 export function confirmBeforeRefusing(authenticator: Authenticator) {
   return async (error: unknown, request: FastifyRequest): Promise<never> => {
-    const { caller, context } = request.facts;
+    const { caller, context } = request.state;
     // A 401 is the answer of such a reading already: a second one would count the refusal twice.
     const unconfirmed =
       !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');

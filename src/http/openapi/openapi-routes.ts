@@ -17,7 +17,7 @@ export function addDescriptionRoutes(
   };
   let page: { html: string; policy: string } | undefined;
 
-  routes.open({
+  routes.public({
     method: 'GET',
     url: '/v1/openapi.json',
     tag: 'description',
@@ -26,7 +26,7 @@ export function addDescriptionRoutes(
     answers: { 200: Type.Unsafe<object>({ type: 'object', additionalProperties: true }) },
     handle: async () => ({ status: 200, body: described() }),
   });
-  routes.open({
+  routes.public({
     method: 'GET',
     url: '/docs',
     tag: 'description',

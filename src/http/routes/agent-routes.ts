@@ -1,10 +1,10 @@
 /** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
 
 import Type, { type Static } from 'typebox';
-import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { ApiKeyRecord } from '../../use-cases/authentication/ports.ts';
 import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
-import { cutPage, ID_POSITION, limitOf, readCursor } from '../routing/pagination.ts';
+import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   freeObject,
@@ -31,7 +31,7 @@ const Key = strictObject({
   revoked_at: nullable(instant()),
 });
 
-const agentView = {
+const agentMembers = {
   id: uuid(),
   name: Type.String(),
   role: oneOf(ROLES),
@@ -47,7 +47,7 @@ const agentView = {
   last_active_at: nullable(instant()),
   keys: Type.Array(Key),
 };
-const Agent = strictObject(agentView);
+const Agent = strictObject(agentMembers);
 const apiKey = Type.String({ description: 'the key itself: shown this once' });
 
 const scopes = nullable(
@@ -79,7 +79,7 @@ const NewKey = strictObject({ name: Type.Optional(text({ min: 1, max: 64 })), ex
 
 const agentParams = strictObject({ id: Type.String({ description: 'id or name; an id wins' }) });
 const keyParams = strictObject({ id: Type.String(), keyId: Type.String() });
-const ADMIN = { tag: 'principals', roles: ['admin'], liveness: 'read' } as const;
+const ADMIN = { tag: 'principals', roles: ['admin'], keyCheck: 'before-handler' } as const;
 const GRANT_REFUSALS = [
   'INVALID_SCOPE',
   'INVALID_PATH',
@@ -88,13 +88,13 @@ const GRANT_REFUSALS = [
 ] as const;
 
 export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'POST',
     url: '/v1/agents',
     summary: 'Create a principal and its first API key',
     body: NewAgent,
-    answers: { 201: strictObject({ ...agentView, api_key: apiKey, key_id: Type.String() }) },
+    answers: { 201: strictObject({ ...agentMembers, api_key: apiKey, key_id: Type.String() }) },
     refusals: ['ALREADY_EXISTS', ...GRANT_REFUSALS],
     handle: async ({ body, caller, context }) => {
       const spec = {
@@ -110,12 +110,12 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
       const created = await agents.create(spec, caller, context);
       return {
         status: 201,
-        body: { ...viewOf(created.agent), api_key: created.apiKey, key_id: created.keyId },
+        body: { ...agentView(created.agent), api_key: created.apiKey, key_id: created.keyId },
       };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'GET',
     url: '/v1/agents',
@@ -124,22 +124,22 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     answers: { 200: listOf(Agent) },
     handle: async ({ query }) => {
       const limit = limitOf(query);
-      const found = await agents.list({ limit: limit + 1, after: readCursor(query.cursor, ID_POSITION) });
-      return { status: 200, body: cutPage(found, limit, { positionOf: ({ id }) => id, viewOf }) };
+      const found = await agents.list({ limit: limit + 1, after: decodeCursor(query.cursor, ID_POSITION) });
+      return { status: 200, body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: agentView }) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'GET',
     url: '/v1/agents/:id',
     summary: 'One principal',
     params: agentParams,
     answers: { 200: Agent },
-    handle: async ({ params }) => ({ status: 200, body: viewOf(await agents.get(params.id)) }),
+    handle: async ({ params }) => ({ status: 200, body: agentView(await agents.get(params.id)) }),
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'PATCH',
     url: '/v1/agents/:id',
@@ -150,11 +150,11 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     refusals: GRANT_REFUSALS,
     handle: async ({ params, body, caller, context }) => {
       const changes = changesOf(body);
-      return { status: 200, body: viewOf(await agents.update(params.id, changes, caller, context)) };
+      return { status: 200, body: agentView(await agents.update(params.id, changes, caller, context)) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'DELETE',
     url: '/v1/agents/:id',
@@ -167,7 +167,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'POST',
     url: '/v1/agents/:id/keys',
@@ -182,7 +182,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...ADMIN,
     method: 'DELETE',
     url: '/v1/agents/:id/keys/:keyId',
@@ -196,7 +196,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
   });
 }
 
-function viewOf(agent: AgentDetails) {
+function agentView(agent: AgentDetails) {
   const uses = agent.keys.flatMap((key) => (key.lastUsedAt === null ? [] : [key.lastUsedAt.getTime()]));
   const shownKey = agent.keys.findLast((key) => key.revokedAt === null) ?? agent.keys.at(-1);
   return {
@@ -211,8 +211,8 @@ function viewOf(agent: AgentDetails) {
     policy: agent.policy,
     active: agent.revokedAt === null,
     api_key_prefix: shownKey?.prefix ?? '',
-    created_at: instantText(agent.createdAt),
-    last_active_at: uses.length === 0 ? null : instantText(new Date(Math.max(...uses))),
+    created_at: formatTimestamp(agent.createdAt),
+    last_active_at: uses.length === 0 ? null : formatTimestamp(new Date(Math.max(...uses))),
     keys: agent.keys.map(keyView),
   };
 }
@@ -222,7 +222,7 @@ function keyView(key: ApiKeyRecord) {
     id: key.keyId,
     name: key.name,
     prefix: key.prefix,
-    created_at: instantText(key.createdAt),
+    created_at: formatTimestamp(key.createdAt),
     expires_at: instantOrNull(key.expiresAt),
     last_used_at: instantOrNull(key.lastUsedAt),
     revoked_at: instantOrNull(key.revokedAt),

@@ -1,11 +1,11 @@
 /** `/v1/approvals`: both sides of an approval (contract section 7). */
 
 import Type from 'typebox';
-import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
 import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
-import { cutPage, limitOf, readCursor } from '../routing/pagination.ts';
+import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   instant,
@@ -67,7 +67,7 @@ const Polled = strictObject({
 
 const reason = Type.Optional(text({ max: 500 }));
 const params = strictObject({ id: Type.String() });
-const HUMAN = { tag: 'approvals', roles: ['approver', 'admin'], liveness: 'read' } as const;
+const HUMAN = { tag: 'approvals', roles: ['approver', 'admin'], keyCheck: 'before-handler' } as const;
 const DECIDING = [
   'SELF_APPROVAL_FORBIDDEN',
   'APPROVAL_ALREADY_DECIDED',
@@ -79,7 +79,7 @@ export function addApprovalRoutes(
   routes: Routes,
   { approvals, claim }: { readonly approvals: Approvals; readonly claim: ClaimApproval },
 ): void {
-  routes.keyed({
+  routes.authenticated({
     ...HUMAN,
     method: 'GET',
     url: '/v1/approvals',
@@ -88,23 +88,23 @@ export function addApprovalRoutes(
     answers: { 200: listOf(View) },
     handle: async ({ query }) => {
       const limit = limitOf(query);
-      const before = positionRead(readCursor(query.cursor, POSITION));
+      const before = positionRead(decodeCursor(query.cursor, POSITION));
       const found = await approvals.list({ status: query.status, limit: limit + 1, before });
-      return { status: 200, body: cutPage(found, limit, { positionOf, viewOf }) };
+      return { status: 200, body: paginate(found, limit, { positionOf, viewOf: approvalView }) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...HUMAN,
     method: 'GET',
     url: '/v1/approvals/:id',
     summary: 'One approval',
     params,
     answers: { 200: View },
-    handle: async ({ params: { id } }) => ({ status: 200, body: viewOf(await approvals.get(id)) }),
+    handle: async ({ params: { id } }) => ({ status: 200, body: approvalView(await approvals.get(id)) }),
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...HUMAN,
     method: 'POST',
     url: '/v1/approvals/:id/approve',
@@ -120,11 +120,11 @@ export function addApprovalRoutes(
     refusals: [...DECIDING, 'VERSION_CONFLICT'],
     handle: async ({ params: { id }, body, caller, context }) => {
       const decision = { reason: body.reason ?? null, requestDigest: body.request_digest };
-      return { status: 200, body: viewOf(await approvals.approve(id, decision, caller, context)) };
+      return { status: 200, body: approvalView(await approvals.approve(id, decision, caller, context)) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...HUMAN,
     method: 'POST',
     url: '/v1/approvals/:id/deny',
@@ -135,14 +135,14 @@ export function addApprovalRoutes(
     refusals: DECIDING,
     handle: async ({ params: { id }, body, caller, context }) => {
       const decision = { reason: body.reason ?? null };
-      return { status: 200, body: viewOf(await approvals.deny(id, decision, caller, context)) };
+      return { status: 200, body: approvalView(await approvals.deny(id, decision, caller, context)) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     tag: 'approvals',
     roles: ['agent', 'admin', 'approver'],
-    liveness: 'read',
+    keyCheck: 'before-handler',
     method: 'GET',
     url: '/v1/approvals/agent/:id',
     summary: 'What has become of my request? Hands the token over, once',
@@ -156,7 +156,7 @@ export function addApprovalRoutes(
   });
 }
 
-function viewOf(approval: ApprovalRecord) {
+function approvalView(approval: ApprovalRecord) {
   return {
     id: approval.id,
     agent_id: approval.agentId,
@@ -168,12 +168,12 @@ function viewOf(approval: ApprovalRecord) {
     max_uses: approval.maxUses,
     allowed_ips: approval.allowedIps,
     description: approval.description,
-    created_at: instantText(approval.createdAt),
+    created_at: formatTimestamp(approval.createdAt),
     expires_at: endOf(approval),
     approvals: approval.votes.map((vote) => ({
       approver_id: vote.approverId,
       approver_name: vote.approverName,
-      at: instantText(vote.at),
+      at: formatTimestamp(vote.at),
       reason: vote.reason,
     })),
     approvals_required: approval.approvalsRequired,
@@ -191,12 +191,12 @@ function polledView({ approval, claimed }: PolledApproval) {
     id: approval.id,
     status,
     expires_at: endOf(approval),
-    ...(approved && effectiveAt !== null ? { approved_at: instantText(effectiveAt) } : {}),
-    ...(deniedAt === null ? {} : { denied_at: instantText(deniedAt) }),
+    ...(approved && effectiveAt !== null ? { approved_at: formatTimestamp(effectiveAt) } : {}),
+    ...(deniedAt === null ? {} : { denied_at: formatTimestamp(deniedAt) }),
     ...(why === null ? {} : { reason: why }),
     ...(claimed === undefined ? {} : { token: claimed.text }),
     ...tokenFacts(claimed?.token.id ?? tokenId),
-    ...(claimed === undefined ? {} : { token_expires_at: instantText(claimed.token.expiresAt) }),
+    ...(claimed === undefined ? {} : { token_expires_at: formatTimestamp(claimed.token.expiresAt) }),
     ...(approved ? { scopes: approval.scopes } : {}),
   };
 }
@@ -206,7 +206,7 @@ const tokenFacts = (id: string | null) => (id === null ? {} : { token_id: id });
 /** Of the time in which it can be decided, or, once that is done, claimed. */
 function endOf({ effectiveAt, expiresAt, windowSeconds }: ApprovalRecord): string {
   const end = effectiveAt === null ? expiresAt : new Date(effectiveAt.getTime() + windowSeconds * 1000);
-  return instantText(end);
+  return formatTimestamp(end);
 }
 
 function positionOf({ createdAt, id }: ApprovalPosition): string {

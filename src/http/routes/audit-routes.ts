@@ -2,9 +2,14 @@
 
 import Type, { type Static } from 'typebox';
 import { WritError } from '../../errors.ts';
-import type { TrailEvent, TrailFilter, TrailHorizon, TrailPosition } from '../../use-cases/audit/ports.ts';
+import type {
+  AuditFilter,
+  AuditHorizon,
+  AuditPosition,
+  RecordedAuditEvent,
+} from '../../use-cases/audit/ports.ts';
 import type { AuditTrailReading } from '../../use-cases/audit/read-audit-trail.ts';
-import { foreignCursor, readCursor, writeCursor } from '../routing/pagination.ts';
+import { decodeCursor, invalidCursor, writeCursor } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import { freeObject, instant, nullable, oneOf, strictObject, text, uuid } from '../routing/schemas.ts';
 
@@ -52,7 +57,12 @@ const COLUMNS = [
   'created_at',
 ] as const;
 
-const READING = { tag: 'audit', roles: ['admin', 'approver'], liveness: 'read', method: 'GET' } as const;
+const READING = {
+  tag: 'audit',
+  roles: ['admin', 'approver'],
+  keyCheck: 'before-handler',
+  method: 'GET',
+} as const;
 
 export interface AuditRouteDeps {
   readonly trail: AuditTrailReading;
@@ -63,7 +73,7 @@ export interface AuditRouteDeps {
 }
 
 export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }: AuditRouteDeps): void {
-  routes.keyed({
+  routes.authenticated({
     ...READING,
     url: '/v1/audit',
     summary: 'The audit trail, newest first',
@@ -95,7 +105,7 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
       }
       const limit = query.limit === undefined ? DEFAULT_LIMIT : Number(query.limit);
       const page = query.page === undefined ? 1 : Number(query.page);
-      const before = positionOf(readCursor(query.cursor, POSITION));
+      const before = positionOf(decodeCursor(query.cursor, POSITION));
       const found = await trail.page({ filter: filterOf(query), limit, page, before });
       const next = found.next && `${found.next.createdAt} ${found.next.id}`;
       const body = {
@@ -110,7 +120,7 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...READING,
     url: '/v1/audit/export',
     summary: 'The whole trail, oldest first, as JSON lines or CSV',
@@ -128,7 +138,7 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
     },
     answers: { 200: Type.String() },
     handle: async ({ query }) => {
-      const from = horizonOf(readCursor(query.cursor, HORIZON));
+      const from = horizonOf(decodeCursor(query.cursor, HORIZON));
       const { horizon, batches } = await trail.export(filterOf(query), from);
       const write = query.format === 'csv' ? csvOf(writeCsv) : jsonLinesOf;
       return {
@@ -161,12 +171,12 @@ async function* reported(
   }
 }
 
-async function* jsonLinesOf(batches: AsyncIterable<readonly TrailEvent[]>): AsyncGenerator<string> {
+async function* jsonLinesOf(batches: AsyncIterable<readonly RecordedAuditEvent[]>): AsyncGenerator<string> {
   for await (const events of batches) yield events.map((event) => `${JSON.stringify(event)}\n`).join('');
 }
 
 function csvOf(writeCsv: AuditRouteDeps['writeCsv']) {
-  return async function* (batches: AsyncIterable<readonly TrailEvent[]>): AsyncGenerator<string> {
+  return async function* (batches: AsyncIterable<readonly RecordedAuditEvent[]>): AsyncGenerator<string> {
     let head: readonly (readonly string[])[] = [COLUMNS];
     // With the first batch: an answer that has begun can no longer say that reading failed.
     for await (const events of batches) {
@@ -177,14 +187,14 @@ function csvOf(writeCsv: AuditRouteDeps['writeCsv']) {
   };
 }
 
-function cellsOf(event: TrailEvent): readonly string[] {
+function cellsOf(event: RecordedAuditEvent): readonly string[] {
   return COLUMNS.map((column) => {
     const value = event[column];
     return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value ?? '');
   });
 }
 
-function filterOf(query: Static<typeof FilterQuery>): TrailFilter {
+function filterOf(query: Static<typeof FilterQuery>): AuditFilter {
   return {
     eventType: query.event_type,
     actorId: query.actor_id,
@@ -221,15 +231,15 @@ function momentOf(text: string | undefined, pointer: string): Date | undefined {
   });
 }
 
-function positionOf(cursor: string | undefined): TrailPosition | undefined {
+function positionOf(cursor: string | undefined): AuditPosition | undefined {
   const [createdAt, id = ''] = cursor?.split(' ') ?? [];
   return createdAt === undefined ? undefined : { createdAt: realMoment(createdAt), id };
 }
 
-function horizonOf(cursor: string | undefined): TrailHorizon | undefined {
+function horizonOf(cursor: string | undefined): AuditHorizon | undefined {
   const [at, snapshot = ''] = cursor?.split(' ') ?? [];
   if (at === undefined) return undefined;
-  if (!isSnapshot(snapshot)) throw foreignCursor();
+  if (!isSnapshot(snapshot)) throw invalidCursor();
   return { at: realMoment(at), snapshot };
 }
 
@@ -250,5 +260,5 @@ function realMoment(text: string): string {
   const SECONDS = 19;
   const read = momentOf(text, '/cursor')?.toISOString();
   if (read?.slice(0, SECONDS) === text.slice(0, SECONDS)) return text;
-  throw foreignCursor();
+  throw invalidCursor();
 }

@@ -16,7 +16,7 @@ export interface HealthDeps {
 
 export function addHealthRoutes(routes: Routes, deps: HealthDeps): void {
   for (const url of ['/health', '/v1/health']) {
-    routes.open({
+    routes.public({
       method: 'GET',
       url,
       tag: 'operation',
@@ -26,7 +26,7 @@ export function addHealthRoutes(routes: Routes, deps: HealthDeps): void {
       handle: async () => ({ status: 200, body: { success: true, status: 'ok', version: deps.version } }),
     });
   }
-  routes.open({
+  routes.public({
     method: 'GET',
     url: '/ready',
     tag: 'operation',

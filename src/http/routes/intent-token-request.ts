@@ -52,7 +52,7 @@ export function commandOf(
   return {
     plan: body.plan,
     policy: body.policy,
-    underflowed: request.facts.underflowed,
+    underflowed: request.state.underflowed,
     validity: { expires_in: body.expires_in, validity_seconds: body.validity_seconds },
     onBehalfOf: {
       userId: given(body.user_id),
@@ -62,15 +62,15 @@ export function commandOf(
     },
     metadata: body.metadata,
     dryRun: body.dry_run ?? false,
-    once: onceOf(request, sha256Hex),
+    idempotency: idempotencyOf(request, sha256Hex),
   };
 }
 
 /** `Idempotency-Key`: per principal and path, bound to the body's bytes. Throws `VALIDATION_ERROR`. */
-function onceOf(
+function idempotencyOf(
   request: FastifyRequest,
   sha256Hex: (bytes: Uint8Array) => string,
-): IssueIntentTokenCommand['once'] {
+): IssueIntentTokenCommand['idempotency'] {
   const key = request.headers['idempotency-key'];
   if (key === undefined) return undefined;
   if (typeof key !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(key)) {
@@ -82,5 +82,5 @@ function onceOf(
       },
     );
   }
-  return { key, path: request.facts.path, bodySha256Hex: sha256Hex(request.facts.bodyBytes) };
+  return { key, path: request.state.path, bodySha256Hex: sha256Hex(request.state.bodyBytes) };
 }

@@ -1,4 +1,4 @@
-/** `POST /token/issue` and `POST /iap/sdk/token`: the same facts, as documented and as the SDKs read them. */
+/** `POST /token/issue` and `POST /iap/sdk/token`: the same state, as documented and as the SDKs read them. */
 
 import Type from 'typebox';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
@@ -110,13 +110,13 @@ export function addIntentTokenRoutes(routes: Routes, deps: IntentTokenDeps): voi
     },
   ];
   for (const { url, summary, schema, render } of endpoints) {
-    routes.keyed({
+    routes.authenticated({
       method: 'POST',
       url,
       tag: TAG,
       summary,
       roles: ['admin', 'agent'],
-      liveness: 'guarded',
+      keyCheck: 'in-write',
       body: IntentTokenRequest,
       headers: {
         'Idempotency-Key': Type.String({
@@ -163,14 +163,15 @@ function factsOfToken(issued: IssuedIntentToken) {
 const dryRun = (plan: PlanAssessment) => ({ ...factsOfPlan(plan), dry_run: true });
 
 /** Everything an answer says of a token. Spread into one literal it would take 7 µs instead of 0.3 (V8 makes a hash table). */
-const factsOf = (issued: IssuedIntentToken) => Object.assign(factsOfPlan(issued), factsOfToken(issued));
+const requestStateOf = (issued: IssuedIntentToken) =>
+  Object.assign(factsOfPlan(issued), factsOfToken(issued));
 
 function documented(issued: IssuedIntentToken) {
-  return Object.assign(factsOf(issued), { token: issued.jwt, signature: issued.signatureHex });
+  return Object.assign(requestStateOf(issued), { token: issued.jwt, signature: issued.signatureHex });
 }
 
 function asSdksRead(issued: IssuedIntentToken, { principal }: Caller) {
-  return Object.assign(factsOf(issued), {
+  return Object.assign(requestStateOf(issued), {
     token: sdkTokenOf(issued),
     jwt_token: issued.jwt,
     intent_reference: issued.jti,

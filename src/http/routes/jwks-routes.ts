@@ -21,7 +21,7 @@ export interface SigningKeysDeps {
 }
 
 export function addSigningKeyRoutes(routes: Routes, deps: SigningKeysDeps): void {
-  routes.open({
+  routes.public({
     method: 'GET',
     url: '/.well-known/jwks.json',
     tag: 'intent tokens',

@@ -20,13 +20,13 @@ const Me = strictObject({
 });
 
 export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
-  routes.keyed({
+  routes.authenticated({
     method: 'GET',
     url: '/v1/me',
     tag: 'principals',
     summary: 'Who am I?',
     roles: ['admin', 'approver', 'agent'],
-    liveness: 'read',
+    keyCheck: 'before-handler',
     answers: { 200: Me },
     handle: async ({ caller }) => {
       const me = await describe(caller);

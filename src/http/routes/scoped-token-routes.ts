@@ -1,7 +1,7 @@
 /** `/v1/tokens`: scoped tokens (contract sections 5.1, 5.5). */
 
 import Type, { type Static } from 'typebox';
-import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 import type { OpenedApproval } from '../../use-cases/approvals/request-approval.ts';
@@ -16,7 +16,7 @@ import type {
 } from '../../use-cases/scoped-tokens/issue-scoped-token.ts';
 import type { ScopedTokenManager } from '../../use-cases/scoped-tokens/manage-scoped-tokens.ts';
 import type { ScopedTokenRecord } from '../../use-cases/secrets/ports.ts';
-import { cutPage, ID_POSITION, limitOf, readCursor } from '../routing/pagination.ts';
+import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   instant,
@@ -60,7 +60,7 @@ const IssueBody = strictObject({
 });
 
 const token = Type.String({ description: 'shown this once' });
-const facts = {
+const state = {
   token_id: uuid(),
   scope: Type.String({ description: 'the scopes, joined by a blank' }),
   scopes: Type.Array(Type.String()),
@@ -74,7 +74,7 @@ const facts = {
   agent_id: uuid(),
   requires_approval: Type.Boolean(),
 };
-const Issued = strictObject({ token, value: token, ...facts });
+const Issued = strictObject({ token, value: token, ...state });
 const Opened = strictObject({
   requires_approval: Type.Boolean(),
   approval_id: Type.String(),
@@ -82,7 +82,7 @@ const Opened = strictObject({
   expires_at: instant('until then it can be decided'),
   poll: Type.String({ description: 'the path that the requesting agent asks' }),
 });
-const Item = strictObject({ ...facts, status: oneOf(STATUS), revoked_at: nullable(instant()) });
+const Item = strictObject({ ...state, status: oneOf(STATUS), revoked_at: nullable(instant()) });
 
 const Introspected = strictObject({
   active: Type.Boolean(),
@@ -111,12 +111,12 @@ const KEYED = { tag: TAG, roles: ['admin', 'agent'] } as const;
 const tokenParams = strictObject({ id: Type.String() });
 
 export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps): void {
-  routes.keyed({
+  routes.authenticated({
     ...KEYED,
     method: 'POST',
     url: '/v1/tokens',
     summary: 'Issue a scoped token',
-    liveness: 'guarded',
+    keyCheck: 'in-write',
     body: IssueBody,
     answers: { 201: Issued, 202: Opened },
     refusals: [
@@ -135,29 +135,29 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...KEYED,
     method: 'GET',
     url: '/v1/tokens',
     summary: 'Scoped tokens, newest first: an agent’s own, an admin’s all',
-    liveness: 'read',
+    keyCheck: 'before-handler',
     query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(STATUS)) }),
     answers: { 200: listOf(Item) },
     handle: async ({ query, caller }) => {
       const limit = limitOf(query);
       const state = query.status === 'active' ? 'live' : query.status;
-      const before = readCursor(query.cursor, ID_POSITION);
+      const before = decodeCursor(query.cursor, ID_POSITION);
       const found = await deps.tokens.list({ state, limit: limit + 1, before }, caller);
-      return { status: 200, body: cutPage(found, limit, { positionOf: ({ id }) => id, viewOf: itemView }) };
+      return { status: 200, body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: itemView }) };
     },
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...KEYED,
     method: 'GET',
     url: '/v1/tokens/:id',
     summary: 'One scoped token',
-    liveness: 'read',
+    keyCheck: 'before-handler',
     params: tokenParams,
     answers: { 200: Item },
     handle: async ({ params, caller }) => ({
@@ -166,12 +166,12 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     }),
   });
 
-  routes.keyed({
+  routes.authenticated({
     ...KEYED,
     method: 'DELETE',
     url: '/v1/tokens/:id',
     summary: 'Revoke a scoped token; again is fine',
-    liveness: 'read',
+    keyCheck: 'before-handler',
     params: tokenParams,
     answers: { 204: null },
     handle: async ({ params, caller, context }) => {
@@ -180,7 +180,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     tag: TAG,
     method: 'POST',
     url: '/v1/tokens/introspect',
@@ -229,7 +229,7 @@ function openedView({ id, expiresAt }: OpenedApproval) {
     requires_approval: true,
     approval_id: id,
     status: 'pending',
-    expires_at: instantText(expiresAt),
+    expires_at: formatTimestamp(expiresAt),
     poll: `/v1/approvals/agent/${id}`,
   };
 }
@@ -241,8 +241,8 @@ function issuedView({ text, token: record, ttlSeconds }: IssuedScopedToken) {
     token_id: record.id,
     scope: record.scopes.join(' '),
     scopes: record.scopes,
-    expires_at: instantText(record.expiresAt),
-    created_at: instantText(record.createdAt),
+    expires_at: formatTimestamp(record.expiresAt),
+    created_at: formatTimestamp(record.createdAt),
     ttl_seconds: ttlSeconds,
     max_uses: record.maxUses,
     uses_remaining: record.maxUses,
@@ -258,8 +258,8 @@ function itemView(record: ScopedTokenRecord) {
     token_id: record.id,
     scope: record.scopes.join(' '),
     scopes: record.scopes,
-    expires_at: instantText(record.expiresAt),
-    created_at: instantText(record.createdAt),
+    expires_at: formatTimestamp(record.expiresAt),
+    created_at: formatTimestamp(record.createdAt),
     ttl_seconds: Math.round((record.expiresAt.getTime() - record.createdAt.getTime()) / 1000),
     max_uses: record.maxUses,
     uses_remaining: usesRemaining(record),

@@ -7,12 +7,12 @@ import {
   readSecretTarget,
   type SecretPath,
 } from '../../domain/scopes/secret-path.ts';
-import type { SecretWish } from '../../domain/secrets/secret-authorization.ts';
+import type { SecretOperation } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
 import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
-export function wishToRead(rawTarget: string): SecretWish {
+export function parseReadTarget(rawTarget: string): SecretOperation {
   const target = readSecretTarget(rawTarget);
   if (target.kind === 'invalid') return { kind: 'malformed-path' };
   if (target.kind === 'namespace') return { kind: 'list', namespace: target.namespace };
@@ -25,25 +25,29 @@ export function wishToRead(rawTarget: string): SecretWish {
 }
 
 /** A change of the one secret that the target names. */
-export function wishToChange(action: SecretAction, rawTarget: string): SecretWish {
+export function parseChangeTarget(action: SecretAction, rawTarget: string): SecretOperation {
   const target = readSecretTarget(rawTarget);
   return target.kind === 'secret'
     ? { kind: 'use', action, secret: target.secret }
     : { kind: 'malformed-path' };
 }
 
-export function wishToList(namespace: string): SecretWish {
+export function parseListTarget(namespace: string): SecretOperation {
   const parsed = parseNamespace(namespace);
   return parsed.ok ? { kind: 'list', namespace: parsed.namespace } : { kind: 'malformed-path' };
 }
 
 /** The body will name the path. */
-export const WISH_NAMED_BY_BODY: SecretWish = { kind: 'named-by-body' };
-export const WISH_TO_LIST_NAMESPACES: SecretWish = { kind: 'list-namespaces' };
-export const WISH_TO_INTROSPECT: SecretWish = { kind: 'introspect' };
+export const WISH_NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
+export const WISH_TO_LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
+export const WISH_TO_INTROSPECT: SecretOperation = { kind: 'introspect' };
 
 /** The question of whatever is no read of one secret. */
-export const askingFor = (wish: SecretWish): SecretQuestion => ({ wish, version: undefined, asksMore: true });
+export const askingFor = (wish: SecretOperation): SecretQuestion => ({
+  wish,
+  version: undefined,
+  asksMore: true,
+});
 
 /** The path in a body. Rejects with `INVALID_PATH`. */
 export function pathInBody(text: string): SecretPath {

@@ -9,29 +9,29 @@ import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
 import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
 import { noSuchEndpoint } from '../no-such-endpoint.ts';
-import { limitOf, readCursor, writeCursor } from '../routing/pagination.ts';
+import { decodeCursor, limitOf, writeCursor } from '../routing/pagination.ts';
 import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
 import {
   askingFor,
+  parseChangeTarget,
+  parseListTarget,
+  parseReadTarget,
   pathInBody,
   WISH_NAMED_BY_BODY,
   WISH_TO_LIST_NAMESPACES,
-  wishToChange,
-  wishToList,
-  wishToRead,
 } from './secret-operation.ts';
 import {
   ImportBody,
-  inputOf,
-  kindOf,
   NewSecretBody,
+  parseInput,
+  parseKind,
   RotateBody,
   Secret,
   SecretBody,
   SecretListing,
   SecretWithValue,
-  viewOf,
+  secretView,
 } from './secret-schemas.ts';
 
 export interface SecretRouteDeps {
@@ -55,7 +55,7 @@ const MAX_VERSION = 2_147_483_647;
 const POSITION = /^[A-Za-z0-9_.@+=~/-]{1,512}$/;
 
 export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
-  routes.bearer({
+  routes.secretBearer({
     ...ONE,
     method: 'GET',
     url: '/v1/secrets/*',
@@ -65,7 +65,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     asks: (request) => {
       const version = versionAsked(request);
       const asksMore = Object.keys(request.query as object).length > (version === undefined ? 0 : 1);
-      return { wish: wishToRead(targetOf(request)), version, asksMore };
+      return { wish: parseReadTarget(targetOf(request)), version, asksMore };
     },
     query: strictObject({
       ...PageQuery,
@@ -78,19 +78,19 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...MANY,
     method: 'GET',
     url: '/v1/secrets',
     summary: 'List a namespace',
-    asks: (request) => askingFor(wishToList(namespaceAsked(request))),
+    asks: (request) => askingFor(parseListTarget(namespaceAsked(request))),
     query: strictObject({ ...PageQuery, namespace: Type.String() }),
     answers: { 200: SecretListing },
     refusals: REFUSALS,
     handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...MANY,
     method: 'GET',
     url: '/v1/namespaces',
@@ -107,7 +107,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...MANY,
     method: 'POST',
     url: '/v1/secrets',
@@ -121,15 +121,15 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
       const record = await deps.write.create({
         admission,
         secret: pathInBody(body.path),
-        input: { ...inputOf(body), value: body.value },
+        input: { ...parseInput(body), value: body.value },
         expectedVersion: versionExpected(request),
         context,
       });
-      return { status: 201, body: viewOf(record) };
+      return { status: 201, body: secretView(record) };
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...MANY,
     method: 'POST',
     url: '/v1/secrets/import',
@@ -148,24 +148,30 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     refusals: REFUSALS,
     handle: async ({ admission, body, context }) => {
       const { namespace, content } = body;
-      const keys = await deps.importEnv({ admission, namespace, content, ofNewKeys: kindOf(body), context });
+      const keys = await deps.importEnv({
+        admission,
+        namespace,
+        content,
+        ofNewKeys: parseKind(body),
+        context,
+      });
       const answer = { namespace, imported: keys, imported_count: keys.length, keys, skipped: 0 };
       return { status: 200, body: answer };
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...ONE,
     method: 'PUT',
     url: '/v1/secrets/*',
     summary: 'Create a secret or give it a new version',
-    asks: (request) => askingFor(wishToChange('write', targetOf(request))),
+    asks: (request) => askingFor(parseChangeTarget('write', targetOf(request))),
     headers: IF_MATCH,
     body: SecretBody,
     answers: { 200: Secret, 201: Secret },
     refusals: [...REFUSALS, 'VERSION_CONFLICT'],
     handle: async ({ admission, body, context, request }) => {
-      const input = { ...inputOf(body), value: body.value };
+      const input = { ...parseInput(body), value: body.value };
       const expectedVersion = versionExpected(request);
       const { record, created } = await deps.write.put({
         admission,
@@ -174,17 +180,17 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
         expectedVersion,
         context,
       });
-      return { status: created ? 201 : 200, body: viewOf(record) };
+      return { status: created ? 201 : 200, body: secretView(record) };
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...MANY,
     documentedPath: '/v1/secrets/{path}/rotate',
     method: 'POST',
     url: '/v1/secrets/*',
     summary: 'Give a secret a new version, random unless named; the answer holds no value',
-    asks: (request) => askingFor(wishToChange('write', rotateTargetOf(request))),
+    asks: (request) => askingFor(parseChangeTarget('write', rotateTargetOf(request))),
     headers: IF_MATCH,
     body: RotateBody,
     answers: { 200: Secret },
@@ -197,16 +203,16 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
         expectedVersion: versionExpected(request),
         context,
       });
-      return { status: 200, body: viewOf(record) };
+      return { status: 200, body: secretView(record) };
     },
   });
 
-  routes.bearer({
+  routes.secretBearer({
     ...ONE,
     method: 'DELETE',
     url: '/v1/secrets/*',
     summary: 'Destroy a secret: every version and its key',
-    asks: (request) => askingFor(wishToChange('delete', targetOf(request))),
+    asks: (request) => askingFor(parseChangeTarget('delete', targetOf(request))),
     headers: IF_MATCH,
     answers: { 204: null },
     refusals: CHANGE_REFUSALS,
@@ -227,11 +233,11 @@ async function answerRead(
   const outcome = await deps.read.read(admission, page, context);
   if (outcome.kind === 'secret') {
     const { record, version, value } = outcome.opened;
-    return { status: 200, body: { ...viewOf(record, version), value }, shape: SecretWithValue };
+    return { status: 200, body: { ...secretView(record, version), value }, shape: SecretWithValue };
   }
   const { namespace, items, more } = outcome.list;
   const next = more ? writeCursor(items.at(-1)?.key) : null;
-  const body = { namespace, items: items.map((item) => viewOf(item)), next_cursor: next };
+  const body = { namespace, items: items.map((item) => secretView(item)), next_cursor: next };
   return { status: 200, body, shape: SecretListing };
 }
 
@@ -251,10 +257,10 @@ function rotateTargetOf(request: FastifyRequest): string {
 /** Before the query is judged: what is no version is refused in its turn. */
 function versionAsked(request: FastifyRequest): number | undefined {
   const { version } = request.query as { version?: unknown };
-  return typeof version === 'string' && VERSION.test(version) ? versionOf(version) : undefined;
+  return typeof version === 'string' && VERSION.test(version) ? buildVersion(version) : undefined;
 }
 
-const versionOf = (text: string): number => Math.min(Number(text), MAX_VERSION);
+const buildVersion = (text: string): number => Math.min(Number(text), MAX_VERSION);
 
 function namespaceAsked(request: FastifyRequest): string {
   const { namespace } = request.query as { namespace?: unknown };
@@ -267,7 +273,7 @@ function versionExpected(request: FastifyRequest): number | undefined {
   if (header === undefined) return undefined;
   const version = /^(?:"([0-9]+)"|([0-9]+))$/.exec(header);
   const text = version?.[1] ?? version?.[2] ?? '';
-  if (VERSION.test(text)) return versionOf(text);
+  if (VERSION.test(text)) return buildVersion(text);
   throw new WritError('VALIDATION_ERROR', 'If-Match must be a version: 3 or "3".');
 }
 
@@ -279,5 +285,5 @@ function secretOf({ question }: Admission): SecretPath {
 /** Undefined where the request does not page. */
 function pageOf(query: { limit?: string; cursor?: string }): SecretPage | undefined {
   if (query.limit === undefined && query.cursor === undefined) return undefined;
-  return { limit: limitOf(query), after: readCursor(query.cursor, POSITION) };
+  return { limit: limitOf(query), after: decodeCursor(query.cursor, POSITION) };
 }

@@ -1,7 +1,7 @@
 /** Requests and answers about secrets (contract section 6). */
 
 import Type from 'typebox';
-import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { SecretRecord } from '../../use-cases/secrets/ports.ts';
 import { SECRET_TYPES, type SecretInput } from '../../use-cases/secrets/secret-rules.ts';
 import {
@@ -81,9 +81,9 @@ export const SecretListing = strictObject(
 type Attributes = Type.Static<ReturnType<typeof strictObject<typeof attributes>>>;
 type KindOfSecret = Type.Static<ReturnType<typeof strictObject<typeof kindOfSecret>>>;
 
-export function inputOf(body: Attributes): Omit<SecretInput, 'value'> {
+export function parseInput(body: Attributes): Omit<SecretInput, 'value'> {
   return {
-    ...kindOf(body),
+    ...parseKind(body),
     ...(body.description === undefined ? {} : { description: body.description }),
     ...(body.tags === undefined ? {} : { tags: body.tags }),
     ...(body.expires_at === undefined
@@ -92,7 +92,7 @@ export function inputOf(body: Attributes): Omit<SecretInput, 'value'> {
   };
 }
 
-export function kindOf(body: KindOfSecret): Omit<SecretInput, 'value'> {
+export function parseKind(body: KindOfSecret): Omit<SecretInput, 'value'> {
   const tier = sameIfBoth(['access_tier', body.access_tier], ['tier', body.tier]);
   return {
     ...(body.secret_type === undefined ? {} : { secretType: body.secret_type }),
@@ -102,7 +102,7 @@ export function kindOf(body: KindOfSecret): Omit<SecretInput, 'value'> {
 }
 
 /** `version`: of the value beside it, where there is one; else the newest. */
-export function viewOf(secret: SecretRecord, version = secret.version) {
+export function secretView(secret: SecretRecord, version = secret.version) {
   return {
     id: secret.id,
     namespace: secret.namespace,
@@ -115,8 +115,8 @@ export function viewOf(secret: SecretRecord, version = secret.version) {
     metadata: secret.metadata,
     description: secret.description,
     tags: secret.tags,
-    created_at: instantText(secret.createdAt),
-    updated_at: instantText(secret.updatedAt),
+    created_at: formatTimestamp(secret.createdAt),
+    updated_at: formatTimestamp(secret.updatedAt),
     expires_at: instantOrNull(secret.expiresAt),
   };
 }

@@ -6,7 +6,7 @@ import { canonicalJson } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 
-export interface VerificationRequest {
+export interface VerificationBody {
   readonly token: JsonValue;
   readonly step_index?: number | undefined;
   readonly step?: JsonObject | undefined;
@@ -17,7 +17,7 @@ export interface VerificationRequest {
   readonly client_ip?: string | undefined;
 }
 
-export interface VerificationQuestion {
+export interface VerificationRequest {
   readonly jwt: string;
   /** What an SDK's token object says beside its JWT; it must agree with what was signed. */
   readonly statedBeside: readonly {
@@ -38,10 +38,10 @@ export interface StepToVerify {
 }
 
 /** Throws `VALIDATION_ERROR` or `PLAN_NOT_CANONICALIZABLE`. */
-export function readVerificationQuestion(
-  body: VerificationRequest,
+export function parseVerificationRequest(
+  body: VerificationBody,
   underflowed: ReadonlySet<object>,
-): VerificationQuestion {
+): VerificationRequest {
   if (body.consume !== undefined) throw fault('/consume', 'is not served yet');
   if (body.client_ip !== undefined) throw fault('/client_ip', 'is not served yet');
   // The only number that stands in the body itself: 1e-400 reads as 0 and is not 0.
@@ -60,7 +60,7 @@ const STATED = {
   expires_at: 'exp',
 } as const;
 
-function readToken(token: JsonValue): Pick<VerificationQuestion, 'jwt' | 'statedBeside'> {
+function readToken(token: JsonValue): Pick<VerificationRequest, 'jwt' | 'statedBeside'> {
   if (typeof token === 'string') return { jwt: token, statedBeside: [] };
   if (token === null || typeof token !== 'object' || Array.isArray(token)) {
     throw fault('/token', 'must be a JWT or the token object of an SDK');
@@ -74,7 +74,7 @@ function readToken(token: JsonValue): Pick<VerificationQuestion, 'jwt' | 'stated
   return { jwt, statedBeside };
 }
 
-function readStep(body: VerificationRequest, underflowed: ReadonlySet<object>): StepToVerify | undefined {
+function readStep(body: VerificationBody, underflowed: ReadonlySet<object>): StepToVerify | undefined {
   const { step_index: stepIndex, step, action, mcp } = body;
   if (stepIndex === undefined) {
     const orphan = (['proof', 'step', 'action', 'mcp'] as const).find((name) => body[name] !== undefined);

@@ -6,7 +6,7 @@ import { WritError } from '../../errors.ts';
 import type { VerifyIntentToken } from '../../use-cases/intent-tokens/verify-intent-token.ts';
 import type { Routes } from '../routing/route.ts';
 import { freeObject, nullable, oneOf, strictObject, text } from '../routing/schemas.ts';
-import { readVerificationQuestion } from './verification-request.ts';
+import { parseVerificationRequest } from './verification-request.ts';
 
 const TAG = 'verification';
 const CODES = [
@@ -53,7 +53,7 @@ const VerifyAnswer = strictObject({
 });
 
 export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken): void {
-  routes.open({
+  routes.public({
     method: 'POST',
     url: '/token/verify',
     tag: TAG,
@@ -63,8 +63,8 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
     answers: { 200: VerifyAnswer },
     refusals: ['PLAN_NOT_CANONICALIZABLE', 'AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
     handle: async ({ body, context, request }) => {
-      const question = readVerificationQuestion(body, request.facts.underflowed);
-      const verification = await verify(question, request.facts.caller, context);
+      const question = parseVerificationRequest(body, request.state.underflowed);
+      const verification = await verify(question, request.state.caller, context);
       return { status: 200, body: { valid: verification.code === 'VALID', ...verification } };
     },
   });
@@ -73,19 +73,19 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
     throw new WritError('VALIDATION_ERROR', 'This way of asking is not served yet; use POST /token/verify.');
   };
   for (const url of ['/iap/verify-step', '/iap/sdk/enforce']) {
-    routes.keyed({
+    routes.authenticated({
       method: 'POST',
       url,
       tag: TAG,
       summary: 'Not served yet: every answer is a refusal',
       roles: ['admin', 'approver', 'agent'],
-      liveness: 'read',
+      keyCheck: 'before-handler',
       body: AnyBody,
       answers: {},
       handle: notServed,
     });
   }
-  routes.open({
+  routes.public({
     method: 'POST',
     url: '/verify/action',
     tag: TAG,

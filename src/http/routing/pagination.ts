@@ -15,7 +15,7 @@ export const limitOf = (query: { readonly limit?: string }): number =>
   query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);
 
 /** A list's answer from what was found, which is one more than the limit where there is more. */
-export function cutPage<Item, View>(
+export function paginate<Item, View>(
   found: readonly Item[],
   limit: number,
   {
@@ -30,14 +30,14 @@ export function cutPage<Item, View>(
 }
 
 /** The position a cursor stands for; `form` is what positions of this list look like. */
-export function readCursor(cursor: string | undefined, form: RegExp): string | undefined {
+export function decodeCursor(cursor: string | undefined, form: RegExp): string | undefined {
   if (cursor === undefined) return undefined;
   const position = Buffer.from(cursor, 'base64url').toString();
   if (form.test(position) && writeCursor(position) === cursor) return position;
-  throw foreignCursor();
+  throw invalidCursor();
 }
 
-export const foreignCursor = (): WritError =>
+export const invalidCursor = (): WritError =>
   new WritError('VALIDATION_ERROR', 'This cursor is not one of ours.', {
     details: { pointer: '/cursor' },
   });

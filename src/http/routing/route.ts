@@ -15,7 +15,7 @@ import {
   admit,
   confirmBeforeRefusing,
 } from '../admission/route-admission.ts';
-import { settleAbsentMembers } from '../server/null-members.ts';
+import { dropNullMembers } from '../server/null-members.ts';
 
 export interface Answer {
   readonly status: number;
@@ -70,17 +70,17 @@ export interface PublicRoute<Body extends TSchema, Query extends TSchema, Params
   handle(input: RouteInput<Static<Body>, Static<Query>, Static<Params>>): Promise<Answer>;
 }
 
-export interface KeyedRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+export interface AuthenticatedRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
   extends Shape<Body, Query, Params> {
   readonly roles: readonly Role[];
-  /** `read`: the key's row is read first. `guarded`: the write at the end judges it in its own statement. */
-  readonly liveness: 'read' | 'guarded';
+  /** `before-handler`: the key's row is read first. `in-write`: the write at the end judges it in its own statement. */
+  readonly keyCheck: 'before-handler' | 'in-write';
   handle(
     input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { caller: Caller },
   ): Promise<Answer>;
 }
 
-export interface BearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
+export interface SecretBearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
   extends Shape<Body, Query, Params> {
   /** What is wanted of secrets, as far as it can be told before the body. */
   readonly asks: (request: FastifyRequest) => SecretQuestion;
@@ -99,16 +99,16 @@ export interface Routes {
   /** All that was declared so far, in order. */
   declared(): readonly DeclaredRoute[];
   /** For anyone. */
-  open<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+  public<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
     route: PublicRoute<Body, Query, Params>,
   ): void;
   /** For whoever has an API key of one of the route's roles. */
-  keyed<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
-    route: KeyedRoute<Body, Query, Params>,
+  authenticated<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: AuthenticatedRoute<Body, Query, Params>,
   ): void;
   /** For whoever has a scoped token or an API key whose scopes allow it. */
-  bearer<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
-    route: BearerRoute<Body, Query, Params>,
+  secretBearer<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
+    route: SecretBearerRoute<Body, Query, Params>,
   ): void;
 }
 
@@ -137,16 +137,16 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
         ? {}
         : {
             preValidation: (request, _reply, done) => {
-              settleAbsentMembers(request, body);
+              dropNullMembers(request, body);
               done();
             },
           }),
-      ...(admitted.credential === 'api-key' && admitted.liveness === 'guarded'
+      ...(admitted.credential === 'api-key' && admitted.keyCheck === 'in-write'
         ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
         : {}),
       handler: async (request, reply) => {
-        const { body, query, params, facts } = request;
-        const input = { body, query, params, context: facts.context, request } as RouteInput<
+        const { body, query, params, state } = request;
+        const input = { body, query, params, context: state.context, request } as RouteInput<
           never,
           never,
           never
@@ -157,19 +157,19 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
   };
   return {
     declared: () => declared,
-    open: (route) => add(route, route, route.handle as Handle),
-    keyed: (route) =>
+    public: (route) => add(route, route, route.handle as Handle),
+    authenticated: (route) =>
       add(route, { ...route, credential: 'api-key' }, (input) =>
-        (route.handle as KeyedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
+        (route.handle as AuthenticatedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
-    bearer: (route) =>
+    secretBearer: (route) =>
       add(route, { credential: 'scoped-token-or-api-key', asks: route.asks }, (input) =>
         (route.handle as BearerHandle)(Object.assign(input, { admission: admissionOf(input.request) })),
       ),
   };
 }
 
-type KeyedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
+type AuthenticatedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
 type BearerHandle = (input: RouteInput<never, never, never> & { admission: Admission }) => Promise<Answer>;
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
@@ -181,13 +181,13 @@ function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<
 }
 
 function admissionOf(request: FastifyRequest): Admission {
-  const { admission } = request.facts;
+  const { admission } = request.state;
   if (admission === undefined) throw new Error('a bearer route ran without an admission');
   return admission;
 }
 
 function callerOf(request: FastifyRequest): Caller {
-  const { caller } = request.facts;
+  const { caller } = request.state;
   if (caller === undefined) throw new Error('a keyed route ran without a caller');
   return caller;
 }

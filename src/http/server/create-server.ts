@@ -15,7 +15,7 @@ import { noSuchEndpoint } from '../no-such-endpoint.ts';
 import { answerParserRefusal } from './client-errors.ts';
 import { errorAnswer } from './error-envelopes.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
-import { factsOf, type ReadClient } from './request-state.ts';
+import { type ReadClient, requestStateOf } from './request-state.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
 
 export interface ServerOptions {
@@ -76,7 +76,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
   app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
-  app.decorateRequest('facts');
+  app.decorateRequest('state');
   // With callbacks: a promise for every hook of every request is felt.
   app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, options);
@@ -151,7 +151,7 @@ function decodes(path: string): boolean {
 }
 
 function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
-  request.facts = factsOf(request, options.readClient);
+  request.state = requestStateOf(request, options.readClient);
   setCommonHeaders(request, reply);
 }
 
@@ -163,8 +163,8 @@ function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
 
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = fromFramework(error);
-  request.facts.failure = known;
-  const answer = errorAnswer(known, { path: request.facts.path, requestId: request.id });
+  request.state.failure = known;
+  const answer = errorAnswer(known, { path: request.state.path, requestId: request.id });
   // A stream that fails at its first byte has the headers of what it would have been.
   for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
   setCommonHeaders(request, reply);
@@ -196,8 +196,8 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
     route: request.routeOptions.url ?? '-',
     status: reply.statusCode,
     ms: Math.round(reply.elapsedTime * 10) / 10,
-    ip: request.facts.context.ipAddress,
-    principal: request.facts.principalId,
-    failure: request.facts.failure,
+    ip: request.state.context.ipAddress,
+    principal: request.state.principalId,
+    failure: request.state.failure,
   };
 }

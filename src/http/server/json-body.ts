@@ -29,7 +29,7 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
       delete request.headers['content-type'];
       return done(null, payload);
     }
-    const refusal = refusalOfEncoding(request) ?? (length === 'known' ? refusalOfType(request) : undefined);
+    const refusal = checkEncoding(request) ?? (length === 'known' ? validateSecretType(request) : undefined);
     return refusal === undefined ? done(null, payload) : done(refusal);
   });
   // By name as well: what it finds for `*` Fastify looks for again with every request.
@@ -38,7 +38,7 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
     { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES },
     (request, body, done) => {
       if (body.length === 0) return done(null, undefined);
-      const refusal = lengthOfBody(request) === 'unknown' ? refusalOfType(request) : undefined;
+      const refusal = lengthOfBody(request) === 'unknown' ? validateSecretType(request) : undefined;
       if (refusal !== undefined) return done(refusal);
       if (isForm(request)) {
         const form = readForm(body as Buffer);
@@ -52,8 +52,8 @@ export function acceptJsonBodies(app: FastifyInstance, readJson: ReadJson): void
           }),
         );
       }
-      request.facts.bodyBytes = body as Buffer;
-      request.facts.underflowed = read.underflowed;
+      request.state.bodyBytes = body as Buffer;
+      request.state.underflowed = read.underflowed;
       return done(null, read.value);
     },
   );
@@ -68,13 +68,13 @@ function lengthOfBody({ headers }: FastifyRequest): 'none' | 'known' | 'unknown'
 
 const JSON_TYPE = /^application\/json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i;
 
-function refusalOfEncoding({ headers }: FastifyRequest): WritError | undefined {
+function checkEncoding({ headers }: FastifyRequest): WritError | undefined {
   const { 'content-encoding': encoding } = headers;
   if (encoding === undefined || encoding.toLowerCase() === 'identity') return undefined;
   return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body without a content encoding.');
 }
 
-function refusalOfType(request: FastifyRequest): WritError | undefined {
+function validateSecretType(request: FastifyRequest): WritError | undefined {
   if (JSON_TYPE.test(request.headers['content-type'] ?? '') || isForm(request)) return undefined;
   return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
 }

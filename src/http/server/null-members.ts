@@ -12,7 +12,7 @@ interface ObjectSchema {
   readonly additionalProperties?: unknown;
 }
 
-export function settleAbsentMembers(request: FastifyRequest, schema: TSchema | undefined): void {
+export function dropNullMembers(request: FastifyRequest, schema: TSchema | undefined): void {
   // An absent body has no members, so the schema can say which of them it misses.
   if (request.body === undefined) request.body = {};
   dropFrom(request.body, schema as ObjectSchema | undefined);

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import type { Caller, RequestContext } from '../../use-cases/authentication/ports.ts';
 import type { Admission } from '../../use-cases/secrets/authorize-secret-request.ts';
 
-export interface RequestFacts {
+export interface RequestState {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */
   readonly path: string;
   readonly context: RequestContext;
@@ -26,7 +26,7 @@ export interface RequestFacts {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    facts: RequestFacts;
+    state: RequestState;
   }
 }
 
@@ -39,7 +39,7 @@ export type ReadClient = (from: { peer: string; forwardedFor: string | undefined
   readonly origin: string;
 };
 
-export function factsOf(request: FastifyRequest, readClient: ReadClient): RequestFacts {
+export function requestStateOf(request: FastifyRequest, readClient: ReadClient): RequestState {
   const forwarded = request.headers['x-forwarded-for'];
   const { address, origin } = readClient({
     peer: request.raw.socket.remoteAddress ?? '',

@@ -30,7 +30,7 @@ export function compareApiKey(text: string, hash: string): Promise<boolean> {
 }
 
 /** A hash that no key has, so that an unknown key id costs the same work as a wrong secret. */
-export function decoyHash(cost: number): Promise<string> {
+export function dummyHash(cost: number): Promise<string> {
   return bcrypt.hash(randomBytes(36).toString('hex'), cost);
 }
 

@@ -6,7 +6,7 @@ import type { KeyEncryption } from './key-encryption.ts';
 export interface RequestDigest {
   /** HMAC-SHA256 of the text's UTF-8, in lower-case hex. */
   of(text: string): string;
-  fits(text: string, digestHex: string): boolean;
+  matches(text: string, digestHex: string): boolean;
 }
 
 export function createRequestDigest(kek: KeyEncryption): RequestDigest {
@@ -14,7 +14,7 @@ export function createRequestDigest(kek: KeyEncryption): RequestDigest {
   const of = (text: string): string => createHmac('sha256', key).update(text).digest('hex');
   return {
     of,
-    fits: (text, digestHex) => {
+    matches: (text, digestHex) => {
       const [expected, given] = [Buffer.from(of(text)), Buffer.from(digestHex)];
       return expected.length === given.length && timingSafeEqual(expected, given);
     },

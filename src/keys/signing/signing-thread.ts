@@ -35,12 +35,12 @@ const WORK = `
 export function createSigningThread(): SigningThread {
   let worker: Worker | undefined;
   let waiting: Waiting[] = [];
-  let underWay: readonly Waiting[] = [];
+  let inFlight: readonly Waiting[] = [];
 
   const fail = (error: unknown): void => {
     worker = undefined;
-    const lost = [...underWay, ...waiting];
-    underWay = [];
+    const lost = [...inFlight, ...waiting];
+    inFlight = [];
     waiting = [];
     for (const { reject } of lost) reject(error);
   };
@@ -52,8 +52,8 @@ export function createSigningThread(): SigningThread {
     started.on('message', (signatures: readonly string[]) => {
       // Of a thread that was given up: what is under way now is another's.
       if (worker !== started) return;
-      const done = underWay;
-      underWay = [];
+      const done = inFlight;
+      inFlight = [];
       pump();
       for (const [index, { resolve, reject }] of done.entries()) {
         const signature = signatures[index];
@@ -72,12 +72,12 @@ export function createSigningThread(): SigningThread {
 
   const pump = (): void => {
     const [first] = waiting;
-    if (first === undefined || underWay.length > 0) return;
+    if (first === undefined || inFlight.length > 0) return;
     // Two keys in one process are a rotation: the few of the other one are the next task.
-    underWay = waiting.filter(({ key }) => key === first.key);
+    inFlight = waiting.filter(({ key }) => key === first.key);
     waiting = waiting.filter(({ key }) => key !== first.key);
     worker ??= start();
-    worker.postMessage({ key: first.key, messages: underWay.map(({ message }) => message) });
+    worker.postMessage({ key: first.key, messages: inFlight.map(({ message }) => message) });
   };
 
   return {

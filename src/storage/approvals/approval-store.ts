@@ -5,10 +5,15 @@
 
 import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { ApprovalRecord, ApprovalStore, ApprovalVote, Notice } from '../../use-cases/approvals/ports.ts';
+import type {
+  ApprovalRecord,
+  ApprovalStore,
+  ApprovalVote,
+  WebhookEvent,
+} from '../../use-cases/approvals/ports.ts';
 import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { Undo } from '../engine/storage-errors.ts';
+import { Rollback } from '../engine/storage-errors.ts';
 
 /** Of `approval`, joined with its `agent`. What a revoked agent asked for has ended with it. */
 const STATUS = `
@@ -64,7 +69,7 @@ const LOCK_AGENT: Statement = {
   text: `select id from agents where id = $1 and revision = $2 and revoked_at is null for no key update`,
 };
 
-const HOLD_KEY: Statement = {
+const LOCK_KEY: Statement = {
   name: 'hold_requesting_key',
   effect: 'write',
   text: `
@@ -215,7 +220,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
       undoable(() =>
         database.transaction(async (session) => {
           await require(session, LOCK_AGENT, [approval.agentId, agentRevision]);
-          await require(session, HOLD_KEY, [keyId, approval.agentId]);
+          await require(session, LOCK_KEY, [keyId, approval.agentId]);
           const [count] = await session.query<{ pending: number }>(COUNT_PENDING, [approval.agentId]);
           if ((count?.pending ?? 0) >= maxPending) return 'too_many';
           const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [
@@ -233,8 +238,8 @@ export function createApprovalStore(database: Database): ApprovalStore {
             approval.requestDigest,
             approval.createdAt,
           ]);
-          if (opened === undefined) throw new Undo();
-          await oweNotice(session, approval.id, notice);
+          if (opened === undefined) throw new Rollback();
+          await enqueueEvent(session, approval.id, notice);
           await insertAuditEvents(session, [event]);
           return opened;
         }),
@@ -272,7 +277,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
             effectiveAt = effect?.effectiveAt ?? null;
           }
         }
-        await oweNotice(session, id, notice(effectiveAt));
+        await enqueueEvent(session, id, notice(effectiveAt));
         await insertAuditEvents(session, [event(effectiveAt)]);
         return 'decided';
       }),
@@ -297,7 +302,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
       return rows.length === 1;
     },
 
-    highestTierWhere: async (matches) => {
+    maxTierMatching: async (matches) => {
       let after = '';
       let highest: AccessTier | undefined;
       for (;;) {
@@ -319,16 +324,16 @@ async function undoable<Result>(work: () => Promise<Result>): Promise<Result | '
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Undo) return 'not_granted';
+    if (error instanceof Rollback) return 'not_granted';
     throw error;
   }
 }
 
 async function require(session: Session, statement: Statement, values: readonly unknown[]): Promise<void> {
-  if ((await session.query(statement, values)).length === 0) throw new Undo();
+  if ((await session.query(statement, values)).length === 0) throw new Rollback();
 }
 
-async function oweNotice(session: Session, approvalId: string, notice: Notice): Promise<void> {
+async function enqueueEvent(session: Session, approvalId: string, notice: WebhookEvent): Promise<void> {
   if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
 }
 

@@ -1,6 +1,6 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { NoticeOutbox } from '../../use-cases/approvals/ports.ts';
+import type { WebhookOutbox } from '../../use-cases/approvals/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */
@@ -34,7 +34,7 @@ const FAILED: Statement = {
     where id = $1 and delivered_at is null`,
 };
 
-export function createNoticeOutbox(database: Database): NoticeOutbox {
+export function createWebhookOutbox(database: Database): WebhookOutbox {
   return {
     lease: ({ limit, seconds }) => database.query(LEASE, [limit, seconds]),
     delivered: async (id) => void (await database.query(DELIVERED, [id])),

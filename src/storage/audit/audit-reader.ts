@@ -1,6 +1,11 @@
 /** Reading the audit trail. Filters are put together from a closed list, so that each has the index that fits. */
 
-import type { TrailEvent, TrailFilter, TrailHorizon, TrailReader } from '../../use-cases/audit/ports.ts';
+import type {
+  AuditFilter,
+  AuditHorizon,
+  AuditReader,
+  RecordedAuditEvent,
+} from '../../use-cases/audit/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
 
 /** JSON carries microseconds as text only; a position that lost them would skip or repeat events. */
@@ -25,7 +30,7 @@ const HORIZON: Statement = {
       to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`,
 };
 
-export function createTrailReader(database: Database): TrailReader {
+export function createAuditReader(database: Database): AuditReader {
   return {
     list: ({ filter, limit, offset, before }) => {
       const query = conditionsOf(filter);
@@ -36,7 +41,7 @@ export function createTrailReader(database: Database): TrailReader {
             `(created_at, id) < (${value(before.createdAt)}::timestamptz, ${value(before.id)}::uuid)`,
         );
       }
-      return run<TrailEvent>(
+      return run<RecordedAuditEvent>(
         database,
         'list_audit_events',
         query,
@@ -59,7 +64,7 @@ export function createTrailReader(database: Database): TrailReader {
     horizon: async () => {
       const [row] = await database.query<{ snapshot: string; at: string }>(HORIZON, []);
       if (row === undefined) throw new Error('the database gives no snapshot');
-      return row satisfies TrailHorizon;
+      return row satisfies AuditHorizon;
     },
     settled: ({ filter, from, to, after, limit }) => {
       const query = conditionsOf(filter);
@@ -77,7 +82,7 @@ export function createTrailReader(database: Database): TrailReader {
           (value) => `(created_at, id) > (${value(after.createdAt)}::timestamptz, ${value(after.id)}::uuid)`,
         );
       }
-      return run<TrailEvent>(
+      return run<RecordedAuditEvent>(
         database,
         'export_audit_events',
         query,
@@ -101,7 +106,7 @@ interface Conditions {
 }
 
 /** Values travel as parameters; the texts are ours. */
-function conditionsOf(filter: TrailFilter): Conditions {
+function conditionsOf(filter: AuditFilter): Conditions {
   const values: unknown[] = [];
   const texts: string[] = [];
   let tags = '';

@@ -1,7 +1,7 @@
 /** Audit rows: the columns every effect's statement inserts, and the queue for events that have no other effect. */
 
 import type { AuditEvent, AuditTrail } from '../../use-cases/authentication/ports.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 
 /** The columns of an event in the order of `auditValues`. */
@@ -44,7 +44,7 @@ export function columnsOf(rows: readonly (readonly unknown[])[]): unknown[][] {
 }
 
 export function createAuditTrail(database: Database): AuditTrail {
-  const queue = createWriteQueue<AuditEvent, true>({
+  const queue = createBatcher<AuditEvent, true>({
     orderKey: (event) => event.id,
     run: async (events) => {
       await insertAuditEvents(database, events);

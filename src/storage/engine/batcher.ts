@@ -6,7 +6,7 @@
 import { WritError } from '../../errors.ts';
 import { readFault } from './storage-errors.ts';
 
-export interface WriteQueue<Member, Outcome> {
+export interface Batcher<Member, Outcome> {
   /**
    * Resolves with this member's own outcome after the commit. Rejects with `BUSY` when the queue is full, with
    * `OUTCOME_UNKNOWN` when the connection broke under way, else with the statement's error.
@@ -14,7 +14,7 @@ export interface WriteQueue<Member, Outcome> {
   submit(member: Member): Promise<Outcome>;
 }
 
-export interface WriteQueueOptions<Member, Outcome> {
+export interface BatcherOptions<Member, Outcome> {
   /** Runs one statement over the members and returns one outcome for each, in their order. */
   readonly run: (members: readonly Member[]) => Promise<readonly Outcome[]>;
   /** Rows are written in the order of this key: batches that are not sorted deadlock with each other. */
@@ -32,9 +32,9 @@ interface Entry<Member, Outcome> {
   readonly reject: (error: unknown) => void;
 }
 
-export function createWriteQueue<Member, Outcome>(
-  options: WriteQueueOptions<Member, Outcome>,
-): WriteQueue<Member, Outcome> {
+export function createBatcher<Member, Outcome>(
+  options: BatcherOptions<Member, Outcome>,
+): Batcher<Member, Outcome> {
   const { run, orderKey, maxGroup = 256, maxWaiting = 2048, lanes = 1 } = options;
   const waiting: Entry<Member, Outcome>[] = [];
   let inFlight = 0;

@@ -10,7 +10,7 @@ import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
 import * as schema from '../schema.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';
-import { holdFolder } from './folder-lock.ts';
+import { acquireDirectoryLock } from './directory-lock.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { translateStorageError } from './storage-errors.ts';
 
@@ -18,7 +18,7 @@ import { translateStorageError } from './storage-errors.ts';
 export async function openEmbedded(dataDir: string): Promise<Database> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   chmodSync(dataDir, 0o700);
-  const lock = holdFolder(dataDir);
+  const lock = acquireDirectoryLock(dataDir);
   const client = await PGlite.create(join(dataDir, 'database')).catch((error: unknown) => {
     lock.release();
     throw error;

@@ -6,11 +6,11 @@
 import type { Session, Statement } from './database.ts';
 
 /** Ends a statement whose `granted` has one row for each member that is written; `$2` is how many asked. */
-export const whichWereGranted = (column: string): string =>
+export const selectApplied = (column: string): string =>
   `select case when count(*) < $2::int then coalesce(array_agg(${column}), '{}') end as granted from granted`;
 
 /** Runs such a statement over the rows, sent as JSON. Resolves with whether the member of that name was written. */
-export async function runGuarded<Name>(
+export async function runGuardedBatch<Name>(
   session: Session,
   statement: Statement,
   rows: readonly object[],

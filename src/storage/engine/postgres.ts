@@ -10,7 +10,7 @@ import { WritError } from '../../errors.ts';
 import * as schema from '../schema.ts';
 import type { Database, DatabaseOptions, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { translateStorageError, Undo } from './storage-errors.ts';
+import { Rollback, translateStorageError } from './storage-errors.ts';
 
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
@@ -55,7 +55,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
       return result;
     } catch (error) {
       const translated = translateStorageError(error, effect);
-      broken = !(error instanceof WritError || error instanceof Undo) && !isServerError(error);
+      broken = !(error instanceof WritError || error instanceof Rollback) && !isServerError(error);
       throw translated;
     } finally {
       client.release(broken);

@@ -51,8 +51,8 @@ function isAuditRefusal(error: Error, sqlState: string): boolean {
 }
 
 /** Thrown by the work of a transaction to undo it; the connection is as good as before. */
-export class Undo extends Error {
-  override readonly name = 'Undo';
+export class Rollback extends Error {
+  override readonly name = 'Rollback';
 }
 
 /** `effect` decides what a connection that broke under way means. Values of `WritError` pass through. */

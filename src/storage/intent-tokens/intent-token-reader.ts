@@ -1,7 +1,7 @@
 /** What verification asks of the database about an intent token, many questions in one statement. */
 
 import type { IntentTokenReader, IntentTokenState } from '../../use-cases/authentication/ports.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 
 /** Liveness is derived: a token is dead as soon as it, an ancestor, or the agent of any of them is revoked or missing. */
@@ -32,7 +32,7 @@ interface StateRow {
 }
 
 export function createIntentTokenReader(database: Database): IntentTokenReader {
-  const questions = createWriteQueue<string, { state: IntentTokenState | undefined }>({
+  const questions = createBatcher<string, { state: IntentTokenState | undefined }>({
     orderKey: (jti) => jti,
     run: async (jtis) => {
       const rows = await database.query<StateRow>(FIND_STATES, [jtis]);

@@ -8,23 +8,23 @@ import type {
   IntentTokenStore,
 } from '../../use-cases/authentication/ports.ts';
 import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuarded, whichWereGranted } from '../engine/guarded-batch.ts';
+import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 
 /**
  * Closes the race between issuing and revoking: a member is written only while its key and its agent are live and
  * the agent is as it was when the policy was decided (`revision`). Closes the race between two requests under one
  * idempotency key: the insert of its row yields to an earlier one, and who yields is not written.
  */
-const ONCE = `
-    once as (
+const IDEMPOTENCY = `
+    idempotency as (
       insert into idempotency_keys as held (
         agent_id, path, key, body_sha256, jwt_sha256, jti, plan_id, key_id, kid, iss, aud, issued_at, expires_at
       )
-      select agent_id, once_path, once_key, body_sha256, jwt_sha256, jti, plan_id, key_id, kid, iss, aud,
+      select agent_id, idempotency_path, idempotency_key, body_sha256, jwt_sha256, jti, plan_id, key_id, kid, iss, aud,
         to_timestamp(issued_at), to_timestamp(expires_at)
-      from live where once_key is not null
+      from live where idempotency_key is not null
       on conflict (agent_id, path, key) do update set
         body_sha256 = excluded.body_sha256, jwt_sha256 = excluded.jwt_sha256, jti = excluded.jti,
         plan_id = excluded.plan_id, key_id = excluded.key_id, kid = excluded.kid, iss = excluded.iss,
@@ -33,16 +33,20 @@ const ONCE = `
       where held.created_at <= clock_timestamp() - interval '10 minutes'
       returning jti
     ), granted as (
-      select * from live where once_key is null or jti in (select jti from once)
+      select * from live where idempotency_key is null or jti in (select jti from idempotency)
     ), `;
 
-const ISSUE_ONCE: Statement = { name: 'issue_intent_tokens_once', effect: 'write', text: issueText(true) };
+const ISSUE_IDEMPOTENCY: Statement = {
+  name: 'issue_intent_tokens_once',
+  effect: 'write',
+  text: issueText(true),
+};
 
 /** For groups in which nobody sent an idempotency key: six columns and one join fewer. */
 const ISSUE: Statement = { name: 'issue_intent_tokens', effect: 'write', text: issueText(false) };
 
 /** `$1` is a list of `rowOf`: one JSON text costs Postgres what eighteen arrays cost it, and us a third. */
-function issueText(once: boolean): string {
+function issueText(idempotency: boolean): string {
   return `
     with live as (
       select asked.*
@@ -50,13 +54,13 @@ function issueText(once: boolean): string {
         jti uuid, plan_id uuid, agent_id uuid, key_id text, revision int, kid text, plan_hash text, merkle_root text,
         tree_size int, policy text, actions text, issued_at float8, expires_at float8,
         event_id uuid, actor_type text, metadata jsonb, ip_address text, request_id text
-        ${once ? ', once_path text, once_key text, body_sha256 text, jwt_sha256 text, iss text, aud text' : ''}
+        ${idempotency ? ', idempotency_path text, idempotency_key text, body_sha256 text, jwt_sha256 text, iss text, aud text' : ''}
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.revision
       where agent.revoked_at is null and key.revoked_at is null
         and (key.expires_at is null or key.expires_at > clock_timestamp())
-    ), ${once ? ONCE : 'granted as (select * from live), '}token as (
+    ), ${idempotency ? IDEMPOTENCY : 'granted as (select * from live), '}token as (
       insert into intent_tokens (
         jti, plan_id, agent_id, key_id, kid, plan_hash, merkle_root, tree_size, policy, actions, issued_at, expires_at, root_jti
       )
@@ -69,7 +73,7 @@ function issueText(once: boolean): string {
         ip_address, request_id
       from granted
     )
-    ${whichWereGranted('jti')}`;
+    ${selectApplied('jti')}`;
 }
 
 const FIND_ISSUED: Statement = {
@@ -87,22 +91,28 @@ const FIND_ISSUED: Statement = {
 interface Member {
   readonly record: IntentTokenRecord;
   readonly event: AuditEvent;
-  readonly once: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord } | undefined;
+  readonly idempotency: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord } | undefined;
 }
 
 export function createIntentTokenStore(database: Database): IntentTokenStore {
-  const queue = createWriteQueue<Member, { issued: boolean }>({
+  const queue = createBatcher<Member, { issued: boolean }>({
     // Rows of idempotency keys are the only ones that two statements can contend for: theirs is the order.
-    orderKey: ({ record, once }) =>
-      once === undefined ? record.jti : `${once.scope.agentId} ${once.scope.path} ${once.scope.key}`,
+    orderKey: ({ record, idempotency }) =>
+      idempotency === undefined
+        ? record.jti
+        : `${idempotency.scope.agentId} ${idempotency.scope.path} ${idempotency.scope.key}`,
     run: async (members) => {
-      const anyOnce = members.some(({ once }) => once !== undefined);
-      const isIssued = await runGuarded<string>(database, anyOnce ? ISSUE_ONCE : ISSUE, members.map(rowOf));
+      const anyIdempotency = members.some(({ idempotency }) => idempotency !== undefined);
+      const isIssued = await runGuardedBatch<string>(
+        database,
+        anyIdempotency ? ISSUE_IDEMPOTENCY : ISSUE,
+        members.map(rowOf),
+      );
       return members.map(({ record }) => ({ issued: isIssued(record.jti) }));
     },
   });
   return {
-    issue: async (record, event, once) => (await queue.submit({ record, event, once })).issued,
+    issue: async (record, event, idempotency) => (await queue.submit({ record, event, idempotency })).issued,
     findIssued: async ({ agentId, path, key }) => {
       const [row] = await database.query<IdempotencyRecord>(FIND_ISSUED, [agentId, path, key]);
       return row;
@@ -111,7 +121,7 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
 }
 
 /** Columns that are not there are null. */
-function rowOf({ record, event, once }: Member) {
+function rowOf({ record, event, idempotency }: Member) {
   return {
     jti: record.jti,
     plan_id: record.planId,
@@ -131,11 +141,11 @@ function rowOf({ record, event, once }: Member) {
     metadata: event.metadata,
     ip_address: event.ipAddress,
     request_id: event.requestId,
-    once_path: once?.scope.path,
-    once_key: once?.scope.key,
-    body_sha256: once?.record.bodySha256Hex,
-    jwt_sha256: once?.record.jwtSha256Hex,
-    iss: once?.record.issuer,
-    aud: once?.record.audience,
+    idempotency_path: idempotency?.scope.path,
+    idempotency_key: idempotency?.scope.key,
+    body_sha256: idempotency?.record.bodySha256Hex,
+    jwt_sha256: idempotency?.record.jwtSha256Hex,
+    iss: idempotency?.record.issuer,
+    aud: idempotency?.record.audience,
   };
 }

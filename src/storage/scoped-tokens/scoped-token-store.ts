@@ -8,9 +8,9 @@ import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import type { AuditEvent } from '../../use-cases/authentication/ports.ts';
 import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../../use-cases/secrets/ports.ts';
 import { AUDIT_COLUMNS, auditValues } from '../audit/audit-store.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuarded, whichWereGranted } from '../engine/guarded-batch.ts';
+import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';
 
 /**
@@ -47,7 +47,7 @@ const ISSUE: Statement = {
         ip_address, request_id
       from granted
     )
-    ${whichWereGranted('id')}`,
+    ${selectApplied('id')}`,
 };
 
 /** What a token can still do, its agent's liveness included: `token` joined with `agent`. */
@@ -144,10 +144,10 @@ interface Member {
 }
 
 export function createScopedTokenStore(database: Database): ScopedTokenStore {
-  const queue = createWriteQueue<Member, { issued: boolean }>({
+  const queue = createBatcher<Member, { issued: boolean }>({
     orderKey: ({ token }) => token.id,
     run: async (members) => {
-      const isIssued = await runGuarded<string>(database, ISSUE, members.map(rowOf));
+      const isIssued = await runGuardedBatch<string>(database, ISSUE, members.map(rowOf));
       return members.map(({ token }) => ({ issued: isIssued(token.id) }));
     },
   });

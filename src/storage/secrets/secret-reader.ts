@@ -13,7 +13,7 @@ import type {
   SecretReader,
   SecretRecord,
 } from '../../use-cases/secrets/ports.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { TOKEN_STATE } from '../scoped-tokens/scoped-token-store.ts';
@@ -146,7 +146,7 @@ const REMEMBERED = 10_000;
 
 export function createSecretReader(database: Database): SecretReader {
   const presented = createPresentedTokens();
-  const questions = createWriteQueue<Asked, { row: (TokenRow & HeldRow) | undefined }>({
+  const questions = createBatcher<Asked, { row: (TokenRow & HeldRow) | undefined }>({
     // Nothing is locked, so any order will do.
     orderKey: () => '',
     run: async (asked) => {

@@ -13,7 +13,7 @@ import type {
 } from '../../use-cases/secrets/ports.ts';
 import { columnsOf, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { Undo } from '../engine/storage-errors.ts';
+import { Rollback } from '../engine/storage-errors.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
 import { type SecretRow, secretRecordOf } from './secret-reader.ts';
 
@@ -38,7 +38,7 @@ const CHECK_TOKEN: Statement = {
 };
 
 /** Closes the race for the last use: the condition is in the statement that consumes it. */
-const TAKE_USE: Statement = {
+const CONSUME_USE: Statement = {
   name: 'take_token_use',
   effect: 'write',
   text: `
@@ -146,7 +146,7 @@ export function createSecretStore(database: Database): SecretStore {
     change: async ({ guard, paths }, decide) => {
       try {
         return await database.transaction(async (session) => {
-          await holdCredential(session, guard);
+          await lockCredential(session, guard);
           const rows = await session.query<SecretRow & { expired: boolean }>(LOCK_SECRETS, [paths]);
           const stored = new Map(
             rows.map((row): [string, LockedSecret] => [
@@ -160,7 +160,7 @@ export function createSecretStore(database: Database): SecretStore {
           return records;
         });
       } catch (error) {
-        if (error instanceof Undo) return 'not_granted';
+        if (error instanceof Rollback) return 'not_granted';
         throw error;
       }
     },
@@ -168,14 +168,14 @@ export function createSecretStore(database: Database): SecretStore {
 }
 
 /** From here to the commit nobody revokes or narrows the agent, its keys or its tokens. */
-async function holdCredential(session: Session, guard: CredentialGuard): Promise<void> {
+async function lockCredential(session: Session, guard: CredentialGuard): Promise<void> {
   await shareAgentLock(session, guard.agentId);
   const { agentId, agentRevision } = guard;
   const [statement, id] =
     guard.kind === 'api_key'
       ? [CHECK_KEY, guard.keyId]
-      : [guard.limited ? TAKE_USE : CHECK_TOKEN, guard.tokenId];
-  if ((await session.query(statement, [id, agentId, agentRevision])).length === 0) throw new Undo();
+      : [guard.limited ? CONSUME_USE : CHECK_TOKEN, guard.tokenId];
+  if ((await session.query(statement, [id, agentId, agentRevision])).length === 0) throw new Rollback();
 }
 
 async function write(session: Session, changes: readonly SecretChange[]): Promise<readonly SecretRecord[]> {
@@ -187,7 +187,7 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
     // In one order everywhere: two imports that make the same paths would wait for each other.
     const inOrder = [...made].sort((a, b) => (a.path < b.path ? -1 : 1));
     const created = await session.query<SecretRow>(CREATE, columnsOf(inOrder.map(creationValues)));
-    if (created.length < made.length) throw new Undo();
+    if (created.length < made.length) throw new Rollback();
     rows.push(...created);
   }
   if (advanced.length > 0) {

@@ -5,9 +5,9 @@
 
 import type { CredentialGuard, SecretUses } from '../../use-cases/secrets/ports.ts';
 import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
-import { createWriteQueue } from '../engine/batcher.ts';
+import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuarded, whichWereGranted } from '../engine/guarded-batch.ts';
+import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { ROWS_READ } from './secret-reader.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
@@ -56,7 +56,7 @@ const USE_UNLIMITED: Statement = {
         and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
     ), event as (${EVENT}
     )
-    ${whichWereGranted('position')}`,
+    ${selectApplied('position')}`,
 };
 
 /**
@@ -88,7 +88,7 @@ const USE: Statement = {
       where token.id = used.credential
     ), event as (${EVENT}
     )
-    ${whichWereGranted('position')}`,
+    ${selectApplied('position')}`,
 };
 
 const USE_KEYS: Statement = {
@@ -106,17 +106,17 @@ const USE_KEYS: Statement = {
         )
     ), event as (${EVENT}
     )
-    ${whichWereGranted('position')}`,
+    ${selectApplied('position')}`,
 };
 
 export function createSecretUses(database: Database): SecretUses {
   const queueOf = <Kind extends CredentialGuard['kind']>(
     statementFor: (members: readonly UseBy<Kind>[]) => Statement,
   ) =>
-    createWriteQueue<UseBy<Kind>, { granted: boolean }>({
+    createBatcher<UseBy<Kind>, { granted: boolean }>({
       orderKey: ({ guard, event }) => `${credentialOf(guard)} ${event.id}`,
       run: async (members) => {
-        const isGranted = await runGuarded<number>(database, statementFor(members), members.map(rowOf));
+        const isGranted = await runGuardedBatch<number>(database, statementFor(members), members.map(rowOf));
         return members.map((_, position) => ({ granted: isGranted(position) }));
       },
     });

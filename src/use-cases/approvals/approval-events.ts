@@ -1,8 +1,8 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
-import { instantOrNull, instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { ActorType, AuditEvent, EventType, RequestContext } from '../authentication/ports.ts';
-import type { ApprovalRequest, Notice } from './ports.ts';
+import type { ApprovalRequest, WebhookEvent } from './ports.ts';
 
 export function approvalEvent(
   id: string,
@@ -28,17 +28,17 @@ export function approvalEvent(
 }
 
 /** Undefined where no webhook is configured. Never holds a token. */
-export type ApprovalNotices = (
+export type ApprovalWebhookEvents = (
   type: 'approval.requested' | 'approval.granted' | 'approval.denied',
   approval: ApprovalRequest & { readonly agentName: string },
   status: string,
   times: { readonly at: Date; readonly effectiveAt?: Date | null },
-) => Notice;
+) => WebhookEvent;
 
-export function createApprovalNotices(deps: {
+export function createApprovalWebhookEvents(deps: {
   readonly configured: boolean;
   readonly newId: () => string;
-}): ApprovalNotices {
+}): ApprovalWebhookEvents {
   return (type, approval, status, { at, effectiveAt }) => {
     if (!deps.configured) return undefined;
     const data = {
@@ -55,6 +55,6 @@ export function createApprovalNotices(deps: {
       approvals_required: approval.approvalsRequired,
       effective_at: instantOrNull(effectiveAt),
     };
-    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: instantText(at), data }) };
+    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: formatTimestamp(at), data }) };
   };
 }

@@ -3,9 +3,9 @@
  * is made then, once, and is in exactly one answer.
  */
 
-import { instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import type { Caller, RequestContext } from '../authentication/ports.ts';
-import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import {
   type MadeScopedToken,
   type MakeScopedTokenDeps,
@@ -36,7 +36,7 @@ export type ClaimApproval = (id: string, caller: Caller, context: RequestContext
 
 export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
   return (id, caller, context) =>
-    startingOver(async () => {
+    retryGuardedWrite(async () => {
       const approval = await findApproval(deps.store, id);
       if (approval.agentId !== caller.principal.id) throw noSuchApproval();
       if (approval.status !== 'approved') return { approval, claimed: undefined };
@@ -50,13 +50,13 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           key_id: caller.keyId,
           token_id: token.id,
           scopes: token.scopes,
-          expires_at: instantText(token.expiresAt),
+          expires_at: formatTimestamp(token.expiresAt),
           max_uses: token.maxUses,
           request_digest: approval.requestDigest,
         },
       });
       // What a fresh look finds is the answer: another poll may have been first, or the time is over.
-      if (!(await deps.store.claim(approval, { ...token, tier: approval.tier }, event))) return START_OVER;
+      if (!(await deps.store.claim(approval, { ...token, tier: approval.tier }, event))) return RETRY;
       // This answer says `approved`, which is what whoever waits looks for; every later one says `claimed`.
       return { approval, claimed: { text, token } };
     });

@@ -2,28 +2,28 @@
 
 import {
   type ApprovalRefusal,
-  type ApprovalSituation,
+  type ApprovalSnapshot,
   type ApprovalStatus,
-  refusalOfApproving,
-  refusalOfDenying,
+  checkApproval,
+  checkDenial,
 } from '../../domain/approvals/approval-decision.ts';
-import { instantText } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
-import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
+import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
-import { type ApprovalNotices, approvalEvent } from './approval-events.ts';
+import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';
 
 export interface DecideApprovalDeps {
   readonly store: ApprovalStore;
-  readonly digest: { fits(text: string, digestHex: string): boolean };
+  readonly digest: { matches(text: string, digestHex: string): boolean };
   readonly newId: () => string;
   readonly clock: Clock;
-  readonly notices: ApprovalNotices;
-  readonly refuse: CallerRefusals;
-  readonly refusals: RefusalRecorder;
+  readonly notices: ApprovalWebhookEvents;
+  readonly denyCaller: DenyCaller;
+  readonly denialLog: DenialLog;
 }
 
 export interface Decision {
@@ -67,7 +67,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
           await record(deps, id, caller, context, error);
         throw error;
       });
-    if (outcome === 'actor_not_live') return deps.refuse.deadKey(caller, context);
+    if (outcome === 'actor_not_live') return deps.denyCaller.deadKey(caller, context);
     if (outcome === 'absent') throw noSuchApproval();
     return get(id);
   };
@@ -79,7 +79,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
     approve: (id, { reason, requestDigest }, caller, context) =>
       decide(id, { caller, context }, (approval) => {
         const approverId = caller.principal.id;
-        throwIfRefused(refusalOfApproving(situationOf(approval), approverId));
+        throwIfRefused(checkApproval(situationOf(approval), approverId));
         if (requestDigest !== undefined && requestDigest !== approval.requestDigest) throw otherRequest();
         const votes = approval.votes.length + 1;
         const isLast = votes >= approval.approvalsRequired;
@@ -95,7 +95,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
                 required: approval.approvalsRequired,
                 reason,
                 request_digest: approval.requestDigest,
-                ...(effectiveAt === null ? {} : { effective_at: instantText(effectiveAt) }),
+                ...(effectiveAt === null ? {} : { effective_at: formatTimestamp(effectiveAt) }),
               },
             }),
           notice: (effectiveAt) =>
@@ -115,7 +115,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
 
     deny: (id, { reason }, caller, context) =>
       decide(id, { caller, context }, (approval) => {
-        throwIfRefused(refusalOfDenying(situationOf(approval), caller.principal.id));
+        throwIfRefused(checkDenial(situationOf(approval), caller.principal.id));
         return {
           change: { kind: 'deny', reason },
           event: () =>
@@ -143,7 +143,7 @@ export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: strin
 
 /** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
 export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {
-  if (!deps.digest.fits(digestText(approval), approval.requestDigest)) {
+  if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
     throw wasChanged(`approval ${approval.id} does not fit its digest`);
   }
   // The digest does not cover the times, so one that was set by hand must not stand for the votes.
@@ -157,7 +157,7 @@ const wasChanged = (detail: string): WritError =>
     detail,
   });
 
-function situationOf(approval: ApprovalRecord): ApprovalSituation {
+function situationOf(approval: ApprovalRecord): ApprovalSnapshot {
   return {
     status: approval.status,
     requesterId: approval.agentId,
@@ -189,7 +189,7 @@ function record(
   context: RequestContext,
   { code }: WritError,
 ): Promise<void> {
-  return deps.refusals.record({
+  return deps.denialLog.record({
     eventType: 'auth.denied',
     code,
     actor: { id: principal.id, type: principal.role },

@@ -3,10 +3,10 @@
  * after a bounded number of tries, and never in the way of a request.
  */
 
-import type { NoticeOutbox, OwedNotice } from './ports.ts';
+import type { QueuedWebhookEvent, WebhookOutbox } from './ports.ts';
 
 /** Resolves with undefined when it was taken, else with why not. */
-export type SendNotice = (notice: {
+export type SendWebhook = (notice: {
   readonly id: string;
   readonly payload: string;
 }) => Promise<string | undefined>;
@@ -18,17 +18,17 @@ const LEASE_SECONDS = 30;
 const PAUSES_SECONDS = [2, 5, 30, 120, 600, 1800, 7200, 28_800] as const;
 
 /** One batch a run: a stop waits for what runs, so a receiver that hangs holds it up for one try only. */
-export function createDeliverNotices(deps: {
-  readonly outbox: NoticeOutbox;
-  readonly send: SendNotice;
-  readonly onGivenUp: (id: string, why: string) => void;
+export function createDeliverWebhooks(deps: {
+  readonly outbox: WebhookOutbox;
+  readonly send: SendWebhook;
+  readonly onDeadLetter: (id: string, why: string) => void;
 }): () => Promise<void> {
-  const deliver = async ({ id, payload, attempts }: OwedNotice): Promise<void> => {
+  const deliver = async ({ id, payload, attempts }: QueuedWebhookEvent): Promise<void> => {
     const why = await deps.send({ id, payload });
     if (why === undefined) return deps.outbox.delivered(id);
     const retryAfterSeconds = PAUSES_SECONDS[attempts - 1];
     await deps.outbox.failed(id, { why, retryAfterSeconds });
-    if (retryAfterSeconds === undefined) deps.onGivenUp(id, why);
+    if (retryAfterSeconds === undefined) deps.onDeadLetter(id, why);
   };
   return async () => {
     const owed = await deps.outbox.lease({ limit: AT_ONCE, seconds: LEASE_SECONDS });

@@ -52,7 +52,7 @@ export interface ApprovalRecord extends ApprovalRequest {
 }
 
 /** A notice that is owed to the webhook; undefined where there is none. */
-export type Notice = { readonly id: string; readonly payload: string } | undefined;
+export type WebhookEvent = { readonly id: string; readonly payload: string } | undefined;
 
 /** What a decision changes. */
 export type ApprovalChange =
@@ -68,7 +68,7 @@ export interface DecidedChange {
   readonly change: ApprovalChange;
   /** From the time at which the approval takes effect, where the vote was the last. */
   readonly event: (effectiveAt: Date | null) => AuditEvent;
-  readonly notice: (effectiveAt: Date | null) => Notice;
+  readonly notice: (effectiveAt: Date | null) => WebhookEvent;
 }
 
 export interface ApprovalStore {
@@ -83,7 +83,7 @@ export interface ApprovalStore {
       readonly agentRevision: number;
       readonly maxPending: number;
       readonly event: AuditEvent;
-      readonly notice: Notice;
+      readonly notice: WebhookEvent;
     },
   ): Promise<{ readonly expiresAt: Date } | 'too_many' | 'not_granted'>;
   find(id: string): Promise<ApprovalRecord | undefined>;
@@ -112,19 +112,19 @@ export interface ApprovalStore {
     event: AuditEvent,
   ): Promise<boolean>;
   /** The highest tier of the secrets that `matches` names; undefined when it names none above standard. */
-  highestTierWhere(matches: (path: string) => boolean): Promise<AccessTier | undefined>;
+  maxTierMatching(matches: (path: string) => boolean): Promise<AccessTier | undefined>;
 }
 
-export interface OwedNotice {
+export interface QueuedWebhookEvent {
   readonly id: string;
   readonly payload: string;
   /** The one under way included. */
   readonly attempts: number;
 }
 
-export interface NoticeOutbox {
+export interface WebhookOutbox {
   /** Nobody else gets these for `seconds`. */
-  lease(of: { readonly limit: number; readonly seconds: number }): Promise<readonly OwedNotice[]>;
+  lease(of: { readonly limit: number; readonly seconds: number }): Promise<readonly QueuedWebhookEvent[]>;
   delivered(id: string): Promise<void>;
   /** `retryAfterSeconds` undefined: it is given up. */
   failed(

@@ -9,9 +9,9 @@ import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../doma
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
-import { START_OVER } from '../retry-guarded-write.ts';
+import { RETRY } from '../retry-guarded-write.ts';
 import type { IssueScopedTokenCommand } from '../scoped-tokens/issue-scoped-token.ts';
-import { type ApprovalNotices, approvalEvent } from './approval-events.ts';
+import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
 import type { ApprovalRequest, ApprovalStore } from './ports.ts';
 
 export interface ApprovalSettings {
@@ -29,7 +29,7 @@ export interface RequestApprovalDeps {
   readonly newApprovalId: () => string;
   readonly newId: () => string;
   readonly clock: Clock;
-  readonly notices: ApprovalNotices;
+  readonly notices: ApprovalWebhookEvents;
 }
 
 export interface OpenedApproval {
@@ -44,7 +44,7 @@ export type RequestApproval = (
   asked: { readonly command: IssueScopedTokenCommand; readonly scopes: readonly Scope[] },
   caller: Caller,
   context: RequestContext,
-) => Promise<OpenedApproval | 'too_many' | typeof START_OVER>;
+) => Promise<OpenedApproval | 'too_many' | typeof RETRY>;
 
 export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {
   return async ({ command, scopes }, { principal, keyId }, context) => {
@@ -86,7 +86,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
       },
     );
     if (outcome === 'too_many') return outcome;
-    return outcome === 'not_granted' ? START_OVER : { id: approval.id, expiresAt: outcome.expiresAt };
+    return outcome === 'not_granted' ? RETRY : { id: approval.id, expiresAt: outcome.expiresAt };
   };
 }
 
@@ -113,5 +113,5 @@ async function tierOf(store: ApprovalStore, scopes: readonly Scope[]): Promise<A
     const parsed = parseSecretPath(path);
     return parsed.ok && SECRET_ACTIONS.some((action) => scopesAllow(scopes, action, parsed.secret));
   };
-  return (await store.highestTierWhere(names)) ?? ACCESS_TIERS[0];
+  return (await store.maxTierMatching(names)) ?? ACCESS_TIERS[0];
 }

@@ -1,6 +1,6 @@
 /** What reading the audit trail asks of the outside: types only, as in `ports.ts`. */
 
-export interface TrailFilter {
+export interface AuditFilter {
   readonly eventType: string | undefined;
   readonly actorId: string | undefined;
   readonly resourceType: string | undefined;
@@ -11,7 +11,7 @@ export interface TrailFilter {
   readonly until: string | undefined;
 }
 
-export interface TrailEvent {
+export interface RecordedAuditEvent {
   readonly id: string;
   readonly event_type: string;
   readonly actor_id: string;
@@ -26,36 +26,36 @@ export interface TrailEvent {
 }
 
 /** Where an event stands in the order of the trail. */
-export interface TrailPosition {
+export interface AuditPosition {
   readonly createdAt: string;
   readonly id: string;
 }
 
 /** Which transactions were over at one moment: no event of theirs can still appear. */
-export interface TrailHorizon {
+export interface AuditHorizon {
   /** `pg_snapshot` as text: `xmin:xmax:` and those between that were still running. */
   readonly snapshot: string;
   /** The moment, RFC 3339. */
   readonly at: string;
 }
 
-export interface TrailReader {
+export interface AuditReader {
   /** Newest first. */
   list(query: {
-    readonly filter: TrailFilter;
+    readonly filter: AuditFilter;
     readonly limit: number;
     readonly offset: number;
-    readonly before: TrailPosition | undefined;
-  }): Promise<readonly TrailEvent[]>;
+    readonly before: AuditPosition | undefined;
+  }): Promise<readonly RecordedAuditEvent[]>;
   /** Counts no further than `limit`. */
-  count(filter: TrailFilter, limit: number): Promise<number>;
-  horizon(): Promise<TrailHorizon>;
+  count(filter: AuditFilter, limit: number): Promise<number>;
+  horizon(): Promise<AuditHorizon>;
   /** Oldest first, of the transactions that were over at `to` and not yet at `from` (undefined: of all of them). */
   settled(query: {
-    readonly filter: TrailFilter;
-    readonly from: TrailHorizon | undefined;
-    readonly to: TrailHorizon;
-    readonly after: TrailPosition | undefined;
+    readonly filter: AuditFilter;
+    readonly from: AuditHorizon | undefined;
+    readonly to: AuditHorizon;
+    readonly after: AuditPosition | undefined;
     readonly limit: number;
-  }): Promise<readonly TrailEvent[]>;
+  }): Promise<readonly RecordedAuditEvent[]>;
 }

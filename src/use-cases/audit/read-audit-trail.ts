@@ -3,36 +3,39 @@
  * events commit out of order.
  */
 
-import type { TrailEvent, TrailFilter, TrailHorizon, TrailPosition, TrailReader } from './ports.ts';
+import type { AuditFilter, AuditHorizon, AuditPosition, AuditReader, RecordedAuditEvent } from './ports.ts';
 
-export interface TrailPage {
-  readonly events: readonly TrailEvent[];
+export interface AuditPage {
+  readonly events: readonly RecordedAuditEvent[];
   readonly total: number;
   readonly totalIsExact: boolean;
-  readonly next: TrailPosition | undefined;
+  readonly next: AuditPosition | undefined;
 }
 
 export interface AuditTrailReading {
   page(query: {
-    readonly filter: TrailFilter;
+    readonly filter: AuditFilter;
     readonly limit: number;
     readonly page: number;
-    readonly before: TrailPosition | undefined;
-  }): Promise<TrailPage>;
+    readonly before: AuditPosition | undefined;
+  }): Promise<AuditPage>;
   /**
    * Everything that was settled when it began, a batch at a time. `horizon` is where the next export goes on: between
    * the two nothing is missed, and nothing comes twice.
    */
   export(
-    filter: TrailFilter,
-    from: TrailHorizon | undefined,
-  ): Promise<{ readonly horizon: TrailHorizon; readonly batches: AsyncIterable<readonly TrailEvent[]> }>;
+    filter: AuditFilter,
+    from: AuditHorizon | undefined,
+  ): Promise<{
+    readonly horizon: AuditHorizon;
+    readonly batches: AsyncIterable<readonly RecordedAuditEvent[]>;
+  }>;
 }
 
 const EXACT_TO = 10_000;
 const BATCH = 1000;
 
-export function createAuditTrailReading(reader: TrailReader): AuditTrailReading {
+export function createAuditTrailReading(reader: AuditReader): AuditTrailReading {
   return {
     page: async ({ filter, limit, page, before }) => {
       const offset = before === undefined ? (page - 1) * limit : 0;
@@ -57,14 +60,14 @@ export function createAuditTrailReading(reader: TrailReader): AuditTrailReading 
 }
 
 async function* batchesOf(
-  reader: TrailReader,
+  reader: AuditReader,
   range: {
-    readonly filter: TrailFilter;
-    readonly from: TrailHorizon | undefined;
-    readonly to: TrailHorizon;
+    readonly filter: AuditFilter;
+    readonly from: AuditHorizon | undefined;
+    readonly to: AuditHorizon;
   },
-): AsyncGenerator<readonly TrailEvent[]> {
-  let after: TrailPosition | undefined;
+): AsyncGenerator<readonly RecordedAuditEvent[]> {
+  let after: AuditPosition | undefined;
   for (;;) {
     const events = await reader.settled({ ...range, after, limit: BATCH });
     if (events.length > 0) yield events;
@@ -74,4 +77,4 @@ async function* batchesOf(
   }
 }
 
-const positionOf = ({ created_at: createdAt, id }: TrailEvent): TrailPosition => ({ createdAt, id });
+const positionOf = ({ created_at: createdAt, id }: RecordedAuditEvent): AuditPosition => ({ createdAt, id });

@@ -27,18 +27,18 @@ export interface Refusal {
   readonly context: RequestContext;
 }
 
-export interface RefusalRecorder {
+export interface DenialLog {
   /** Resolves when the refusal is on record or counted. */
   record(refusal: Refusal): Promise<void>;
   /** Writes the counts whose minute is over (all of them with `everything`); called by a job and at shutdown. */
   flush(everything?: boolean): Promise<void>;
 }
 
-export function createRefusalRecorder(deps: {
+export function createDenialLog(deps: {
   trail: AuditTrail;
   newId: () => string;
   monotonicMs: () => number;
-}): RefusalRecorder {
+}): DenialLog {
   const kinds = new Map<string, Kind>();
   const write = (refusal: Refusal, repeated?: number): Promise<void> =>
     deps.trail.append(eventOf(refusal, deps.newId(), repeated));

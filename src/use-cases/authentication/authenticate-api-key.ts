@@ -6,7 +6,7 @@
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
 import { WritError } from '../../errors.ts';
-import type { Refusal, RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog, Refusal } from '../audit/record-refusal.ts';
 import type { Caller, CredentialStore, RequestContext, StoredKey } from './ports.ts';
 
 type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';
@@ -35,8 +35,8 @@ export interface AuthenticateDeps {
     preferred: boolean;
   }) => Promise<boolean | 'busy'>;
   /** A bcrypt hash that nothing matches. */
-  readonly decoyHash: string;
-  readonly refusals: RefusalRecorder;
+  readonly dummyHash: string;
+  readonly denialLog: DenialLog;
 }
 
 export interface Authenticator {
@@ -45,7 +45,7 @@ export interface Authenticator {
   /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY` or `BUSY`. `origin` groups callers for the gate. */
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
-  refuse(remembered: RefusedKey, context: RequestContext): Promise<never>;
+  deny(remembered: RefusedKey, context: RequestContext): Promise<never>;
   /**
    * Reads the live row of a key that was verified: for what does not end in a guarded write, and before a refusal.
    * A dead key is put on record and refused.
@@ -63,11 +63,11 @@ export function refusedKey(code: RefusalCode): WritError {
 }
 
 export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
-  const { store, memory, refusals } = deps;
-  const underWay = new Map<string, Promise<Caller>>();
+  const { store, memory, denialLog } = deps;
+  const inFlight = new Map<string, Promise<Caller>>();
 
-  const refuse = async ({ refused, refusal }: RefusedKey, context: RequestContext): Promise<never> => {
-    if (refusal !== undefined) await refusals.record({ ...refusal, context });
+  const deny = async ({ refused, refusal }: RefusedKey, context: RequestContext): Promise<never> => {
+    if (refusal !== undefined) await denialLog.record({ ...refusal, context });
     throw refusedKey(refused);
   };
 
@@ -81,7 +81,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     const stored = await store.findKey(parsed.key.keyId);
     const matches = await deps.compare({
       keyText,
-      hash: stored?.hash ?? deps.decoyHash,
+      hash: stored?.hash ?? deps.dummyHash,
       origin: from.origin,
       preferred: stored !== undefined,
     });
@@ -90,12 +90,12 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
         retryAfterSeconds: 1,
       });
     }
-    const verdict = judge(stored, matches, fingerprint);
-    memory.remember(fingerprint, verdict);
-    if ('refused' in verdict) return refuse(verdict, from.context);
+    const result = evaluate(stored, matches, fingerprint);
+    memory.remember(fingerprint, result);
+    if ('refused' in result) return deny(result, from.context);
     // The answer does not wait for a time stamp that is only information.
-    void store.noteUse(verdict.caller.keyId).catch(() => {});
-    return verdict.caller;
+    void store.noteUse(result.caller.keyId).catch(() => {});
+    return result.caller;
   };
 
   return {
@@ -105,24 +105,24 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       (parseApiKey(keyText).ok ? undefined : { refused: 'AUTH_INVALID_KEY' }),
     verify: (keyText, from) => {
       const fingerprint = memory.fingerprint(keyText);
-      const running = underWay.get(fingerprint);
+      const running = inFlight.get(fingerprint);
       if (running !== undefined) return running;
-      const started = check(keyText, fingerprint, from).finally(() => underWay.delete(fingerprint));
-      underWay.set(fingerprint, started);
+      const started = check(keyText, fingerprint, from).finally(() => inFlight.delete(fingerprint));
+      inFlight.set(fingerprint, started);
       return started;
     },
-    refuse,
+    deny,
     confirm: async (caller, context) => {
       const stored = await store.findKey(caller.keyId);
       // The secret was right when it was verified; only the row can have changed since.
-      const verdict = judge(stored, true, caller.fingerprint);
-      memory.replace(caller.fingerprint, verdict);
-      return 'refused' in verdict ? refuse(verdict, context) : verdict.caller;
+      const result = evaluate(stored, true, caller.fingerprint);
+      memory.replace(caller.fingerprint, result);
+      return 'refused' in result ? deny(result, context) : result.caller;
     },
   };
 }
 
-function judge(stored: StoredKey | undefined, matches: boolean, fingerprint: string): RememberedKey {
+function evaluate(stored: StoredKey | undefined, matches: boolean, fingerprint: string): RememberedKey {
   if (stored === undefined) return { refused: 'AUTH_INVALID_KEY' };
   if (!matches || stored.revoked) return refusedAs('AUTH_INVALID_KEY', stored, matches);
   if (stored.expired) return refusedAs('AUTH_EXPIRED_KEY', stored, matches);

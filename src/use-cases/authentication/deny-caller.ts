@@ -1,11 +1,11 @@
 /** Refusing a caller that is known: on record first, then in words. One place for `FORBIDDEN` and for dead keys. */
 
 import { WritError } from '../../errors.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import { type Authenticator, refusedKey } from './authenticate-api-key.ts';
 import type { Caller, RequestContext } from './ports.ts';
 
-export interface CallerRefusals {
+export interface DenyCaller {
   /** A guarded write found the caller's key dead: its row says why. */
   deadKey(caller: Caller, context: RequestContext): Promise<never>;
   forbid(
@@ -15,17 +15,17 @@ export interface CallerRefusals {
   ): Promise<never>;
 }
 
-export function createCallerRefusals(deps: {
+export function createDenyCaller(deps: {
   confirm: Authenticator['confirm'];
-  refusals: RefusalRecorder;
-}): CallerRefusals {
+  denialLog: DenialLog;
+}): DenyCaller {
   return {
     deadKey: async (caller, context) => {
       await deps.confirm(caller, context);
       throw refusedKey('AUTH_INVALID_KEY');
     },
     forbid: async (caller, context, { type, id, why }) => {
-      await deps.refusals.record({
+      await deps.denialLog.record({
         eventType: 'auth.denied',
         code: 'FORBIDDEN',
         actor: { id: caller.principal.id, type: caller.principal.role },

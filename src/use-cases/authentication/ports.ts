@@ -79,7 +79,7 @@ export interface AuditEvent {
   readonly requestId: string | null;
 }
 
-/** Audit rows without another effect: refusals. Resolves after the commit. */
+/** Audit rows without another effect: denialLog. Resolves after the commit. */
 export interface AuditTrail {
   append(event: AuditEvent): Promise<void>;
 }
@@ -149,7 +149,7 @@ export interface IntentTokenStore {
   issue(
     record: IntentTokenRecord,
     event: AuditEvent,
-    once?: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord },
+    idempotency?: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord },
   ): Promise<boolean>;
   /** Not older than 10 minutes. */
   findIssued(scope: IdempotencyScope): Promise<IdempotencyRecord | undefined>;

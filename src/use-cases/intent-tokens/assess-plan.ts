@@ -4,7 +4,7 @@
  */
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
-import { faultOfMetadata } from '../../domain/formats/metadata.ts';
+import { validateMetadata } from '../../domain/formats/metadata.ts';
 import { readValiditySeconds } from '../../domain/formats/ttl.ts';
 import { type Plan, parsePlan } from '../../domain/intent-tokens/plan.ts';
 import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../../domain/intent-tokens/plan-digest.ts';
@@ -119,7 +119,7 @@ function readValidity({ expires_in: short, validity_seconds: long }: PlanRequest
 }
 
 function checkMetadata(metadata: JsonObject | undefined): void {
-  const fault = metadata === undefined ? undefined : faultOfMetadata(metadata);
+  const fault = metadata === undefined ? undefined : validateMetadata(metadata);
   if (fault === undefined) return;
   throw new WritError('VALIDATION_ERROR', `metadata ${fault}.`, { details: { pointer: '/metadata' } });
 }

@@ -7,22 +7,22 @@ import { WritError } from '../../errors.ts';
 
 const WAIT_MS = 2000;
 
-export type OncePerKey = <T>(key: string, work: () => Promise<T>) => Promise<T>;
+export type KeyedMutex = <T>(key: string, work: () => Promise<T>) => Promise<T>;
 
 /** Rejects with `BUSY` when the first takes longer than a second one waits. */
-export function createOncePerKey(waitMs = WAIT_MS): OncePerKey {
-  const underWay = new Map<string, Promise<unknown>>();
+export function createKeyedMutex(waitMs = WAIT_MS): KeyedMutex {
+  const inFlight = new Map<string, Promise<unknown>>();
   return async (key, work) => {
     const deadline = performance.now() + waitMs;
-    for (let earlier = underWay.get(key); earlier !== undefined; earlier = underWay.get(key)) {
+    for (let earlier = inFlight.get(key); earlier !== undefined; earlier = inFlight.get(key)) {
       await settledBefore(earlier, deadline);
     }
     const own = work();
-    underWay.set(key, own);
+    inFlight.set(key, own);
     try {
       return await own;
     } finally {
-      underWay.delete(key);
+      inFlight.delete(key);
     }
   };
 }

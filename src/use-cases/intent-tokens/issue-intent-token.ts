@@ -10,7 +10,7 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type {
   AuditEvent,
@@ -23,11 +23,11 @@ import type {
   TokenSigner,
 } from '../authentication/ports.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
-import { createOncePerKey } from './idempotency-lock.ts';
+import { createKeyedMutex } from './idempotency-lock.ts';
 import {
-  beginToSign,
   type IssuedIntentToken,
   type OnBehalfOf,
+  startSigning,
   type UnsignedIntentToken,
 } from './sign-intent-token.ts';
 
@@ -44,14 +44,16 @@ export interface IssueIntentTokenDeps {
   readonly issuer: string;
   readonly audience: string;
   readonly confirm: Authenticator['confirm'];
-  readonly refusals: RefusalRecorder;
+  readonly denialLog: DenialLog;
 }
 
 export interface IssueIntentTokenCommand extends PlanRequest {
   readonly onBehalfOf: OnBehalfOf;
   readonly dryRun: boolean;
   /** `Idempotency-Key` and what it binds: the endpoint and the hash of the body as sent. */
-  readonly once: { readonly key: string; readonly path: string; readonly bodySha256Hex: string } | undefined;
+  readonly idempotency:
+    | { readonly key: string; readonly path: string; readonly bodySha256Hex: string }
+    | undefined;
 }
 
 export type IssueIntentToken = (
@@ -65,15 +67,17 @@ export type IssueIntentToken = (
  * that is no longer live, and those of storage.
  */
 export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentToken {
-  const oncePerKey = createOncePerKey();
+  const keyedMutex = createKeyedMutex();
   return async (command, caller, context) => {
     const assessed = assessPlan(command, deps.sha256);
     const request: Request = { command, assessed, context };
     if (command.dryRun) return assessOnly(deps, request, caller);
-    const { once } = command;
-    if (once === undefined) return issueNew(deps, request, caller, undefined);
-    const scope = scopeOf(once, caller);
-    return oncePerKey(JSON.stringify(scope), () => issueNew(deps, request, caller, { scope, ...once }));
+    const { idempotency } = command;
+    if (idempotency === undefined) return issueNew(deps, request, caller, undefined);
+    const scope = scopeOf(idempotency, caller);
+    return keyedMutex(JSON.stringify(scope), () =>
+      issueNew(deps, request, caller, { scope, ...idempotency }),
+    );
   };
 }
 
@@ -83,7 +87,7 @@ interface Request {
   readonly context: RequestContext;
 }
 
-interface Once {
+interface Idempotency {
   readonly scope: IdempotencyScope;
   readonly bodySha256Hex: string;
 }
@@ -95,10 +99,14 @@ async function assessOnly(
   caller: Caller,
 ): Promise<PlanAssessment> {
   const confirmed = await deps.confirm(caller, request.context);
-  const { once } = request.command;
-  const earlier = once && (await deps.store.findIssued(scopeOf(once, confirmed)));
+  const { idempotency } = request.command;
+  const earlier = idempotency && (await deps.store.findIssued(scopeOf(idempotency, confirmed)));
   // It takes no key and would give no token, but what has been said under one cannot be said otherwise.
-  if (once !== undefined && earlier !== undefined && earlier.bodySha256Hex !== once.bodySha256Hex) {
+  if (
+    idempotency !== undefined &&
+    earlier !== undefined &&
+    earlier.bodySha256Hex !== idempotency.bodySha256Hex
+  ) {
     throw keyReused();
   }
   const decision = decide(request, confirmed);
@@ -110,13 +118,17 @@ async function issueNew(
   deps: IssueIntentTokenDeps,
   request: Request,
   firstCaller: Caller,
-  once: Once | undefined,
+  idempotency: Idempotency | undefined,
 ): Promise<IssuedIntentToken> {
   let caller = firstCaller;
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-    const earlier = once && (await deps.store.findIssued(once.scope));
-    if (once !== undefined && earlier !== undefined) {
-      return rebuild(deps, request, { once, earlier, caller: await deps.confirm(caller, request.context) });
+    const earlier = idempotency && (await deps.store.findIssued(idempotency.scope));
+    if (idempotency !== undefined && earlier !== undefined) {
+      return rebuild(deps, request, {
+        idempotency,
+        earlier,
+        caller: await deps.confirm(caller, request.context),
+      });
     }
     const decision = decide(request, caller);
     if (!decision.allowed) {
@@ -130,9 +142,9 @@ async function issueNew(
     const validation = decision.policy_validation;
     const { token, signature } = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
     // An idempotency record holds a hash of the JWT, so it waits for the signature.
-    const record = once && {
-      scope: once.scope,
-      record: idempotencyRecordOf(token, (await signature).jwt, once, deps.sha256),
+    const record = idempotency && {
+      scope: idempotency.scope,
+      record: idempotencyRecordOf(token, (await signature).jwt, idempotency, deps.sha256),
     };
     if (
       await deps.store.issue(
@@ -166,7 +178,7 @@ async function deny(
   { principal, keyId }: Caller,
   { policy_validation: validation }: PlanDecision,
 ): Promise<never> {
-  await deps.refusals.record({
+  await deps.denialLog.record({
     eventType: 'intent.denied',
     code: 'POLICY_DENIED',
     actor: { id: principal.id, type: principal.role },
@@ -185,7 +197,7 @@ function sign(
   { command, assessed }: Request,
   assessment: PlanAssessment,
   caller: Caller,
-): ReturnType<typeof beginToSign> {
+): ReturnType<typeof startSigning> {
   const issuedAtSeconds = Math.floor(deps.clock.now().getTime() / 1000);
   const stamp = {
     jti: deps.newId(),
@@ -197,25 +209,25 @@ function sign(
     audience: deps.audience,
   };
   const { onBehalfOf } = command;
-  return beginToSign(
+  return startSigning(
     { assessment, onBehalfOf, principal: caller.principal, stamp, signer: deps.signer() },
     deps.sha256,
   );
 }
 
-/** The token was granted once, so its policy is not decided again; what differs from the record is never given out. */
+/** The token was granted idempotency, so its policy is not decided again; what differs from the record is never given out. */
 async function rebuild(
   deps: IssueIntentTokenDeps,
   { command, assessed }: Request,
-  repeated: { once: Once; earlier: IdempotencyRecord; caller: Caller },
+  repeated: { idempotency: Idempotency; earlier: IdempotencyRecord; caller: Caller },
 ): Promise<IssuedIntentToken> {
-  const { once, earlier, caller } = repeated;
+  const { idempotency, earlier, caller } = repeated;
   const signer = deps.findSigner(earlier.kid);
-  if (earlier.bodySha256Hex !== once.bodySha256Hex || signer === undefined) throw keyReused();
+  if (earlier.bodySha256Hex !== idempotency.bodySha256Hex || signer === undefined) throw keyReused();
   const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
   const assessment = { ...assessed.assessment, validation: granted.policy_validation };
   const { onBehalfOf } = command;
-  const { token, signature } = beginToSign(
+  const { token, signature } = startSigning(
     { assessment, onBehalfOf, principal: caller.principal, stamp: earlier, signer },
     deps.sha256,
   );
@@ -225,7 +237,7 @@ async function rebuild(
 }
 
 function scopeOf(
-  { path, key }: NonNullable<IssueIntentTokenCommand['once']>,
+  { path, key }: NonNullable<IssueIntentTokenCommand['idempotency']>,
   { principal }: Caller,
 ): IdempotencyScope {
   return { agentId: principal.id, path, key };
@@ -237,7 +249,7 @@ const keyReused = (): WritError =>
 function idempotencyRecordOf(
   issued: UnsignedIntentToken,
   jwt: string,
-  once: Once,
+  idempotency: Idempotency,
   sha256: Sha256,
 ): IdempotencyRecord {
   const { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds } = issued;
@@ -245,7 +257,7 @@ function idempotencyRecordOf(
   return {
     ...stamp,
     kid: issued.signer.kid,
-    bodySha256Hex: once.bodySha256Hex,
+    bodySha256Hex: idempotency.bodySha256Hex,
     jwtSha256Hex: sha256.hex(jwt),
   };
 }

@@ -17,7 +17,7 @@ export interface OnBehalfOf {
 }
 
 /** Everything of a token that does not come from the request. Kept with an idempotency key, it makes the token again. */
-export interface TokenStamp {
+export interface IssuanceFields {
   readonly jti: string;
   readonly planId: string;
   readonly issuedAtSeconds: number;
@@ -28,7 +28,7 @@ export interface TokenStamp {
   readonly audience: string;
 }
 
-export interface UnsignedIntentToken extends PlanAssessment, TokenStamp {
+export interface UnsignedIntentToken extends PlanAssessment, IssuanceFields {
   readonly compositeIdentityHex: string;
   readonly signer: TokenSigner;
 }
@@ -36,12 +36,12 @@ export interface UnsignedIntentToken extends PlanAssessment, TokenStamp {
 export interface IssuedIntentToken extends UnsignedIntentToken, SignedJwt {}
 
 /** Begins to sign: what is recorded of a token does not need the signature, so the two go on side by side. */
-export function beginToSign(
+export function startSigning(
   made: {
     readonly assessment: PlanAssessment;
     readonly onBehalfOf: OnBehalfOf;
     readonly principal: Principal;
-    readonly stamp: TokenStamp;
+    readonly stamp: IssuanceFields;
     readonly signer: TokenSigner;
   },
   sha256: Sha256,

@@ -15,7 +15,7 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
-import type { StepToVerify, VerificationQuestion } from '../../http/routes/verification-request.ts';
+import type { StepToVerify, VerificationRequest } from '../../http/routes/verification-request.ts';
 import type {
   AuditTrail,
   Caller,
@@ -56,43 +56,43 @@ export interface VerifyIntentTokenDeps {
 
 /** `caller` undefined: anybody may ask, but only a keyed verification is put on record. */
 export type VerifyIntentToken = (
-  question: VerificationQuestion,
+  question: VerificationRequest,
   caller: Caller | undefined,
   context: RequestContext,
 ) => Promise<Verification>;
 
 export function createVerifyIntentToken(deps: VerifyIntentTokenDeps): VerifyIntentToken {
   return async (question, caller, context) => {
-    const { verification, jti } = await judge(deps, question);
+    const { verification, jti } = await evaluate(deps, question);
     if (caller !== undefined)
       await recordVerification(deps, { verification, jti, question, caller, context });
     return verification;
   };
 }
 
-async function judge(
+async function evaluate(
   deps: VerifyIntentTokenDeps,
-  question: VerificationQuestion,
+  question: VerificationRequest,
 ): Promise<{ verification: Verification; jti: string | undefined }> {
-  const verdict = verifyIntentJwt(question.jwt, {
+  const result = verifyIntentJwt(question.jwt, {
     issuer: deps.issuer,
     audience: deps.audience,
     nowSeconds: deps.clock.now().getTime() / 1000,
     checkSignature: deps.checkSignature,
   });
-  if (!verdict.ok)
+  if (!result.ok)
     return {
-      verification: { code: verdict.code, reason: `The token is refused: ${verdict.reason}.` },
+      verification: { code: result.code, reason: `The token is refused: ${result.reason}.` },
       jti: undefined,
     };
-  const { claims } = verdict;
+  const { claims } = result;
   const state = await deps.reader.findState(claims.jti);
   return { verification: judgeLive(deps, question, claims, state), jti: claims.jti };
 }
 
 function judgeLive(
   deps: VerifyIntentTokenDeps,
-  question: VerificationQuestion,
+  question: VerificationRequest,
   claims: IntentClaims,
   state: IntentTokenState | undefined,
 ): Verification {
@@ -144,12 +144,12 @@ function prove(
 ): { action: string; mcp: string | null } | undefined {
   const subject: StepSubject =
     step === undefined ? { kind: 'action', action: action ?? '' } : { kind: 'step', step, underflowed };
-  const verdict = verifyStep(
+  const result = verifyStep(
     { treeSize: claims.treeSize, merkleRootHex: claims.merkleRootHex, stepIndex, subject, proof },
     deps.sha256,
   );
   const provenAction = step === undefined ? action : step['action'];
-  if (!verdict.ok || typeof provenAction !== 'string') return undefined;
+  if (!result.ok || typeof provenAction !== 'string') return undefined;
   const provenMcp = step?.['mcp'];
   return { action: provenAction, mcp: typeof provenMcp === 'string' ? provenMcp : null };
 }
@@ -196,7 +196,7 @@ function recordVerification(
   made: {
     verification: Verification;
     jti: string | undefined;
-    question: VerificationQuestion;
+    question: VerificationRequest;
     caller: Caller;
     context: RequestContext;
   },

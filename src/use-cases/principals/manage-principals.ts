@@ -11,7 +11,7 @@ import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
-import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type {
   ActorWrite,
   AgentChanges,
@@ -32,7 +32,7 @@ export interface ManageAgentsDeps {
   readonly now: () => Date;
   /** A fresh key and its hash. */
   readonly makeKey: () => Promise<{ text: string; keyId: string; prefix: string; hash: string }>;
-  readonly refuse: CallerRefusals;
+  readonly denyCaller: DenyCaller;
 }
 
 /** The last instant that RFC 3339 can write. */
@@ -86,7 +86,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const get = async (idOrName: string): Promise<AgentDetails> => {
     // What cannot be a name is nobody's, and is never sent to the database.
     const agent =
-      faultOfName(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
+      validateName(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
     if (agent === undefined) throw noSuchAgent();
     return detailsOf(agent);
   };
@@ -118,7 +118,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   /** The transaction found its actor dead, and so had no effect. */
   const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
     if (actor === 'system') throw new Error('the system has no key that could be dead');
-    return deps.refuse.deadKey(actor, context);
+    return deps.denyCaller.deadKey(actor, context);
   };
 
   return {
@@ -171,7 +171,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
     revoke: async (idOrName, actor, context) => {
       const agent = await get(idOrName);
       if (actor !== 'system' && agent.id === actor.principal.id) {
-        await deps.refuse.forbid(actor, context, {
+        await deps.denyCaller.forbid(actor, context, {
           type: 'agent',
           id: agent.id,
           why: 'Nobody can revoke themselves.',
@@ -202,7 +202,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       const key = agent.keys.find((candidate) => candidate.keyId === keyId);
       if (key === undefined) throw new WritError('NOT_FOUND', 'There is no such key.');
       if (actor !== 'system' && keyId === actor.keyId) {
-        await deps.refuse.forbid(actor, context, {
+        await deps.denyCaller.forbid(actor, context, {
           type: 'api_key',
           id: keyId,
           why: 'The key in use cannot revoke itself.',
@@ -229,7 +229,7 @@ function detailsOf(agent: AgentRecord): AgentDetails {
 }
 
 /** Ids and names share one place in URLs, so a name must not look like an id. */
-function faultOfName(name: string): string | undefined {
+function nameIssue(name: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
   const plain = /^[^\u0000-\u001f\u007f]+$/.test(name) && [...name].length <= 64;
   if (!plain) return 'A name has 1 to 64 characters, no control characters.';
@@ -237,8 +237,8 @@ function faultOfName(name: string): string | undefined {
 }
 
 function validateName(name: string): void {
-  const fault = faultOfName(name);
-  if (fault !== undefined) throw new WritError('VALIDATION_ERROR', fault, { details: { pointer: '/name' } });
+  const issue = nameIssue(name);
+  if (issue !== undefined) throw new WritError('VALIDATION_ERROR', issue, { details: { pointer: '/name' } });
 }
 
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');

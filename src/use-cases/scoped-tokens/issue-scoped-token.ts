@@ -3,19 +3,15 @@
  * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
  */
 
-import { instantText } from '../../domain/formats/rfc3339.ts';
-import {
-  exactlyNamedPaths,
-  type RequestedScopes,
-  requestScopes,
-} from '../../domain/scopes/requested-scopes.ts';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
+import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
 import { MAX_PENDING, type OpenedApproval, type RequestApproval } from '../approvals/request-approval.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { AuditEvent, Caller, RequestContext } from '../authentication/ports.ts';
-import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import type { NewScopedToken, ScopedTokenStore } from '../secrets/ports.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './mint-scoped-token.ts';
 
@@ -39,7 +35,7 @@ export interface IssuedScopedToken extends MadeScopedToken {
 export interface IssueScopedTokenDeps extends MakeScopedTokenDeps {
   readonly store: ScopedTokenStore;
   readonly confirm: Authenticator['confirm'];
-  readonly refusals: RefusalRecorder;
+  readonly denialLog: DenialLog;
   readonly requestApproval: RequestApproval;
 }
 
@@ -56,19 +52,19 @@ export type IssueScopedToken = (
 export function createIssueScopedToken(deps: IssueScopedTokenDeps): IssueScopedToken {
   return (command, firstCaller, context) => {
     let caller = firstCaller;
-    return startingOver(async () => {
+    return retryGuardedWrite(async () => {
       const requested = requestScopes(command.scopes, caller.principal.effectiveScopes);
       if (!requested.ok) {
         // What is remembered of the principal may be a minute old: a refusal rests on its row.
         const fresh = await deps.confirm(caller, context);
         const changed = fresh.principal.revision !== caller.principal.revision;
         caller = fresh;
-        return changed ? START_OVER : refuse(deps, refusalOfScope(requested, command), caller, context);
+        return changed ? RETRY : refuse(deps, checkScope(requested, command), caller, context);
       }
       const granted = (await takesApproval(deps, command, requested.scopes))
         ? await open(deps, { command, scopes: requested.scopes }, caller, context)
         : await issue(deps, { command, scopes: requested.scopes }, caller, context);
-      if (granted === START_OVER) caller = await deps.confirm(caller, context);
+      if (granted === RETRY) caller = await deps.confirm(caller, context);
       return granted;
     });
   };
@@ -86,7 +82,7 @@ async function takesApproval(
   scopes: readonly Scope[],
 ): Promise<boolean> {
   if (requireApproval) return true;
-  const named = exactlyNamedPaths(scopes);
+  const named = literalPaths(scopes);
   const tier = named.length === 0 ? undefined : await deps.store.highestTier(named);
   return tier !== undefined && tier !== 'standard';
 }
@@ -96,9 +92,9 @@ async function open(
   asked: Asked,
   caller: Caller,
   context: RequestContext,
-): Promise<{ readonly opened: OpenedApproval } | typeof START_OVER> {
+): Promise<{ readonly opened: OpenedApproval } | typeof RETRY> {
   const opened = await deps.requestApproval(asked, caller, context);
-  if (opened !== 'too_many') return opened === START_OVER ? START_OVER : { opened };
+  if (opened !== 'too_many') return opened === RETRY ? RETRY : { opened };
   const message = `At most ${MAX_PENDING} approvals of one agent are pending at once.`;
   const tooMany = new WritError('RATE_LIMITED', message, { retryAfterSeconds: 60 });
   return refuse(deps, tooMany, caller, context);
@@ -109,15 +105,15 @@ async function issue(
   { command, scopes }: Asked,
   caller: Caller,
   context: RequestContext,
-): Promise<IssuedScopedToken | typeof START_OVER> {
+): Promise<IssuedScopedToken | typeof RETRY> {
   const { ttlSeconds, allowedIps, maxUses, description } = command;
   const granted = { scopes: scopes.map(formatScope), ttlSeconds, allowedIps, maxUses, description };
   const { text, token } = makeScopedToken(deps, caller, granted);
   const written = await deps.store.issue(token, eventOf(deps, token, caller, context));
-  return written ? { text, token, ttlSeconds } : START_OVER;
+  return written ? { text, token, ttlSeconds } : RETRY;
 }
 
-function refusalOfScope(
+function checkScope(
   { code, index }: Extract<RequestedScopes, { ok: false }>,
   { scopesMember }: IssueScopedTokenCommand,
 ): WritError {
@@ -136,7 +132,7 @@ async function refuse(
   context: RequestContext,
 ): Promise<never> {
   if (error.kind === 'denied' || error.code === 'RATE_LIMITED') {
-    await deps.refusals.record({
+    await deps.denialLog.record({
       eventType: 'token.denied',
       code: error.code,
       actor: { id: principal.id, type: principal.role },
@@ -164,7 +160,7 @@ function eventOf(
     metadata: {
       key_id: keyId,
       scopes: token.scopes,
-      expires_at: instantText(token.expiresAt),
+      expires_at: formatTimestamp(token.expiresAt),
       max_uses: token.maxUses,
       allowed_ips: token.allowedIps,
     },

@@ -3,7 +3,7 @@
 import { UUID } from '../../domain/formats/uuid.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { CallerRefusals } from '../authentication/deny-caller.ts';
+import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller, RequestContext } from '../authentication/ports.ts';
 import type { ScopedTokenRecord, ScopedTokenStore } from '../secrets/ports.ts';
 
@@ -21,7 +21,7 @@ export interface ScopedTokenManager {
 export function createScopedTokenManager(deps: {
   readonly store: ScopedTokenStore;
   readonly newId: () => string;
-  readonly refuse: CallerRefusals;
+  readonly denyCaller: DenyCaller;
 }): ScopedTokenManager {
   const get = async (id: string, { principal }: Caller): Promise<ScopedTokenRecord> => {
     const token = UUID.test(id) ? await deps.store.find(id) : undefined;
@@ -49,7 +49,7 @@ export function createScopedTokenManager(deps: {
           requestId: context.requestId,
         },
       });
-      if (outcome === 'actor_not_live') await deps.refuse.deadKey(caller, context);
+      if (outcome === 'actor_not_live') await deps.denyCaller.deadKey(caller, context);
     },
   };
 }

@@ -8,14 +8,14 @@
 
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import {
-  refusalOfSecretRequest,
+  authorizeSecretOperation,
   type SecretGrant,
+  type SecretOperation,
   type SecretRequestRefusal,
-  type SecretWish,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 import { PATH_RULE } from '../../http/routes/secret-operation.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { AuditEvent, Caller, EventType, RequestContext, Role } from '../authentication/ports.ts';
 import type { CredentialGuard, FoundSecret, PresentedToken, SecretReader } from './ports.ts';
@@ -26,7 +26,7 @@ export type PresentedCredential =
   | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
 
 export interface SecretQuestion {
-  readonly wish: SecretWish;
+  readonly wish: SecretOperation;
   /** Which version to read; undefined: the newest. */
   readonly version: number | undefined;
   /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
@@ -46,7 +46,7 @@ export interface SecretRequester {
 }
 
 /** A known credential, not judged yet. */
-export interface KnownRequester {
+export interface ResolvedRequester {
   readonly requester: SecretRequester;
   readonly found: FoundSecret | undefined;
   readonly question: SecretQuestion;
@@ -55,7 +55,7 @@ export interface KnownRequester {
 }
 
 /** A request that may go on to its body. */
-export interface Admission extends KnownRequester {
+export interface Admission extends ResolvedRequester {
   /** The same request with everything read and judged afresh. */
   again(): Promise<Admission>;
   /** What was read has just been released: the next such request may start from it. */
@@ -64,22 +64,26 @@ export interface Admission extends KnownRequester {
 
 /** What was read for requests that were answered lately; bounded in number and in time. */
 export interface ReleaseMemory {
-  recall(name: string): KnownRequester | undefined;
-  remember(name: string, known: KnownRequester): void;
+  recall(name: string): ResolvedRequester | undefined;
+  remember(name: string, known: ResolvedRequester): void;
   forget(name: string): void;
 }
 
 export interface SecretAdmission {
   /** Rejects with `TOKEN_INVALID`. */
-  identify(credential: PresentedCredential, question: SecretQuestion): Promise<KnownRequester>;
+  identify(credential: PresentedCredential, question: SecretQuestion): Promise<ResolvedRequester>;
   /** Runs the checks. `credential` is what `known` was identified by. */
-  admit(known: KnownRequester, credential: PresentedCredential, context: RequestContext): Promise<Admission>;
+  admit(
+    known: ResolvedRequester,
+    credential: PresentedCredential,
+    context: RequestContext,
+  ): Promise<Admission>;
 }
 
 export interface SecretAdmissionDeps {
   readonly reader: SecretReader;
   readonly confirm: Authenticator['confirm'];
-  readonly refusals: RefusalRecorder;
+  readonly denialLog: DenialLog;
   readonly releases: ReleaseMemory;
 }
 
@@ -89,7 +93,10 @@ const MAX_REMEMBERED_SIZE = 4096;
 export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmission {
   const { releases } = deps;
 
-  const read = async (credential: PresentedCredential, question: SecretQuestion): Promise<KnownRequester> => {
+  const read = async (
+    credential: PresentedCredential,
+    question: SecretQuestion,
+  ): Promise<ResolvedRequester> => {
     const path = pathToRead(question.wish);
     if (credential.kind === 'api_key') {
       const found =
@@ -105,13 +112,13 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
   const identify = async (
     credential: PresentedCredential,
     question: SecretQuestion,
-  ): Promise<KnownRequester> => {
+  ): Promise<ResolvedRequester> => {
     const name = nameOfRelease(credential, question);
     return (name === undefined ? undefined : releases.recall(name)) ?? read(credential, question);
   };
 
   const admit = async (
-    known: KnownRequester,
+    known: ResolvedRequester,
     credential: PresentedCredential,
     context: RequestContext,
   ): Promise<Admission> => {
@@ -130,7 +137,7 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
       const why = 'An approver decides about secrets and does not open them.';
       await refuseSecret(deps, requester, context, { error: new WritError('FORBIDDEN', why), resource });
     }
-    const refusal = refusalOfSecretRequest({
+    const refusal = authorizeSecretOperation({
       wish: question.wish,
       grant: requester.grant,
       clientAddress: context.ipAddress ?? '',
@@ -154,13 +161,13 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
 
 /** Puts a refusal of a known credential on record, unless it is about the request's form, and rejects with it. */
 export async function refuseSecret(
-  deps: { readonly refusals: RefusalRecorder },
+  deps: { readonly denialLog: DenialLog },
   { guard, actor, credentialId }: SecretRequester,
   context: RequestContext,
   { error, resource }: { readonly error: WritError; readonly resource: AuditResource },
 ): Promise<never> {
   if (error.kind === 'denied' || error.kind === 'unauthenticated') {
-    await deps.refusals.record({
+    await deps.denialLog.record({
       eventType: guard.kind === 'scoped_token' ? 'token.denied' : 'secret.denied',
       code: error.code,
       actor: { id: actor.id, type: actor.role },
@@ -214,12 +221,12 @@ function nameOfRelease(
 }
 
 /** A path that is none is the fault, whoever sends it. */
-function namesSecrets({ kind }: SecretWish): boolean {
+function namesSecrets({ kind }: SecretOperation): boolean {
   return kind !== 'introspect' && kind !== 'malformed-path';
 }
 
 /** Only what reads needs the secret before the guarded write: a change reads it under lock. */
-function pathToRead(wish: SecretWish): string | undefined {
+function pathToRead(wish: SecretOperation): string | undefined {
   return wish.kind === 'read-or-list' ? wish.secret.path : undefined;
 }
 
@@ -262,7 +269,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
   };
 }
 
-function resourceOf(wish: SecretWish, { credentialId }: SecretRequester): AuditResource {
+function resourceOf(wish: SecretOperation, { credentialId }: SecretRequester): AuditResource {
   switch (wish.kind) {
     case 'use':
     case 'read-or-list':

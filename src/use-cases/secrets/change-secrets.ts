@@ -7,9 +7,9 @@
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import type { EventType, RequestContext } from '../authentication/ports.ts';
-import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import {
   type Admission,
   type AuditResource,
@@ -22,7 +22,7 @@ import type { LockedSecret, SecretChange, SecretRecord, SecretStore } from './po
 export interface ChangeSecretsDeps {
   readonly store: SecretStore;
   readonly newId: () => string;
-  readonly refusals: RefusalRecorder;
+  readonly denialLog: DenialLog;
 }
 
 export interface SecretsToChange {
@@ -52,7 +52,7 @@ export function changeSecrets(
   { admission: first, secrets, resource, context }: SecretsToChange,
   decide: DecideChanges,
 ): Promise<readonly SecretRecord[]> {
-  return startingOver(async (isFirst) => {
+  return retryGuardedWrite(async (isFirst) => {
     const admission = isFirst ? first : await first.again();
     const { requester, question } = admission;
     // Where the body named the paths, no check before it could judge them.
@@ -64,7 +64,7 @@ export function changeSecrets(
         const { changes, event } = decide(stored, requester);
         return { changes, event: secretEvent(deps.newId(), requester, context, event) };
       });
-      return records === 'not_granted' ? START_OVER : records;
+      return records === 'not_granted' ? RETRY : records;
     } catch (error) {
       if (error instanceof WritError && error.kind === 'denied') {
         return refuseSecret(deps, requester, context, { error, resource });

@@ -10,12 +10,12 @@ import type { RequestContext } from '../authentication/ports.ts';
 import type { Admission } from './authorize-secret-request.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
 import {
-  creationOf,
+  buildCreate,
+  buildVersion,
   requireTier,
   type SealingDeps,
   type SecretInput,
   validateInput,
-  versionOf,
 } from './secret-rules.ts';
 
 export interface ImportSecretsDeps extends ChangeSecretsDeps, SealingDeps {
@@ -52,9 +52,9 @@ export function createImportSecrets(deps: ImportSecretsDeps): ImportSecrets {
     await changeSecrets(deps, { admission, secrets, resource, context }, (stored, requester) => {
       const changes = entries.map(({ secret, value }) => {
         const there = stored.get(secret.path);
-        if (there === undefined) return creationOf(deps, secret, { ...ofNewKeys, value });
+        if (there === undefined) return buildCreate(deps, secret, { ...ofNewKeys, value });
         requireTier(requester, there);
-        return versionOf(deps, there, { value });
+        return buildVersion(deps, there, { value });
       });
       const versions = changes.map((change, index) => ({
         key: secrets[index]?.key,

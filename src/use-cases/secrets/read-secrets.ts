@@ -6,9 +6,9 @@
 import type { Namespace } from '../../domain/scopes/secret-path.ts';
 import { mayList, mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { RefusalRecorder } from '../audit/record-refusal.ts';
+import type { DenialLog } from '../audit/record-refusal.ts';
 import type { RequestContext } from '../authentication/ports.ts';
-import { START_OVER, startingOver } from '../retry-guarded-write.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { UNPAGED_LIMIT } from '../unpaged.ts';
 import { type Admission, refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type {
@@ -19,7 +19,7 @@ import type {
   SecretRecord,
   SecretUses,
 } from './ports.ts';
-import { faultOfTier, noSuchSecret } from './secret-rules.ts';
+import { noSuchSecret, validateTier } from './secret-rules.ts';
 import { namespacesWithin } from './visible-namespaces.ts';
 
 export interface SecretPage {
@@ -50,7 +50,7 @@ export interface ReadSecretsDeps {
   readonly uses: SecretUses;
   readonly cipher: SecretCipher;
   readonly newId: () => string;
-  readonly refusals: RefusalRecorder;
+  readonly denialLog: DenialLog;
 }
 
 export interface ReadSecrets {
@@ -74,7 +74,7 @@ const UNPAGED: SecretPage = { limit: UNPAGED_LIMIT, after: undefined };
 export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
   return {
     read: (first, page, context) =>
-      startingOver(async (isFirst) => {
+      retryGuardedWrite(async (isFirst) => {
         const admission = isFirst ? first : await first.again();
         const { wish } = admission.question;
         if (wish.kind === 'list') return list(deps, { admission, namespace: wish.namespace, page }, context);
@@ -93,7 +93,7 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
       }),
 
     listNamespaces: (first, page, context) =>
-      startingOver(async (isFirst) => {
+      retryGuardedWrite(async (isFirst) => {
         const admission = isFirst ? first : await first.again();
         const { requester } = admission;
         const { items, more } = await visibleNamespaces(deps, admission, page ?? UNPAGED);
@@ -103,7 +103,7 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
           metadata: { count: items.length },
         });
         const written = await deps.uses.record({ guard: requester.guard, released: undefined, event });
-        return written ? { items, more } : START_OVER;
+        return written ? { items, more } : RETRY;
       }),
   };
 }
@@ -112,13 +112,13 @@ async function open(
   deps: ReadSecretsDeps,
   { admission, found, page }: { admission: Admission; found: FoundSecret; page: SecretPage | undefined },
   context: RequestContext,
-): Promise<ReadOutcome | typeof START_OVER> {
+): Promise<ReadOutcome | typeof RETRY> {
   const { requester, question } = admission;
   const { secret, version, sealed, rowsRead } = found;
   if (page !== undefined) throw misplaced('limit and cursor belong to a list, and this is one secret');
   if (sealed === undefined && question.version !== undefined) throw noSuchSecret();
   const resource = { type: 'secret', id: secret.path } as const;
-  const tierTooHigh = faultOfTier(requester, secret);
+  const tierTooHigh = validateTier(requester, secret);
   if (tierTooHigh !== undefined) {
     await refuseSecret(deps, requester, context, { error: tierTooHigh, resource });
   }
@@ -140,7 +140,7 @@ async function open(
   });
   const released = { secretId: secret.id, version, rowsRead };
   const written = await deps.uses.record({ guard: requester.guard, released, event });
-  if (!written) return START_OVER;
+  if (!written) return RETRY;
   admission.remember();
   return { kind: 'secret', opened: { record: secret, version, value: utf8.decode(bytes) } };
 }
@@ -152,7 +152,7 @@ async function list(
   deps: ReadSecretsDeps,
   wanted: { admission: Admission; namespace: Namespace; page: SecretPage | undefined },
   context: RequestContext,
-): Promise<ReadOutcome | typeof START_OVER> {
+): Promise<ReadOutcome | typeof RETRY> {
   const { requester, question } = wanted.admission;
   if (question.version !== undefined)
     throw misplaced('version belongs to one secret, and this is a namespace');
@@ -166,7 +166,7 @@ async function list(
     metadata: { count: items.length },
   });
   const written = await deps.uses.record({ guard: requester.guard, released: undefined, event });
-  if (!written) return START_OVER;
+  if (!written) return RETRY;
   return { kind: 'list', list: { namespace, items, more: found.length > limit } };
 }
 

@@ -1,7 +1,7 @@
 /** The rules of contract section 6 for one secret: what it may become, given what is stored and who asks. */
 
 import { textToBytes } from '../../domain/crypto/hashing.ts';
-import { faultOfMetadata } from '../../domain/formats/metadata.ts';
+import { validateMetadata } from '../../domain/formats/metadata.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { type AccessTier, isLowerTier, tierOpens } from '../../domain/secrets/access-tier.ts';
@@ -50,7 +50,7 @@ export function validateInput({ value, metadata, expiresAt }: SecretInput): void
   if (textToBytes(value).length > MAX_VALUE_BYTES) {
     throw new WritError('PAYLOAD_TOO_LARGE', `A value may have at most ${MAX_VALUE_BYTES} bytes.`);
   }
-  const fault = metadata === undefined || metadata === null ? undefined : faultOfMetadata(metadata);
+  const fault = metadata === undefined || metadata === null ? undefined : validateMetadata(metadata);
   if (fault !== undefined) {
     throw new WritError('VALIDATION_ERROR', `metadata ${fault}.`, { details: { pointer: '/metadata' } });
   }
@@ -64,7 +64,7 @@ export function validateInput({ value, metadata, expiresAt }: SecretInput): void
 export const noSuchSecret = (): WritError => new WritError('SECRET_NOT_FOUND', 'There is no such secret.');
 
 /** The stored tier binds every action. Undefined when the requester's opens it. */
-export function faultOfTier(
+export function validateTier(
   { tier: granted }: SecretRequester,
   { tier: stored }: { tier: AccessTier },
 ): WritError | undefined {
@@ -73,7 +73,7 @@ export function faultOfTier(
 }
 
 export function requireTier(requester: SecretRequester, there: { tier: AccessTier }): void {
-  const fault = faultOfTier(requester, there);
+  const fault = validateTier(requester, there);
   if (fault !== undefined) throw fault;
 }
 
@@ -97,7 +97,7 @@ export function requireNoLowerTier(
   );
 }
 
-export function creationOf(deps: SealingDeps, secret: SecretPath, input: SecretInput): Creation {
+export function buildCreate(deps: SealingDeps, secret: SecretPath, input: SecretInput): Creation {
   const { path, namespace, key } = secret;
   const id = deps.newId();
   return {
@@ -122,7 +122,7 @@ export function creationOf(deps: SealingDeps, secret: SecretPath, input: SecretI
  * The next version. Over an expired secret it begins anew: the versions before stay unreadable, and the expiry that
  * has passed does not hold for it.
  */
-export function versionOf(
+export function buildVersion(
   deps: Pick<SealingDeps, 'cipher'>,
   there: LockedSecret,
   input: SecretInput,

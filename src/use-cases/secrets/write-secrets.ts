@@ -7,8 +7,9 @@ import type { Admission, AuditResource } from './authorize-secret-request.ts';
 import { type ChangeSecretsDeps, changeSecrets, type SecretsToChange } from './change-secrets.ts';
 import type { SecretRecord } from './ports.ts';
 import {
+  buildCreate,
+  buildVersion,
   type Creation,
-  creationOf,
   type NewVersion,
   noSuchSecret,
   requireNoLowerTier,
@@ -17,7 +18,6 @@ import {
   type SealingDeps,
   type SecretInput,
   validateInput,
-  versionOf,
 } from './secret-rules.ts';
 
 export interface WriteSecretsDeps extends ChangeSecretsDeps, SealingDeps {
@@ -57,7 +57,7 @@ export function createWriteSecrets(deps: WriteSecretsDeps): WriteSecrets {
       const records = await changeSecrets(deps, targetOf(command), (stored) => {
         if (stored.has(secret.path)) throw new WritError('ALREADY_EXISTS', 'There is a secret at this path.');
         requireVersion(undefined, expectedVersion);
-        const change = creationOf(deps, secret, input);
+        const change = buildCreate(deps, secret, input);
         return { changes: [change], event: eventOf('secret.created', secret, { ...change, version: 1 }) };
       });
       return only(records);
@@ -76,7 +76,7 @@ export function createWriteSecrets(deps: WriteSecretsDeps): WriteSecrets {
         requireVersion(there, expectedVersion);
         created = there === undefined;
         const change: Creation | NewVersion =
-          there === undefined ? creationOf(deps, secret, input) : versionOf(deps, there, input);
+          there === undefined ? buildCreate(deps, secret, input) : buildVersion(deps, there, input);
         const type = created ? 'secret.created' : 'secret.updated';
         return { changes: [change], event: eventOf(type, secret, { version: 1, ...change }) };
       });
@@ -92,7 +92,7 @@ export function createWriteSecrets(deps: WriteSecretsDeps): WriteSecrets {
         if (there === undefined || there.expired) throw absent(expectedVersion);
         requireTier(requester, there);
         requireVersion(there, expectedVersion);
-        const change = versionOf(deps, there, input);
+        const change = buildVersion(deps, there, input);
         return { changes: [change], event: eventOf('secret.rotated', secret, change) };
       });
       return only(records);

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   APPROVAL_STATUSES,
-  type ApprovalSituation,
+  type ApprovalSnapshot,
   type ApprovalStatus,
-  refusalOfApproving,
-  refusalOfDenying,
+  checkApproval,
+  checkDenial,
   rulesForTier,
 } from '../../../src/domain/approvals/approval-decision.ts';
 
@@ -42,7 +42,7 @@ const ROWS: readonly Row[] = [
   { status: 'claimed', votes: 2, approve: [DECIDED, DECIDED], deny: DECIDED },
 ];
 
-function situation({ status, votes }: Row, changes: Partial<ApprovalSituation> = {}): ApprovalSituation {
+function situation({ status, votes }: Row, changes: Partial<ApprovalSnapshot> = {}): ApprovalSnapshot {
   return {
     status,
     requesterId: REQUESTER,
@@ -61,18 +61,18 @@ for (const row of ROWS) {
   const about = `${row.status} with ${row.votes} of 2 votes`;
 
   test(`${about}: approving and denying are refused as listed`, () => {
-    assert.equal(refusalOfApproving(situation(row), NEW), row.approve[0]);
-    assert.equal(refusalOfApproving(situation(row), VOTER), row.approve[1]);
-    assert.equal(refusalOfDenying(situation(row), NEW), row.deny);
-    assert.equal(refusalOfDenying(situation(row), VOTER), row.deny);
+    assert.equal(checkApproval(situation(row), NEW), row.approve[0]);
+    assert.equal(checkApproval(situation(row), VOTER), row.approve[1]);
+    assert.equal(checkDenial(situation(row), NEW), row.deny);
+    assert.equal(checkDenial(situation(row), VOTER), row.deny);
   });
 
   test(`${about}: who asked decides nothing`, () => {
     for (const requesterRevoked of [false, true]) {
       for (const approverIds of [situation(row).approverIds, [REQUESTER]]) {
         const own = situation(row, { requesterRevoked, approverIds });
-        assert.equal(refusalOfApproving(own, REQUESTER), SELF);
-        assert.equal(refusalOfDenying(own, REQUESTER), SELF);
+        assert.equal(checkApproval(own, REQUESTER), SELF);
+        assert.equal(checkDenial(own, REQUESTER), SELF);
       }
     }
   });
@@ -80,23 +80,17 @@ for (const row of ROWS) {
   test(`${about}: what a revoked agent asked for is over`, () => {
     const over = situation(row, { requesterRevoked: true });
     for (const who of [NEW, VOTER]) {
-      assert.equal(refusalOfApproving(over, who), DECIDED);
-      assert.equal(refusalOfDenying(over, who), DECIDED);
+      assert.equal(checkApproval(over, who), DECIDED);
+      assert.equal(checkDenial(over, who), DECIDED);
     }
   });
 }
 
 test('one vote decides where one is required, and further ones are never taken', () => {
   const pending: Row = { status: 'pending', votes: 1, approve: [undefined, undefined], deny: undefined };
-  assert.equal(refusalOfApproving(situation(pending, { approvalsRequired: 1 }), NEW), DECIDED);
-  assert.equal(
-    refusalOfApproving(situation({ ...pending, votes: 2 }, { approvalsRequired: 1 }), NEW),
-    DECIDED,
-  );
-  assert.equal(
-    refusalOfApproving(situation({ ...pending, votes: 2 }, { approvalsRequired: 3 }), NEW),
-    undefined,
-  );
+  assert.equal(checkApproval(situation(pending, { approvalsRequired: 1 }), NEW), DECIDED);
+  assert.equal(checkApproval(situation({ ...pending, votes: 2 }, { approvalsRequired: 1 }), NEW), DECIDED);
+  assert.equal(checkApproval(situation({ ...pending, votes: 2 }, { approvalsRequired: 3 }), NEW), undefined);
 });
 
 test('only critical takes what the operator has set; the others take one approver and no delay', () => {

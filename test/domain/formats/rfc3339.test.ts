@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { instantOrNull, instantText } from '../../../src/domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull } from '../../../src/domain/formats/rfc3339.ts';
 
 test('it is what toISOString gives, for every moment that a date can be', () => {
   const moment = fc.oneof(
@@ -15,15 +15,15 @@ test('it is what toISOString gives, for every moment that a date can be', () => 
   );
   fc.assert(
     fc.property(fc.array(moment, { minLength: 1, maxLength: 8 }), (moments) => {
-      for (const each of moments) assert.equal(instantText(each), each.toISOString());
+      for (const each of moments) assert.equal(formatTimestamp(each), each.toISOString());
     }),
     { numRuns: 2000 },
   );
 });
 
 test('a date that is none is refused, as by toISOString, and leaves nothing behind', () => {
-  assert.throws(() => instantText(new Date(Number.NaN)), RangeError);
-  assert.equal(instantText(new Date(0)), '1970-01-01T00:00:00.000Z');
+  assert.throws(() => formatTimestamp(new Date(Number.NaN)), RangeError);
+  assert.equal(formatTimestamp(new Date(0)), '1970-01-01T00:00:00.000Z');
 });
 
 test('a moment that has not come is null', () => {

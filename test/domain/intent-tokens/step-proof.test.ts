@@ -16,8 +16,8 @@ import { parsePlan } from '../../../src/domain/intent-tokens/plan.ts';
 import { digestPlan, type PlanDigest } from '../../../src/domain/intent-tokens/plan-digest.ts';
 import {
   parseStepProof,
-  type StepQuestion,
   type StepSubject,
+  type StepVerification,
   verifyStep,
 } from '../../../src/domain/intent-tokens/step-proof.ts';
 import { type JsonObject, type JsonValue, readStrictJson } from '../../../src/domain/json/strict-json.ts';
@@ -62,7 +62,7 @@ for (const [row, { plan, tree_size: treeSize, merkle_root: merkleRootHex, step_p
         { kind: 'action_digest', digestHex: stated.value_digest },
       ];
       for (const subject of subjects) {
-        const question: StepQuestion = {
+        const question: StepVerification = {
           treeSize,
           merkleRootHex,
           stepIndex,
@@ -70,7 +70,7 @@ for (const [row, { plan, tree_size: treeSize, merkle_root: merkleRootHex, step_p
           proof: nodesOf(stated),
         };
         assert.deepEqual(verifyStep(question, sha256), { ok: true });
-        const bare: StepQuestion = { ...question, proof: nodesOf(stated.proof) };
+        const bare: StepVerification = { ...question, proof: nodesOf(stated.proof) };
         assert.deepEqual(verifyStep(bare, sha256), { ok: true });
       }
     }
@@ -84,7 +84,7 @@ const PLAN: JsonObject = {
 };
 const DIGEST = digestOf(PLAN);
 const proofOf = (stepIndex: number) => nodesOf(DIGEST.stepProofs[stepIndex]);
-const GOOD: StepQuestion = {
+const GOOD: StepVerification = {
   treeSize: DIGEST.treeSize,
   merkleRootHex: DIGEST.merkleRootHex,
   stepIndex: 2,
@@ -104,11 +104,11 @@ test('the order of members in the step does not matter', () => {
   assert.deepEqual(verifyStep({ ...GOOD, subject: { kind: 'step', step } }, sha256), { ok: true });
 });
 
-const aStep = (step: JsonObject): Partial<StepQuestion> => ({ subject: { kind: 'step', step } });
-const anAction = (action: string): Partial<StepQuestion> => ({ subject: { kind: 'action', action } });
+const aStep = (step: JsonObject): Partial<StepVerification> => ({ subject: { kind: 'step', step } });
+const anAction = (action: string): Partial<StepVerification> => ({ subject: { kind: 'action', action } });
 const { mcp: _, ...SEND_WITHOUT_MCP } = SEND;
 
-const ATTACKS: Readonly<Record<string, Partial<StepQuestion>>> = {
+const ATTACKS: Readonly<Record<string, Partial<StepVerification>>> = {
   'another action': anAction('delete'),
   'an action in other case': anAction('Send'),
   'the action of another step': anAction('read'),

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { exactlyNamedPaths, requestScopes } from '../../../src/domain/scopes/requested-scopes.ts';
+import { literalPaths, requestScopes } from '../../../src/domain/scopes/requested-scopes.ts';
 import { formatScope, scopesAllow } from '../../../src/domain/scopes/scope.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
@@ -316,8 +316,8 @@ test('a scope without any * names its path, and each path once', () => {
     'secrets:write:a/*b',
     'secrets:write:c/x',
   );
-  assert.deepEqual(exactlyNamedPaths(scopes.map(aScope)), ['a/b', 'c/d/e', 'c/x']);
-  assert.deepEqual(exactlyNamedPaths([]), []);
+  assert.deepEqual(literalPaths(scopes.map(aScope)), ['a/b', 'c/d/e', 'c/x']);
+  assert.deepEqual(literalPaths([]), []);
 });
 
 test('a scope names its path exactly when it has no *', () => {
@@ -327,7 +327,7 @@ test('a scope names its path exactly when it has no *', () => {
         .filter((text) => text.startsWith('secrets:'))
         .map((text) => text.split(':')[2] ?? '')
         .filter((pattern) => !pattern.includes('*'));
-      assert.deepEqual(exactlyNamedPaths(texts.map(aScope)), [...new Set(expected)]);
+      assert.deepEqual(literalPaths(texts.map(aScope)), [...new Set(expected)]);
     }),
   );
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
-import type { SecretWish, TokenState } from '../../../src/domain/secrets/secret-authorization.ts';
+import type { SecretOperation, TokenState } from '../../../src/domain/secrets/secret-authorization.ts';
 import {
   anyPattern,
   naiveMatches,
@@ -18,7 +18,7 @@ import { ELSEWHERE, HOME, refusal, toList, toReadOrList, toUse } from './secret-
 // The contract's sentences once more, on texts instead of parsed scopes, and with each condition for itself.
 
 interface Spec {
-  readonly kind: SecretWish['kind'];
+  readonly kind: SecretOperation['kind'];
   readonly action: SecretAction;
   readonly path: string;
   readonly token: readonly string[];
@@ -94,7 +94,7 @@ const smallScopes = fc.array(fc.oneof({ weight: 6, arbitrary: smallScope }, fc.c
   maxLength: 6,
 });
 
-function wishOf({ kind, action, path }: Pick<Spec, 'kind' | 'action' | 'path'>): SecretWish {
+function wishOf({ kind, action, path }: Pick<Spec, 'kind' | 'action' | 'path'>): SecretOperation {
   if (kind === 'use') return toUse(action, path);
   if (kind === 'list') return toList(path);
   return kind === 'read-or-list' ? toReadOrList(path) : { kind };

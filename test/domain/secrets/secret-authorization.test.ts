@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mayList, mayUse, type SecretWish } from '../../../src/domain/secrets/secret-authorization.ts';
+import { mayList, mayUse, type SecretOperation } from '../../../src/domain/secrets/secret-authorization.ts';
 import cidr from '../../vectors/cidr.json' with { type: 'json' };
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import { aPath } from '../scopes/scope-universe.ts';
@@ -33,12 +33,17 @@ const FAULTS = {
   'scope that the token lacks': { rank: 3, code: 'SCOPE_DENIED', put: { tokenScopes: [] } },
   'scope that the owner lacks': { rank: 4, code: 'SCOPE_DENIED', put: { ownerScopes: [] } },
 } as const satisfies Record<string, { rank: number; code: string; put: Partial<Asked> }>;
-type Fault = keyof typeof FAULTS;
-const ALL_FAULTS = Object.keys(FAULTS) as Fault[];
+type ValidationIssue = keyof typeof FAULTS;
+const ALL_FAULTS = Object.keys(FAULTS) as ValidationIssue[];
 const WITHOUT_SCOPE = ALL_FAULTS.slice(0, 5);
 
 /** Every kind of wish, the scope that it takes and the faults that count for it. */
-const WISHES: readonly { name: string; wish: SecretWish; scope: string; counts: readonly Fault[] }[] = [
+const WISHES: readonly {
+  name: string;
+  wish: SecretOperation;
+  scope: string;
+  counts: readonly ValidationIssue[];
+}[] = [
   { name: 'read', wish: toUse('read', 'a/b'), scope: 'secrets:read:a/b', counts: ALL_FAULTS },
   { name: 'write', wish: toUse('write', 'a/b'), scope: 'secrets:write:a/*', counts: ALL_FAULTS },
   { name: 'delete', wish: toUse('delete', 'a/b'), scope: 'secrets:delete:*', counts: ALL_FAULTS },
@@ -70,7 +75,7 @@ test('of any two faults the earlier one answers, for every kind of wish; a fault
       for (const other of ALL_FAULTS) {
         if (one !== other && FAULTS[one].rank === FAULTS[other].rank) continue;
         const faulty = { wish, tokenScopes: [scope], ...FAULTS[one].put, ...FAULTS[other].put };
-        const present: Fault[] = wish.kind === 'malformed-path' ? ['malformed path'] : [];
+        const present: ValidationIssue[] = wish.kind === 'malformed-path' ? ['malformed path'] : [];
         present.push(one, other);
         // A malformed path is a wish of its own, for which nothing else counts.
         const first = present.includes('malformed path') ? ['malformed path' as const] : present;
@@ -159,7 +164,7 @@ test('GET of several segments needs to read the path or to list what lies below 
 
 test('a path too long to be a namespace can be read and not listed', () => {
   const deep = aPath(Array(16).fill('a').join('/'));
-  const wish: SecretWish = { kind: 'read-or-list', secret: deep, namespace: undefined };
+  const wish: SecretOperation = { kind: 'read-or-list', secret: deep, namespace: undefined };
   assert.equal(refusal({ wish, tokenScopes: ['secrets:read:*'] }), undefined);
   assert.equal(refusal({ wish, tokenScopes: ['secrets:read:a/b'] }), 'SCOPE_DENIED');
   const { grant } = aRequest({ wish, tokenScopes: ['secrets:*:*'] });

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { type AddressBlock, parseAddressBlocks } from '../../../src/domain/network/ip-address.ts';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import {
-  refusalOfSecretRequest,
+  authorizeSecretOperation,
+  type SecretOperation,
   type SecretRequest,
-  type SecretWish,
   type TokenState,
 } from '../../../src/domain/secrets/secret-authorization.ts';
 import { aNamespace, aPath, aScope } from '../scopes/scope-universe.ts';
@@ -21,7 +21,7 @@ export function blocks(...list: string[]): readonly AddressBlock[] {
 }
 
 export interface Asked {
-  readonly wish: SecretWish;
+  readonly wish: SecretOperation;
   readonly tokenScopes?: readonly string[];
   /** `null`: the credential has no owner beside itself, as an API key has not. */
   readonly ownerScopes?: readonly string[] | null;
@@ -47,20 +47,23 @@ export function aRequest(asked: Asked): SecretRequest {
   };
 }
 
-export const refusal = (asked: Asked) => refusalOfSecretRequest(aRequest(asked));
+export const refusal = (asked: Asked) => authorizeSecretOperation(aRequest(asked));
 
-export const toUse = (action: SecretAction, path: string): SecretWish => ({
+export const toUse = (action: SecretAction, path: string): SecretOperation => ({
   kind: 'use',
   action,
   secret: aPath(path),
 });
-export const toList = (namespace: string): SecretWish => ({ kind: 'list', namespace: aNamespace(namespace) });
-export const toReadOrList = (path: string): SecretWish => ({
+export const toList = (namespace: string): SecretOperation => ({
+  kind: 'list',
+  namespace: aNamespace(namespace),
+});
+export const toReadOrList = (path: string): SecretOperation => ({
   kind: 'read-or-list',
   secret: aPath(path),
   namespace: aNamespace(path),
 });
-export const LIST_NAMESPACES: SecretWish = { kind: 'list-namespaces' };
-export const INTROSPECT: SecretWish = { kind: 'introspect' };
-export const NAMED_BY_BODY: SecretWish = { kind: 'named-by-body' };
-export const MALFORMED: SecretWish = { kind: 'malformed-path' };
+export const LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
+export const INTROSPECT: SecretOperation = { kind: 'introspect' };
+export const NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
+export const MALFORMED: SecretOperation = { kind: 'malformed-path' };

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { createTrailReader } from '../../../src/storage/audit/audit-reader.ts';
+import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
 import type { Database, Statement } from '../../../src/storage/engine/database.ts';
-import type { TrailFilter } from '../../../src/use-cases/audit/ports.ts';
+import type { AuditFilter } from '../../../src/use-cases/audit/ports.ts';
 import {
   assertRefused,
   buildTestApp,
@@ -458,9 +458,9 @@ test('the audit trail', { skip: postgresSkip }, async (t) => {
   });
 });
 
-type Fault = 'a trigger that raises' | 'a revoked grant';
+type ValidationIssue = 'a trigger that raises' | 'a revoked grant';
 
-for (const fault of ['a trigger that raises', 'a revoked grant'] satisfies Fault[]) {
+for (const fault of ['a trigger that raises', 'a revoked grant'] satisfies ValidationIssue[]) {
   test(`with ${fault}, nothing about an approval has an effect`, { skip: postgresSkip }, async (t) => {
     const { app, refuseEvents, acceptEvents } = await buildFaulty(t, fault);
     const { adminKey, call, createAgent } = app;
@@ -519,7 +519,7 @@ for (const fault of ['a trigger that raises', 'a revoked grant'] satisfies Fault
 /** An app whose events the database refuses between the two calls; with a webhook, so that notices are owed. */
 async function buildFaulty(
   t: Pick<TestContext, 'after'>,
-  fault: Fault,
+  fault: ValidationIssue,
 ): Promise<{ app: TestApp; refuseEvents(): Promise<void>; acceptEvents(): Promise<void> }> {
   const webhook = {
     // Nobody listens there.
@@ -567,7 +567,7 @@ function entriesOf(query: Record<string, string | number>): [string, string][] {
   return Object.entries(query).map(([name, value]) => [name, String(value)]);
 }
 
-const NO_FILTER: TrailFilter = {
+const NO_FILTER: AuditFilter = {
   eventType: undefined,
   actorId: undefined,
   resourceType: undefined,
@@ -578,7 +578,7 @@ const NO_FILTER: TrailFilter = {
 const POSITION = { createdAt: '2026-01-01T00:00:00.000000Z', id: AN_ID };
 
 /** What the reader would run: a first page, a later one, the count, and a batch of an export. */
-async function statementsOf(filter: TrailFilter): Promise<{ text: string; values: readonly unknown[] }[]> {
+async function statementsOf(filter: AuditFilter): Promise<{ text: string; values: readonly unknown[] }[]> {
   const ran: { text: string; values: readonly unknown[] }[] = [];
   const recording = {
     query: async ({ text }: Statement, values: readonly unknown[]) => {
@@ -586,7 +586,7 @@ async function statementsOf(filter: TrailFilter): Promise<{ text: string; values
       return [];
     },
   } as unknown as Database;
-  const reader = createTrailReader(recording);
+  const reader = createAuditReader(recording);
   await reader.list({ filter, limit: 51, offset: 0, before: undefined });
   await reader.list({ filter, limit: 51, offset: 0, before: POSITION });
   await reader.count(filter, 10_001);

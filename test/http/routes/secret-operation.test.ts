@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { WritError } from '../../../src/errors.ts';
 import {
   PATH_RULE,
+  parseChangeTarget,
+  parseListTarget,
+  parseReadTarget,
   pathInBody,
   WISH_NAMED_BY_BODY,
   WISH_TO_INTROSPECT,
   WISH_TO_LIST_NAMESPACES,
-  wishToChange,
-  wishToList,
-  wishToRead,
 } from '../../../src/http/routes/secret-operation.ts';
 import { aNamespace, anyNamespace, anyPath, aPath } from '../../domain/scopes/scope-universe.ts';
 import { notTexts, untyped } from '../../domain/wrong-types.ts';
@@ -29,7 +29,7 @@ test('every url vector is the wish listed: to read, to list, to write, or a malf
     if (!target.startsWith(PREFIX)) continue;
     met += 1;
     const raw = target.slice(PREFIX.length);
-    const wish = method === 'GET' ? wishToRead(raw) : wishToChange('write', raw);
+    const wish = method === 'GET' ? parseReadTarget(raw) : parseChangeTarget('write', raw);
     if (status === 400) assert.deepEqual(wish, MALFORMED, target);
     else if (op === 'list')
       assert.deepEqual(wish, { kind: 'list', namespace: aNamespace(namespace ?? '') }, target);
@@ -47,13 +47,13 @@ test('every url vector is the wish listed: to read, to list, to write, or a malf
 test('GET of several raw segments is a secret or the nested namespace of the same name', () => {
   const secret = aPath('production/openai');
   const wish = { kind: 'read-or-list', secret, namespace: aNamespace('production/openai') };
-  assert.deepEqual(wishToRead('production/openai'), wish);
-  assert.deepEqual(wishToRead('%70roduction/open%61i'), wish);
+  assert.deepEqual(parseReadTarget('production/openai'), wish);
+  assert.deepEqual(parseReadTarget('%70roduction/open%61i'), wish);
 });
 
 test('GET of one raw segment is a namespace, however many it decodes to', () => {
-  assert.deepEqual(wishToRead('a'), { kind: 'list', namespace: aNamespace('a') });
-  assert.deepEqual(wishToRead('a%2Fb%2FK'), { kind: 'list', namespace: aNamespace('a/b/K') });
+  assert.deepEqual(parseReadTarget('a'), { kind: 'list', namespace: aNamespace('a') });
+  assert.deepEqual(parseReadTarget('a%2Fb%2FK'), { kind: 'list', namespace: aNamespace('a/b/K') });
 });
 
 test('a path that leaves no room for a key names a secret and no namespace', () => {
@@ -66,17 +66,17 @@ test('a path that leaves no room for a key names a secret and no namespace', () 
     [`${long}/${long}/${long}/${'k'.repeat(125)}`, false],
   ] as const) {
     const namespace = isNamespace ? aNamespace(path) : undefined;
-    assert.deepEqual(wishToRead(path), { kind: 'read-or-list', secret: aPath(path), namespace });
+    assert.deepEqual(parseReadTarget(path), { kind: 'read-or-list', secret: aPath(path), namespace });
   }
 });
 
 test('a change is of one secret by one action, and of nothing else', () => {
   for (const action of ['read', 'write', 'delete'] as const) {
-    assert.deepEqual(wishToChange(action, 'a%2Fb/K'), { kind: 'use', action, secret: aPath('a/b/K') });
+    assert.deepEqual(parseChangeTarget(action, 'a%2Fb/K'), { kind: 'use', action, secret: aPath('a/b/K') });
   }
   for (const raw of ['a', 'a%2Fb', 'a%2Fb%2FK', '', '/', 'a/', '/a', segments(17), `a/${'k'.repeat(129)}`]) {
-    assert.deepEqual(wishToChange('write', raw), MALFORMED, raw);
-    assert.deepEqual(wishToChange('delete', raw), MALFORMED, raw);
+    assert.deepEqual(parseChangeTarget('write', raw), MALFORMED, raw);
+    assert.deepEqual(parseChangeTarget('delete', raw), MALFORMED, raw);
   }
 });
 
@@ -105,13 +105,13 @@ test('attack: what decodes twice, climbs, ends in a slash or hides a byte wants 
     'a/%C3%A9',
   );
   for (const raw of attacks) {
-    assert.deepEqual(wishToRead(raw), MALFORMED, raw);
-    assert.deepEqual(wishToChange('delete', raw), MALFORMED, raw);
+    assert.deepEqual(parseReadTarget(raw), MALFORMED, raw);
+    assert.deepEqual(parseChangeTarget('delete', raw), MALFORMED, raw);
   }
 });
 
 test('a namespace in a query has been decoded: what is still encoded is no namespace', () => {
-  assert.deepEqual(wishToList('a/b'), { kind: 'list', namespace: aNamespace('a/b') });
+  assert.deepEqual(parseListTarget('a/b'), { kind: 'list', namespace: aNamespace('a/b') });
   for (const text of [
     '',
     '*',
@@ -126,21 +126,25 @@ test('a namespace in a query has been decoded: what is still encoded is no names
     segments(16),
     ...notTexts('a'),
   ]) {
-    assert.deepEqual(wishToList(untyped(text)), MALFORMED, String(text));
+    assert.deepEqual(parseListTarget(untyped(text)), MALFORMED, String(text));
   }
 });
 
 test('every path and namespace of the grammar is the wish for itself', () => {
   fc.assert(
     fc.property(anyPath, anyNamespace, (path, namespace) => {
-      assert.deepEqual(wishToRead(path), {
+      assert.deepEqual(parseReadTarget(path), {
         kind: 'read-or-list',
         secret: aPath(path),
         namespace: aNamespace(path),
       });
-      assert.deepEqual(wishToChange('delete', path), { kind: 'use', action: 'delete', secret: aPath(path) });
-      assert.deepEqual(wishToList(namespace), { kind: 'list', namespace: aNamespace(namespace) });
-      assert.deepEqual(wishToRead(encodeURIComponent(namespace)), wishToList(namespace));
+      assert.deepEqual(parseChangeTarget('delete', path), {
+        kind: 'use',
+        action: 'delete',
+        secret: aPath(path),
+      });
+      assert.deepEqual(parseListTarget(namespace), { kind: 'list', namespace: aNamespace(namespace) });
+      assert.deepEqual(parseReadTarget(encodeURIComponent(namespace)), parseListTarget(namespace));
       assert.deepEqual(pathInBody(path), aPath(path));
     }),
   );

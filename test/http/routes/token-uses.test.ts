@@ -26,17 +26,19 @@ const APPROVAL_REQUIRED = { status: 403, code: 'APPROVAL_REQUIRED' };
 const ended = (state: State): Expected | undefined =>
   state === 'live' ? undefined : { status: 401, code: `TOKEN_${state.toUpperCase()}` };
 
-interface Fault extends Omit<Partial<TestRequest>, 'method' | 'url'> {
+interface ValidationIssue extends Omit<Partial<TestRequest>, 'method' | 'url'> {
   readonly is: Expected;
   readonly query?: string;
 }
 
 /** What is wrong with a body, or with the query that a `GET` has in its place. */
-const BAD_QUERIES: readonly Fault[] = ['version=0', 'surprise=1', 'version=1&version=1'].map((query) => ({
-  query,
-  is: { status: 400, code: 'VALIDATION_ERROR' },
-}));
-const BAD_BODIES: readonly Fault[] = [
+const BAD_QUERIES: readonly ValidationIssue[] = ['version=0', 'surprise=1', 'version=1&version=1'].map(
+  (query) => ({
+    query,
+    is: { status: 400, code: 'VALIDATION_ERROR' },
+  }),
+);
+const BAD_BODIES: readonly ValidationIssue[] = [
   { raw: '{"not json', is: { status: 400, code: 'INVALID_JSON' } },
   { json: { surprise: 1 }, is: { status: 400, code: 'VALIDATION_ERROR' } },
   {
@@ -45,7 +47,7 @@ const BAD_BODIES: readonly Fault[] = [
     is: { status: 415, code: 'UNSUPPORTED_MEDIA_TYPE' },
   },
 ];
-const BAD_VALUES: readonly Fault[] = [
+const BAD_VALUES: readonly ValidationIssue[] = [
   { json: { value: 7 }, is: { status: 400, code: 'VALIDATION_ERROR' } },
   { json: { value: 'x'.repeat(65_537) }, is: { status: 413, code: 'PAYLOAD_TOO_LARGE' } },
 ];
@@ -54,7 +56,7 @@ interface Operation {
   readonly method: string;
   readonly json?: unknown;
   readonly suffix?: string;
-  readonly faults: readonly Fault[];
+  readonly faults: readonly ValidationIssue[];
   /** Of a target that is not there; undefined where that is no fault. */
   readonly absent: Expected | undefined;
 }
@@ -67,8 +69,12 @@ const OPERATIONS: readonly Operation[] = [
 ];
 
 /** What is asked of `path`, with something wrong about it. */
-function requestOf({ method, suffix = '', json }: Operation, path: string, fault?: Fault): TestRequest {
-  const { is: _, query, ...differs }: Partial<Fault> = fault ?? {};
+function requestOf(
+  { method, suffix = '', json }: Operation,
+  path: string,
+  fault?: ValidationIssue,
+): TestRequest {
+  const { is: _, query, ...differs }: Partial<ValidationIssue> = fault ?? {};
   const url = `/v1/secrets/${path}${suffix}${query === undefined ? '' : `?${query}`}`;
   const body = json === undefined || differs.raw !== undefined ? {} : { json };
   return { method, url, ...body, ...differs };

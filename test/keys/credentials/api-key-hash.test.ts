@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { parseApiKey } from '../../../src/domain/principals/api-key.ts';
 import {
   compareApiKey,
-  decoyHash,
+  dummyHash,
   generateApiKey,
   hashApiKey,
   makeApiKey,
@@ -46,11 +46,11 @@ test('every one of the 72 bytes counts', async () => {
 });
 
 test('nothing matches a decoy, and it costs what a key costs', async () => {
-  const decoy = await decoyHash(COST);
+  const decoy = await dummyHash(COST);
   assert.match(decoy, /^\$2b\$04\$/);
   for (const text of ['', generateApiKey().text, decoy])
     assert.equal(await compareApiKey(text, decoy), false);
-  assert.notEqual(await decoyHash(COST), decoy);
+  assert.notEqual(await dummyHash(COST), decoy);
 });
 
 test('a made key comes with what is stored of it', async () => {

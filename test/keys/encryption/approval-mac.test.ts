@@ -35,7 +35,7 @@ test('a digest is 64 lower-case hex characters, the same every time', () => {
 test('another master key makes another digest, and takes none of this one', () => {
   const other = createRequestDigest(createKeyEncryption(Buffer.alloc(32, 8)));
   assert.notEqual(other.of('text'), digest.of('text'));
-  assert.equal(other.fits('text', digest.of('text')), false);
+  assert.equal(other.matches('text', digest.of('text')), false);
 });
 
 test('the text alone, or the master key used as it is, makes no digest', () => {
@@ -48,13 +48,13 @@ test('the text alone, or the master key used as it is, makes no digest', () => {
     raw,
   ]) {
     assert.notEqual(forged, digest.of('text'));
-    assert.equal(digest.fits('text', forged), false);
+    assert.equal(digest.matches('text', forged), false);
   }
 });
 
 test('a digest that is cut, longer, in upper case or of another text does not fit', () => {
   const right = digest.of('text');
-  assert.equal(digest.fits('text', right), true);
+  assert.equal(digest.matches('text', right), true);
   for (const wrong of [
     '',
     right.slice(0, -1),
@@ -65,7 +65,7 @@ test('a digest that is cut, longer, in upper case or of another text does not fi
     digest.of('text '),
     `${right.slice(0, -1)}${right.endsWith('0') ? '1' : '0'}`,
   ]) {
-    assert.equal(digest.fits('text', wrong), false, wrong);
+    assert.equal(digest.matches('text', wrong), false, wrong);
   }
 });
 
@@ -96,7 +96,7 @@ test('every member of what is asked, and of what it takes, is bound', () => {
   );
   assert.equal(new Set([...texts, digestText(REQUEST)]).size, texts.length + 1);
   const stored = digest.of(digestText(REQUEST));
-  for (const text of texts) assert.equal(digest.fits(text, stored), false, text);
+  for (const text of texts) assert.equal(digest.matches(text, stored), false, text);
 });
 
 test('no two requests have one text: text cannot pass for structure', () => {

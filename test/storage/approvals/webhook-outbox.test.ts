@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
-import { createNoticeOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
+import { createWebhookOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
 import { openDatabase } from '../../../src/storage/engine/database.ts';
 import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../../platform/webhook-receiver.ts';
 import { printedKey, until } from '../../support/issuing.ts';
@@ -31,7 +31,7 @@ suite('an owed notice', { skip }, () => {
         id,
       ]);
     }
-    const outboxes = [createNoticeOutbox(one), createNoticeOutbox(other)];
+    const outboxes = [createWebhookOutbox(one), createWebhookOutbox(other)];
     const lease = (limit: number) =>
       Promise.all(
         outboxes.flatMap((outbox) => [1, 2, 3, 4].map(() => outbox.lease({ limit, seconds: 600 }))),
@@ -69,7 +69,7 @@ suite('an owed notice', { skip }, () => {
         id,
       ]);
     }
-    const outbox = createNoticeOutbox(database);
+    const outbox = createWebhookOutbox(database);
     const lease = () => outbox.lease({ limit: 10, seconds: 600 });
     assert.equal((await lease()).length, 2);
     await outbox.delivered(taken);
@@ -92,7 +92,7 @@ suite('an owed notice', { skip }, () => {
     const run = (name: string, text: string) =>
       database.query<{ pause: number }>({ name, effect: 'write', text }, [id]);
     await run('owe', `insert into webhook_outbox (id, approval_id, payload) values ($1, 'apr_a', '{}')`);
-    const outbox = createNoticeOutbox(database);
+    const outbox = createWebhookOutbox(database);
     const lease = () => outbox.lease({ limit: 10, seconds: 600 });
     await lease();
     await outbox.failed(id, { why: 'status 500', retryAfterSeconds: 28_800 });

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createTrailReader } from '../../../src/storage/audit/audit-reader.ts';
-import type { TrailEvent, TrailFilter, TrailPosition } from '../../../src/use-cases/audit/ports.ts';
+import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
+import type { AuditFilter, AuditPosition, RecordedAuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
 import { BACKENDS, openMigrated, rows } from '../opened.ts';
 
@@ -36,7 +36,7 @@ const aFilter = fc.record({
   until: moment,
 });
 
-function accepts(filter: TrailFilter, event: TrailEvent): boolean {
+function accepts(filter: AuditFilter, event: RecordedAuditEvent): boolean {
   const at = Date.parse(event.created_at);
   return (
     (filter.eventType === undefined || filter.eventType === event.event_type) &&
@@ -48,9 +48,9 @@ function accepts(filter: TrailFilter, event: TrailEvent): boolean {
   );
 }
 
-const positionOf = ({ created_at: createdAt, id }: TrailEvent): TrailPosition => ({ createdAt, id });
-const keyOf = (event: TrailEvent): string => `${event.created_at} ${event.id}`;
-const numbersOf = (events: readonly TrailEvent[]) => events.map((event) => event.metadata['n']);
+const positionOf = ({ created_at: createdAt, id }: RecordedAuditEvent): AuditPosition => ({ createdAt, id });
+const keyOf = (event: RecordedAuditEvent): string => `${event.created_at} ${event.id}`;
+const numbersOf = (events: readonly RecordedAuditEvent[]) => events.map((event) => event.metadata['n']);
 
 for (const backend of BACKENDS) {
   test(`${backend.name}: pages, counts and batches are those of a naive reader`, {
@@ -63,7 +63,7 @@ for (const backend of BACKENDS) {
        for values from ('2026-02-01 00:00:00+00') to ('2026-03-01 00:00:00+00')`,
     );
     await rows(database, PLANT, [TYPES, ACTORS, RESOURCES, IDS, new Date(HOUR), ROWS]);
-    const reader = createTrailReader(database);
+    const reader = createAuditReader(database);
     const everything = { ...NO_FILTER };
     const all = await reader.list({ filter: everything, limit: ROWS + 1, offset: 0, before: undefined });
     assert.equal(all.length, ROWS);
@@ -82,8 +82,11 @@ for (const backend of BACKENDS) {
           const newestFirst = [...wanted].reverse();
           assert.equal(await reader.count(filter, bound), Math.min(bound, wanted.length));
 
-          const listed: TrailEvent[] = [];
-          for (let page: readonly TrailEvent[] | undefined; page === undefined || page.length === limit; ) {
+          const listed: RecordedAuditEvent[] = [];
+          for (
+            let page: readonly RecordedAuditEvent[] | undefined;
+            page === undefined || page.length === limit;
+          ) {
             const last = listed.at(-1);
             const before = last && positionOf(last);
             page = await reader.list({ filter, limit, offset: 0, before });
@@ -94,9 +97,9 @@ for (const backend of BACKENDS) {
           const skipped = await reader.list({ filter, limit, offset, before: undefined });
           assert.deepEqual(numbersOf(skipped), newestFirst.slice(offset, offset + limit));
 
-          const settled: TrailEvent[] = [];
+          const settled: RecordedAuditEvent[] = [];
           for (
-            let batch: readonly TrailEvent[] | undefined;
+            let batch: readonly RecordedAuditEvent[] | undefined;
             batch === undefined || batch.length === limit;
           ) {
             const last = settled.at(-1);
@@ -120,7 +123,7 @@ for (const backend of BACKENDS) {
     skip: backend.skip,
   }, async (t) => {
     const database = await openMigrated(backend, t);
-    const { export: exportFrom } = createAuditTrailReading(createTrailReader(database));
+    const { export: exportFrom } = createAuditTrailReading(createAuditReader(database));
     const taken: unknown[] = [];
     let from: Awaited<ReturnType<typeof exportFrom>>['horizon'] | undefined;
     for (let round = 0; round < 6; round += 1) {
@@ -153,7 +156,7 @@ for (const backend of BACKENDS) {
   });
 }
 
-const NO_FILTER: TrailFilter = {
+const NO_FILTER: AuditFilter = {
   eventType: undefined,
   actorId: undefined,
   resourceType: undefined,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
-import { createWriteQueue } from '../../../src/storage/engine/batcher.ts';
+import { createBatcher } from '../../../src/storage/engine/batcher.ts';
 import { translateStorageError } from '../../../src/storage/engine/storage-errors.ts';
 
 type Outcome = string;
@@ -36,7 +36,7 @@ const orderKey = (member: string): string => member;
 
 test('a member that finds nothing in flight runs at once, alone', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const answer = queue.submit('a');
   assert.deepEqual(statement.groups, [['a']]);
   await statement.end(['done']);
@@ -45,7 +45,7 @@ test('a member that finds nothing in flight runs at once, alone', async () => {
 
 test('what arrives while a statement is in flight forms the next one, in the order of its keys', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const answers = ['m', 'z', 'a', 'k'].map((member) => queue.submit(member));
   assert.deepEqual(statement.groups, [['m']]);
   await statement.end(['M']);
@@ -56,7 +56,7 @@ test('what arrives while a statement is in flight forms the next one, in the ord
 
 test('a member is not answered before its statement has ended', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   let answered = false;
   const answer = queue.submit('a').then(() => {
     answered = true;
@@ -69,7 +69,7 @@ test('a member is not answered before its statement has ended', async () => {
 
 test('a group has at most 256 members, and the rest follows in the order of arrival', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const members = Array.from({ length: 600 }, (_, index) => String(index).padStart(4, '0'));
   const answers = [queue.submit('first'), ...members.map((member) => queue.submit(member))];
   await statement.end(['first']);
@@ -84,7 +84,7 @@ test('a group has at most 256 members, and the rest follows in the order of arri
 
 test('at most as many statements run at once as there are lanes', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey, lanes: 2 });
+  const queue = createBatcher({ run: statement.run, orderKey, lanes: 2 });
   const answers = ['a', 'b', 'c', 'd'].map((member) => queue.submit(member));
   assert.deepEqual(statement.groups, [['a'], ['b']]);
   await statement.end(['A']);
@@ -96,7 +96,7 @@ test('at most as many statements run at once as there are lanes', async () => {
 
 test('a full queue refuses with BUSY and a time to come back, and takes members again afterwards', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const answers = Array.from({ length: 2049 }, (_, index) => queue.submit(String(index)));
   await assert.rejects(queue.submit('too many'), (error) => {
     assert.ok(error instanceof WritError);
@@ -118,7 +118,7 @@ for (const code of ['22P02', '22021', '23505', '23503', '40P01', '40001', '55P03
   test(`a member that fails with ${code} fails alone, and the others are written`, async () => {
     const runs: string[][] = [];
     const fault = sqlError(code);
-    const queue = createWriteQueue<string, string>({
+    const queue = createBatcher<string, string>({
       orderKey,
       run: async (members) => {
         runs.push([...members]);
@@ -143,7 +143,7 @@ for (const code of ['22P02', '22021', '23505', '23503', '40P01', '40001', '55P03
 test('the same holds for the error that storage makes of it', async () => {
   for (const code of ['40001', '40P01', '55P03']) {
     let runs = 0;
-    const queue = createWriteQueue<string, string>({
+    const queue = createBatcher<string, string>({
       orderKey,
       run: async (members) => {
         runs += 1;
@@ -164,7 +164,7 @@ test('the same holds for the error that storage makes of it', async () => {
 
 test('a member that fails by itself is not run again', async () => {
   let runs = 0;
-  const queue = createWriteQueue<string, string>({
+  const queue = createBatcher<string, string>({
     orderKey,
     run: async () => {
       runs += 1;
@@ -177,7 +177,7 @@ test('a member that fails by itself is not run again', async () => {
 
 test('a connection lost under way is OUTCOME_UNKNOWN for every member, and nothing is run again', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const answers = ['a', 'b', 'c'].map((member) => queue.submit(member));
   const all = Promise.allSettled(answers);
   await statement.end(['A']);
@@ -194,7 +194,7 @@ test('a connection lost under way is OUTCOME_UNKNOWN for every member, and nothi
 
 test('a failed group does not stop the queue', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const first = queue.submit('a');
   const second = queue.submit('b');
   const refused = assert.rejects(first, /of the driver/);
@@ -207,7 +207,7 @@ test('a failed group does not stop the queue', async () => {
 
 test('a statement that returns too few outcomes grants nothing to those it left out', async () => {
   const statement = heldStatement();
-  const queue = createWriteQueue({ run: statement.run, orderKey });
+  const queue = createBatcher({ run: statement.run, orderKey });
   const all = Promise.allSettled(['x', 'a', 'b'].map((member) => queue.submit(member)));
   await statement.end(['X']);
   await statement.end(['A']);
@@ -217,7 +217,7 @@ test('a statement that returns too few outcomes grants nothing to those it left 
 });
 
 test('a run that throws before it returns a promise rejects its members', async () => {
-  const queue = createWriteQueue<string, string>({
+  const queue = createBatcher<string, string>({
     orderKey,
     run: () => {
       throw new TypeError('a bug');

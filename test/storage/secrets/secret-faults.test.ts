@@ -11,14 +11,14 @@ import { adminQuery, createTestDatabase, postgresSkip } from '../../support/post
 const VALUE = 'a-planted-value-5c1d';
 const NEW_VALUE = 'another-planted-value-77aa';
 
-interface Fault {
+interface ValidationIssue {
   readonly begin: string;
   readonly end: string;
 }
 
 const ROLE = `writ_test_serving_${process.pid}`;
 
-const FAULTS: Record<string, Fault> = {
+const FAULTS: Record<string, ValidationIssue> = {
   'a trigger that raises': {
     begin: `
       create function no_events() returns trigger language plpgsql as $body$
@@ -177,7 +177,7 @@ async function state({ owner }: Scene): Promise<pg.QueryResultRow> {
 test('while no event can be written', { skip: postgresSkip }, async (t) => {
   const scene = await sceneFor(t);
   const { owner, call } = scene;
-  const during = async <T>({ begin, end }: Fault, work: () => Promise<T>): Promise<T> => {
+  const during = async <T>({ begin, end }: ValidationIssue, work: () => Promise<T>): Promise<T> => {
     await owner.query(begin);
     return work().finally(() => owner.query(end));
   };

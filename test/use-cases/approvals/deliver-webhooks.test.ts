@@ -2,23 +2,26 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createDeliverNotices, type SendNotice } from '../../../src/use-cases/approvals/deliver-webhooks.ts';
-import type { NoticeOutbox, OwedNotice } from '../../../src/use-cases/approvals/ports.ts';
+import {
+  createDeliverWebhooks,
+  type SendWebhook,
+} from '../../../src/use-cases/approvals/deliver-webhooks.ts';
+import type { QueuedWebhookEvent, WebhookOutbox } from '../../../src/use-cases/approvals/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
 /** Of every try, the time after which the next one is made. */
 const PAUSES = [2, 5, 30, 120, 600, 1800, 7200, 28_800];
 
-const aNotice = (id: string, attempts = 1): OwedNotice => ({ id, payload: `about ${id}`, attempts });
+const aNotice = (id: string, attempts = 1): QueuedWebhookEvent => ({ id, payload: `about ${id}`, attempts });
 
 /** An outbox that owes these, and what was said to it. */
-function deliveryOf(owed: readonly OwedNotice[], send: SendNotice) {
+function deliveryOf(owed: readonly QueuedWebhookEvent[], send: SendWebhook) {
   const leases: { limit: number; seconds: number }[] = [];
   const delivered: string[] = [];
   const failed: [string, string, number | undefined][] = [];
   const givenUp: [string, string][] = [];
   const waiting = [...owed];
-  const outbox: NoticeOutbox = {
+  const outbox: WebhookOutbox = {
     lease: async (of) => {
       leases.push(of);
       return waiting.splice(0, of.limit);
@@ -26,7 +29,7 @@ function deliveryOf(owed: readonly OwedNotice[], send: SendNotice) {
     delivered: async (id) => void delivered.push(id),
     failed: async (id, { why, retryAfterSeconds }) => void failed.push([id, why, retryAfterSeconds]),
   };
-  const run = createDeliverNotices({ outbox, send, onGivenUp: (id, why) => givenUp.push([id, why]) });
+  const run = createDeliverWebhooks({ outbox, send, onDeadLetter: (id, why) => givenUp.push([id, why]) });
   return { run, leases, delivered, failed, givenUp, waiting };
 }
 

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createRefusalRecorder, type Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
+import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import type { AuditEvent } from '../../../src/use-cases/authentication/ports.ts';
 import { type Deferred, deferred, settled } from '../../support/deferred.ts';
 
@@ -23,7 +23,7 @@ function aBench(append?: (event: AuditEvent) => Promise<void>) {
   const clock = { ms: 0 };
   const rows: AuditEvent[] = [];
   let made = 0;
-  const recorder = createRefusalRecorder({
+  const recorder = createDenialLog({
     trail: {
       append: async (event) => {
         await append?.(event);

@@ -66,8 +66,8 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
       compared.push(task);
       return options.compare === undefined ? task.hash !== DECOY : options.compare();
     },
-    decoyHash: DECOY,
-    refusals: {
+    dummyHash: DECOY,
+    denialLog: {
       record: async (refusal) => {
         await options.record?.();
         recorded.push(refusal);
@@ -210,7 +210,7 @@ test('a refused key is refused from memory, and each refusal is handed to the tr
   await assert.rejects(authenticator.verify(text, from), refusedWith('AUTH_INVALID_KEY'));
   const remembered = authenticator.recall(text);
   assert.ok(remembered !== undefined && 'refused' in remembered);
-  await assert.rejects(authenticator.refuse(remembered, context), refusedWith('AUTH_INVALID_KEY'));
+  await assert.rejects(authenticator.deny(remembered, context), refusedWith('AUTH_INVALID_KEY'));
   assert.equal(compared.length, 1);
   assert.equal(recorded.length, 2);
   for (const refusal of recorded) {
@@ -296,8 +296,8 @@ test('a time stamp of use that cannot be written holds nobody up', async () => {
     },
     memory: createCredentialMemory<RememberedKey>({ maxEntries: 1, maxAgeMs: 1, monotonicMs: () => 0 }),
     compare: async () => true,
-    decoyHash: DECOY,
-    refusals: { record: async () => {}, flush: async () => {} },
+    dummyHash: DECOY,
+    denialLog: { record: async () => {}, flush: async () => {} },
   });
   assert.equal((await authenticator.verify(text, from)).keyId, keyId);
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
-import { createOncePerKey } from '../../../src/use-cases/intent-tokens/idempotency-lock.ts';
+import { createKeyedMutex } from '../../../src/use-cases/intent-tokens/idempotency-lock.ts';
 
 function deferred<T>() {
   let resolve: (value: T) => void = () => {};
@@ -22,7 +22,7 @@ const isBusy = (error: unknown): boolean =>
   error instanceof WritError && error.code === 'BUSY' && error.retryAfterSeconds === 1;
 
 test('a second request begins only when the first has ended, and then does its own work', async () => {
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const first = deferred<string>();
   const seen: string[] = [];
   const one = once('key', () => {
@@ -41,7 +41,7 @@ test('a second request begins only when the first has ended, and then does its o
 });
 
 test('never two of many are under way at once', async () => {
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   let running = 0;
   let most = 0;
   const results = await Promise.all(
@@ -63,7 +63,7 @@ test('never two of many are under way at once', async () => {
 });
 
 test('other keys do not wait', async () => {
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const held = deferred<void>();
   const one = once('one', () => held.promise);
   assert.equal(await once('other', async () => 'done'), 'done');
@@ -72,7 +72,7 @@ test('other keys do not wait', async () => {
 });
 
 test('a first request that fails is its own: it hears the error, the second does its work', async () => {
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const first = deferred<void>();
   const one = once('key', () => first.promise);
   const two = once('key', async () => 'done');
@@ -83,7 +83,7 @@ test('a first request that fails is its own: it hears the error, the second does
 });
 
 test('work that throws before it begins leaves the key free', async () => {
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const refusal = new Error('at once');
   await assert.rejects(
     once('key', () => {
@@ -95,12 +95,12 @@ test('work that throws before it begins leaves the key free', async () => {
 });
 
 test('a key that is over is free at once', async () => {
-  const once = createOncePerKey(0);
+  const once = createKeyedMutex(0);
   for (let round = 0; round < 3; round += 1) assert.equal(await once('key', async () => round), round);
 });
 
 test('who waits longer than it may is told BUSY and when to come back, and its work is never done', async () => {
-  const once = createOncePerKey(5);
+  const once = createKeyedMutex(5);
   const held = deferred<string>();
   const one = once('key', () => held.promise);
   let isDone = false;
@@ -125,7 +125,7 @@ test('one waits 2 seconds and no longer', async (t) => {
     t.mock.timers.tick(ms);
     await settle();
   };
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const held = deferred<void>();
   const one = once('key', () => held.promise);
   let outcome: unknown = 'waiting';
@@ -145,7 +145,7 @@ test('who waits behind several waits 2 seconds in all, not for each', async (t) 
   let now = 0;
   t.mock.method(performance, 'now', () => now);
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const once = createOncePerKey();
+  const once = createKeyedMutex();
   const [first, second] = [deferred<void>(), deferred<void>()];
   const outcomes: unknown[] = [];
   const running = [

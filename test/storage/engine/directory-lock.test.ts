@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { FolderHeldError, holdFolder } from '../../../src/storage/engine/folder-lock.ts';
+import { acquireDirectoryLock, FolderHeldError } from '../../../src/storage/engine/directory-lock.ts';
 import { startNode } from '../../support/processes.ts';
 
 const CLI = fileURLToPath(new URL('../../../dist/cli.js', import.meta.url));
 const LOCK_MODULE = pathToFileURL(
-  fileURLToPath(new URL('../../../dist/storage/engine/folder-lock.js', import.meta.url)),
+  fileURLToPath(new URL('../../../dist/storage/engine/directory-lock.js', import.meta.url)),
 ).href;
 /** A process id above what Linux gives out. */
 const NOBODY = 2 ** 30;
@@ -28,8 +28,8 @@ const lockIn = (folder: string): string => join(folder, 'writ.lock');
 
 /** Takes the lock, says so and keeps it until it is killed. */
 const HOLD = `
-  const { holdFolder } = await import(${JSON.stringify(LOCK_MODULE)});
-  holdFolder(process.argv[1]);
+  const { acquireDirectoryLock } = await import(${JSON.stringify(LOCK_MODULE)});
+  acquireDirectoryLock(process.argv[1]);
   console.log('held');
   setInterval(() => {}, 1000);
 `;
@@ -46,7 +46,7 @@ test('a second opener is refused and named the holder, and the lock stays', asyn
   const holder = await heldByAnotherProcess(t, folder);
   const before = await readFile(lockIn(folder), 'utf8');
   assert.throws(
-    () => holdFolder(folder),
+    () => acquireDirectoryLock(folder),
     (error) => {
       assert.ok(error instanceof FolderHeldError);
       assert.match(error.message, new RegExp(`\\b${holder.child.pid}\\b`));
@@ -59,10 +59,10 @@ test('a second opener is refused and named the holder, and the lock stays', asyn
 
 test('the same process is refused a second time', async (t) => {
   const folder = await aFolder(t);
-  const lock = holdFolder(folder);
-  assert.throws(() => holdFolder(folder), FolderHeldError);
+  const lock = acquireDirectoryLock(folder);
+  assert.throws(() => acquireDirectoryLock(folder), FolderHeldError);
   lock.release();
-  holdFolder(folder).release();
+  acquireDirectoryLock(folder).release();
   assert.deepEqual(await readdir(folder), []);
 });
 
@@ -71,7 +71,7 @@ test('the lock of a killed process is taken over', async (t) => {
   const holder = await heldByAnotherProcess(t, folder);
   await holder.kill();
   assert.ok(existsSync(lockIn(folder)));
-  const lock = holdFolder(folder);
+  const lock = acquireDirectoryLock(folder);
   assert.equal(JSON.parse(await readFile(lockIn(folder), 'utf8')).pid, process.pid);
   lock.release();
 });
@@ -81,7 +81,7 @@ test('a process id that belongs to a later process does not hold the folder', {
 }, async (t) => {
   const folder = await aFolder(t);
   await writeFile(lockIn(folder), JSON.stringify({ pid: process.ppid, startedAt: '1' }));
-  holdFolder(folder).release();
+  acquireDirectoryLock(folder).release();
 });
 
 for (const [what, content] of Object.entries({
@@ -93,7 +93,7 @@ for (const [what, content] of Object.entries({
   test(`${what} is taken over`, async (t) => {
     const folder = await aFolder(t);
     await writeFile(lockIn(folder), content);
-    const lock = holdFolder(folder);
+    const lock = acquireDirectoryLock(folder);
     assert.equal(JSON.parse(await readFile(lockIn(folder), 'utf8')).pid, process.pid);
     lock.release();
   });
@@ -104,13 +104,13 @@ test('a marker left by a process that died while it took over does not close the
   const dead = JSON.stringify({ pid: NOBODY, startedAt: '1' });
   await writeFile(lockIn(folder), dead);
   await writeFile(`${lockIn(folder)}.takeover-${NOBODY}.1`, dead);
-  holdFolder(folder).release();
+  acquireDirectoryLock(folder).release();
   assert.deepEqual(await readdir(folder), []);
 });
 
 test('releasing does not remove the lock of whoever came after', async (t) => {
   const folder = await aFolder(t);
-  const lock = holdFolder(folder);
+  const lock = acquireDirectoryLock(folder);
   const other = JSON.stringify({ pid: process.ppid, startedAt: null });
   await writeFile(lockIn(folder), other);
   lock.release();
@@ -140,7 +140,7 @@ test('a contender that finds the lock gone does not delete the one that another 
   syncBuiltinESMExports();
   let slowHolds = true;
   try {
-    holdFolder(folder);
+    acquireDirectoryLock(folder);
   } catch (error) {
     assert.ok(error instanceof FolderHeldError);
     slowHolds = false;
@@ -154,10 +154,10 @@ test('a contender that finds the lock gone does not delete the one that another 
 /** Reads one folder per line; says whether it got it, and holds what it got. */
 const CONTEND = `
   const { createInterface } = await import('node:readline');
-  const { holdFolder } = await import(${JSON.stringify(LOCK_MODULE)});
+  const { acquireDirectoryLock } = await import(${JSON.stringify(LOCK_MODULE)});
   console.log('ready');
   for await (const line of createInterface({ input: process.stdin })) {
-    try { holdFolder(line); console.log('held'); }
+    try { acquireDirectoryLock(line); console.log('held'); }
     catch (error) { console.log(error.name === 'FolderHeldError' ? 'refused' : 'failed ' + error.message); }
   }
 `;

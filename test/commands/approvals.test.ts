@@ -9,14 +9,14 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { suite, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
-import { available, startVault } from './clients/agentsecretstore-server.ts';
-import { type Answer, KEYS, runOnTerminal, terminalSkip } from './clients/terminal.ts';
-import { freePort } from './support/free-port.ts';
-import { fencesOf, readText } from './support/markdown.ts';
-import { startNode } from './support/processes.ts';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
+import { available, startVault } from '../clients/agentsecretstore-server.ts';
+import { type Answer, KEYS, runOnTerminal, terminalSkip } from '../clients/terminal.ts';
+import { freePort } from '../support/free-port.ts';
+import { fencesOf, readText } from '../support/markdown.ts';
+import { startNode } from '../support/processes.ts';
 
-const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 const atTerminal = { skip: terminalSkip };
 /** What moves a cursor, sets a colour, ends a row or turns the reading direction. */
 const STEERS = /[^\n\P{C}]|[\u2028\u2029]/u;
@@ -29,13 +29,13 @@ interface Ended {
 
 /** The command by itself: what `writ` loads beside it takes most of a second, and a table has many rows. */
 const COMMAND = `
-  import { approvals } from ${JSON.stringify(new URL('../dist/commands/approvals.js', import.meta.url).href)};
-  import { exitCodeFor, explainFailure } from ${JSON.stringify(new URL('../dist/start/exit-report.js', import.meta.url).href)};
+  import { approvals } from ${JSON.stringify(new URL('../../dist/commands/approvals.js', import.meta.url).href)};
+  import { exitCodeFor, formatStartupError } from ${JSON.stringify(new URL('../../dist/start/exit-report.js', import.meta.url).href)};
   const isUsage = (error) => error.name === 'UsageError' || /^ERR_PARSE_ARGS/.test(error.code);
   approvals.run(process.argv.slice(1), process.env).then(
     (code) => process.exit(code),
     (error) => {
-      process.stderr.write(isUsage(error) ? 'usage: ' + error.message : explainFailure(error));
+      process.stderr.write(isUsage(error) ? 'usage: ' + error.message : formatStartupError(error));
       process.exit(isUsage(error) ? 64 : exitCodeFor(error));
     },
   );`;

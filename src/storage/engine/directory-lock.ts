@@ -10,16 +10,16 @@ export class FolderHeldError extends Error {
   override readonly name = 'FolderHeldError';
 }
 
-interface Holder {
+interface LockOwner {
   readonly pid: number;
   /** Clock ticks since boot, from the process table; null where the platform does not tell. */
   readonly startedAt: string | null;
 }
 
 /** Throws `FolderHeldError` when a live process holds the folder. */
-export function holdFolder(folder: string): { release(): void } {
+export function acquireDirectoryLock(folder: string): { release(): void } {
   const path = join(folder, 'writ.lock');
-  const own: Holder = { pid: process.pid, startedAt: startTimeOf(process.pid) };
+  const own: LockOwner = { pid: process.pid, startedAt: startTimeOf(process.pid) };
   const draft = `${path}.${process.pid}`;
   writeFileSync(draft, JSON.stringify(own), { mode: 0o600 });
   try {
@@ -34,7 +34,7 @@ export function holdFolder(folder: string): { release(): void } {
             `The data folder ${folder} is in use by process ${holder.pid}. Stop it first; the embedded database serves one process.`,
           );
         }
-        if (removeStale({ path, draft, stale: holder })) continue;
+        if (releaseStale({ path, draft, stale: holder })) continue;
       }
       tries += 1;
     }
@@ -50,14 +50,14 @@ export function holdFolder(folder: string): { release(): void } {
  * marker bears the names of the dead it is about, the holder and those who died removing it, so nobody has to remove
  * another's marker to go on: that would be the same race once more.
  */
-function removeStale({
+function releaseStale({
   path,
   draft,
   stale,
 }: {
   path: string;
   draft: string;
-  stale: Holder | 'unreadable';
+  stale: LockOwner | 'unreadable';
 }): boolean {
   const markers = [`${path}.takeover-${nameOf(stale)}`];
   for (let marker = markers[0] ?? ''; !linkIfFree(draft, marker); ) {
@@ -77,7 +77,7 @@ function removeStale({
 }
 
 /** Part of a file's name, so of what a file says only digits. */
-const nameOf = (holder: Holder | 'unreadable'): string =>
+const nameOf = (holder: LockOwner | 'unreadable'): string =>
   holder === 'unreadable' ? holder : `${holder.pid}.${String(holder.startedAt).replace(/\D/g, '')}`;
 
 /** A hard link appears whole or not at all, so nobody reads a half-written lock. */
@@ -105,20 +105,20 @@ function linkIfFree(draft: string, path: string): boolean {
   }
 }
 
-function releaseIfOwn(path: string, own: Holder): void {
+function releaseIfOwn(path: string, own: LockOwner): void {
   if (isSame(readHolder(path), own)) unlinkSync(path);
 }
 
-function isSame(one: Holder | 'absent' | 'unreadable', other: Holder | 'unreadable'): boolean {
+function isSame(one: LockOwner | 'absent' | 'unreadable', other: LockOwner | 'unreadable'): boolean {
   if (typeof one === 'string' || typeof other === 'string') return one === other;
   return one.pid === other.pid && one.startedAt === other.startedAt;
 }
 
-function readHolder(path: string): Holder | 'absent' | 'unreadable' {
+function readHolder(path: string): LockOwner | 'absent' | 'unreadable' {
   try {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
     if (typeof value !== 'object' || value === null) return 'unreadable';
-    const { pid, startedAt } = value as Partial<Holder>;
+    const { pid, startedAt } = value as Partial<LockOwner>;
     return Number.isInteger(pid) && typeof pid === 'number'
       ? { pid, startedAt: startedAt ?? null }
       : 'unreadable';
@@ -127,7 +127,7 @@ function readHolder(path: string): Holder | 'absent' | 'unreadable' {
   }
 }
 
-function isAlive(holder: Holder): boolean {
+function isAlive(holder: LockOwner): boolean {
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
