@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { parse as readEnvText } from 'dotenv';
-import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from '../domain/principals/api-key.ts';
+import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from '../domain/scoped-tokens/scoped-token-format.ts';
 import { type BearerCheckDeps, createBearerCheck } from '../http/admission/bearer-credentials.ts';
 import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
 import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
@@ -27,16 +27,13 @@ import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { type ApprovalSettings, createRequestApproval } from '../use-cases/approvals/request-approval.ts';
 import type { DenialLog } from '../use-cases/audit/record-refusal.ts';
 import type { DenyCaller } from '../use-cases/authentication/deny-caller.ts';
-import type { Clock } from '../use-cases/authentication/ports.ts';
+import type { Clock } from '../use-cases/clock.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
-import {
-  createSecretAdmission,
-  type ResolvedRequester,
-} from '../use-cases/secrets/authorize-secret-request.ts';
+import { createSecretAdmission } from '../use-cases/secrets/authorize-secret-request.ts';
 import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
-import type { SecretReader } from '../use-cases/secrets/ports.ts';
+import type { ResolvedRequester, SecretReader } from '../use-cases/secrets/ports.ts';
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
 import { createWriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 

@@ -1,12 +1,13 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
 import { parseArgs } from 'node:util';
+import type { Role } from '../domain/principals/role.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
-import type { RequestContext, Role } from '../use-cases/authentication/ports.ts';
+import type { RequestContext } from '../use-cases/audit/audit-event.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type Command, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';

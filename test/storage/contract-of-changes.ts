@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { WritError } from '../../src/errors.ts';
-import type { NewAgent } from '../../src/use-cases/authentication/ports.ts';
-import type { LockedSecret, NewScopedToken } from '../../src/use-cases/secrets/ports.ts';
+import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
+import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
+import type { LockedSecret } from '../../src/use-cases/secrets/ports.ts';
 import { anEvent, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE, YESTERDAY } from './contract-stores.ts';
 import {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { WritError } from '../../src/errors.ts';
-import type { NewScopedToken } from '../../src/use-cases/secrets/ports.ts';
+import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
 import { aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, TOMORROW, YESTERDAY } from './contract-stores.ts';
 import { anAdvance, attributesWith, storedSecret, storedToken } from './secret-builders.ts';

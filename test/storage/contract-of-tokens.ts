@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
-import type { NewAgent } from '../../src/use-cases/authentication/ports.ts';
+import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import { aKey, anEvent, aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE } from './contract-stores.ts';
 import { anIssueOf, aScopedToken, storedToken } from './secret-builders.ts';

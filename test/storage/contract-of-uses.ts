@@ -1,8 +1,9 @@
 /** What the guarded write behind a read promises: as many as may, with their events, and for the rest nothing. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { NewAgent } from '../../src/use-cases/authentication/ports.ts';
-import type { NewScopedToken, SecretUses } from '../../src/use-cases/secrets/ports.ts';
+import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
+import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
+import type { SecretUses } from '../../src/use-cases/secrets/ports.ts';
 import { aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE } from './contract-stores.ts';
 import {

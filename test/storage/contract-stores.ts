@@ -6,10 +6,10 @@ import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-t
 import { createSecretReader } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
 import { createSecretUses } from '../../src/storage/secrets/secret-use-store.ts';
-import type { AgentStore, NewAgent } from '../../src/use-cases/authentication/ports.ts';
+import type { AgentStore, NewAgent } from '../../src/use-cases/principals/ports.ts';
+import type { ScopedTokenStore } from '../../src/use-cases/scoped-tokens/ports.ts';
 import type {
   CredentialGuard,
-  ScopedTokenStore,
   SecretChange,
   SecretReader,
   SecretRecord,

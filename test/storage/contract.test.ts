@@ -21,7 +21,7 @@ import {
   setSetting,
   writeKekCheck,
 } from '../../src/storage/settings-store.ts';
-import type { AgentStore, NewAgent } from '../../src/use-cases/authentication/ports.ts';
+import type { AgentStore, NewAgent } from '../../src/use-cases/principals/ports.ts';
 import { aKey, anAgent, anEvent, anIssue, aWrite, storedAgent } from './builders.ts';
 import { BACKENDS, openMigrated, rows } from './opened.ts';
 

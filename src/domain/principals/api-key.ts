@@ -4,12 +4,13 @@
  */
 
 const API_KEY = /^ak_(?:live|test)_[0-9a-f]{64}$/;
-/** How every scoped token begins. */
-export const SCOPED_TOKEN_PREFIX = 'ast_tok_';
-const SCOPED_TOKEN = new RegExp(`^${SCOPED_TOKEN_PREFIX}[A-Za-z0-9_-]{43}$`);
+
 const KEY_ID = /^[0-9a-f]{16}$/;
+
 const SECRET = /^[0-9a-f]{40}$/;
+
 const CHECKSUM_START = 64;
+
 const PREFIX_LENGTH = 24;
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
@@ -58,11 +59,6 @@ export function formatApiKey({ environment, keyIdHex, secretHex }: ApiKeyParts):
     throw new TypeError('secretHex must be 40 hex digits');
   const body = `ak_${environment}_${keyIdHex}${secretHex}`;
   return body + crc32Hex(body);
-}
-
-/** Whether the text has the form of a scoped token; where an API key is required that is 401 without a look-up. */
-export function looksLikeScopedToken(text: string): boolean {
-  return typeof text === 'string' && SCOPED_TOKEN.test(text);
 }
 
 function crc32Hex(ascii: string): string {

@@ -87,3 +87,7 @@ function readSegments(text: string, maxLength: number): readonly string[] | unde
 function isSegment(segment: string): boolean {
   return SEGMENT.test(segment) && segment !== '.' && segment !== '..';
 }
+
+/** In words, for whoever wrote another one. */
+export const PATH_RULE =
+  'A path has 2 to 16 segments of A-Z a-z 0-9 _ . @ + = ~ -, at most 512 characters; a namespace has up to 15.';

@@ -1,11 +1,11 @@
 /** Who may come in: what stands between a request's headers and its body, for each kind of route. */
 
 import type { FastifyRequest } from 'fastify';
+import type { Role } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
-import type { Role } from '../../use-cases/authentication/ports.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/ports.ts';
 import type { CredentialCheck } from './api-key-credentials.ts';
 import type { BearerCheck } from './bearer-credentials.ts';
 

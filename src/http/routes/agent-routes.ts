@@ -2,8 +2,8 @@
 
 import Type, { type Static } from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
-import type { ApiKeyRecord } from '../../use-cases/authentication/ports.ts';
 import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
+import type { ApiKeyRecord } from '../../use-cases/principals/ports.ts';
 import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {

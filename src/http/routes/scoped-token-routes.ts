@@ -4,7 +4,6 @@ import Type, { type Static } from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
-import type { OpenedApproval } from '../../use-cases/approvals/request-approval.ts';
 import type {
   IntrospectedToken,
   IntrospectScopedToken,
@@ -12,10 +11,13 @@ import type {
 import type {
   IssuedScopedToken,
   IssueScopedToken,
-  IssueScopedTokenCommand,
 } from '../../use-cases/scoped-tokens/issue-scoped-token.ts';
 import type { ScopedTokenManager } from '../../use-cases/scoped-tokens/manage-scoped-tokens.ts';
-import type { ScopedTokenRecord } from '../../use-cases/secrets/ports.ts';
+import type {
+  IssueScopedTokenCommand,
+  OpenedApproval,
+  ScopedTokenRecord,
+} from '../../use-cases/scoped-tokens/ports.ts';
 import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {

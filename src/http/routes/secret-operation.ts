@@ -2,6 +2,7 @@
 
 import type { SecretAction } from '../../domain/scopes/scope.ts';
 import {
+  PATH_RULE,
   parseNamespace,
   parseSecretPath,
   readSecretTarget,
@@ -9,7 +10,7 @@ import {
 } from '../../domain/scopes/secret-path.ts';
 import type { SecretOperation } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/ports.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
 export function parseReadTarget(rawTarget: string): SecretOperation {
@@ -39,7 +40,9 @@ export function parseListTarget(namespace: string): SecretOperation {
 
 /** The body will name the path. */
 export const WISH_NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
+
 export const WISH_TO_LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
+
 export const WISH_TO_INTROSPECT: SecretOperation = { kind: 'introspect' };
 
 /** The question of whatever is no read of one secret. */
@@ -55,7 +58,3 @@ export function pathInBody(text: string): SecretPath {
   if (parsed.ok) return parsed.secret;
   throw new WritError('INVALID_PATH', PATH_RULE, { details: { pointer: '/path' } });
 }
-
-/** In words, for whoever wrote another one. */
-export const PATH_RULE =
-  'A path has 2 to 16 segments of A-Z a-z 0-9 _ . @ + = ~ -, at most 512 characters; a namespace has up to 15.';

@@ -1,10 +1,10 @@
 /** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
 
-import type { ProofNode } from '../../domain/crypto/merkle.ts';
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
+import type { StepToVerify, VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
 
 export interface VerificationBody {
   readonly token: JsonValue;
@@ -15,26 +15,6 @@ export interface VerificationBody {
   readonly proof?: JsonValue | undefined;
   readonly consume?: boolean | undefined;
   readonly client_ip?: string | undefined;
-}
-
-export interface VerificationRequest {
-  readonly jwt: string;
-  /** What an SDK's token object says beside its JWT; it must agree with what was signed. */
-  readonly statedBeside: readonly {
-    readonly member: string;
-    readonly claim: string;
-    readonly value: JsonValue;
-  }[];
-  readonly step: StepToVerify | undefined;
-}
-
-export interface StepToVerify {
-  readonly stepIndex: number;
-  readonly step: JsonObject | undefined;
-  readonly action: string | undefined;
-  readonly mcp: string | undefined;
-  readonly proof: readonly ProofNode[];
-  readonly underflowed: ReadonlySet<object>;
 }
 
 /** Throws `VALIDATION_ERROR` or `PLAN_NOT_CANONICALIZABLE`. */

@@ -6,9 +6,11 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static, TSchema } from 'typebox';
+import type { Role } from '../../domain/principals/role.ts';
 import type { ErrorCode } from '../../errors.ts';
-import type { Caller, RequestContext, Role } from '../../use-cases/authentication/ports.ts';
-import type { Admission, SecretQuestion } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { RequestContext } from '../../use-cases/audit/audit-event.ts';
+import type { Caller } from '../../use-cases/authentication/ports.ts';
+import type { Admission, SecretQuestion } from '../../use-cases/secrets/ports.ts';
 import {
   type AdmittanceDeps,
   type Admitted,

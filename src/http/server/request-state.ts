@@ -1,8 +1,9 @@
 /** What every hook and handler may know of a request: its id, its path, whose address it came from, who calls. */
 
 import type { FastifyRequest } from 'fastify';
-import type { Caller, RequestContext } from '../../use-cases/authentication/ports.ts';
-import type { Admission } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { RequestContext } from '../../use-cases/audit/audit-event.ts';
+import type { Caller } from '../../use-cases/authentication/ports.ts';
+import type { Admission } from '../../use-cases/secrets/ports.ts';
 
 export interface RequestState {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */

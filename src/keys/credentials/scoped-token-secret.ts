@@ -1,7 +1,7 @@
 /** Scoped tokens as strings (contract section 2): 256 random bits, kept only as their SHA-256. */
 
 import { hash, randomFillSync } from 'node:crypto';
-import { SCOPED_TOKEN_PREFIX } from '../../domain/principals/api-key.ts';
+import { SCOPED_TOKEN_PREFIX } from '../../domain/scoped-tokens/scoped-token-format.ts';
 
 const RANDOM_BYTES = 32;
 

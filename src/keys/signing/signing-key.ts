@@ -12,7 +12,7 @@ import {
   verify,
 } from 'node:crypto';
 import { jwkThumbprint } from '../../domain/crypto/jwk.ts';
-import type { TokenSigner } from '../../use-cases/authentication/ports.ts';
+import type { TokenSigner } from '../../use-cases/intent-tokens/ports.ts';
 import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
 import { nodeSha256 } from './node-sha256.ts';
 import type { SigningThread } from './signing-thread.ts';

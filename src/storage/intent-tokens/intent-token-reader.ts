@@ -1,6 +1,6 @@
 /** What verification asks of the database about an intent token, many questions in one statement. */
 
-import type { IntentTokenReader, IntentTokenState } from '../../use-cases/authentication/ports.ts';
+import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent-tokens/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 

@@ -1,12 +1,12 @@
 /** The record of an intent token. Its row, its idempotency row and its audit event appear in one statement, or none does. */
 
+import type { AuditEvent } from '../../use-cases/audit/audit-event.ts';
 import type {
-  AuditEvent,
   IdempotencyRecord,
   IdempotencyScope,
   IntentTokenRecord,
   IntentTokenStore,
-} from '../../use-cases/authentication/ports.ts';
+} from '../../use-cases/intent-tokens/ports.ts';
 import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';

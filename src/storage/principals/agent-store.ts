@@ -12,7 +12,7 @@ import type {
   AgentStore,
   ApiKeyRecord,
   NewApiKey,
-} from '../../use-cases/authentication/ports.ts';
+} from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
 import { agents, apiKeys } from '../schema.ts';

@@ -1,8 +1,9 @@
 /** API keys as the authenticator reads them: one row, joined with its agent, judged by the database clock. */
 
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
+import type { Role } from '../../domain/principals/role.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
-import type { CredentialStore, Principal, Role, StoredKey } from '../../use-cases/authentication/ports.ts';
+import type { CredentialStore, Principal, StoredKey } from '../../use-cases/authentication/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
 
 const FIND_KEY: Statement = {

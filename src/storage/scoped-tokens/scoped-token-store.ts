@@ -5,8 +5,12 @@
 
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { AuditEvent } from '../../use-cases/authentication/ports.ts';
-import type { NewScopedToken, ScopedTokenRecord, ScopedTokenStore } from '../../use-cases/secrets/ports.ts';
+import type { AuditEvent } from '../../use-cases/audit/audit-event.ts';
+import type {
+  NewScopedToken,
+  ScopedTokenRecord,
+  ScopedTokenStore,
+} from '../../use-cases/scoped-tokens/ports.ts';
 import { AUDIT_COLUMNS, auditValues } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';

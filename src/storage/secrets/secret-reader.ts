@@ -2,11 +2,11 @@
 
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { type AddressBlock, parseAddressBlocks } from '../../domain/network/ip-address.ts';
+import type { Role } from '../../domain/principals/role.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { parseGrantedScope, type Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { Role } from '../../use-cases/authentication/ports.ts';
 import type {
   FoundSecret,
   PresentedToken,

@@ -4,7 +4,8 @@
  */
 
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
-import type { Caller, RequestContext } from '../authentication/ports.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
+import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import {
   type MadeScopedToken,

@@ -9,9 +9,11 @@ import {
 } from '../../domain/approvals/approval-decision.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
-import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { Clock } from '../clock.ts';
 import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';

@@ -8,9 +8,9 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { Caller, Clock, RequestContext } from '../authentication/ports.ts';
+import type { Clock } from '../clock.ts';
 import { RETRY } from '../retry-guarded-write.ts';
-import type { IssueScopedTokenCommand } from '../scoped-tokens/issue-scoped-token.ts';
+import { MAX_PENDING, type RequestApproval } from '../scoped-tokens/ports.ts';
 import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
 import type { ApprovalRequest, ApprovalStore } from './ports.ts';
 
@@ -31,20 +31,6 @@ export interface RequestApprovalDeps {
   readonly clock: Clock;
   readonly notices: ApprovalWebhookEvents;
 }
-
-export interface OpenedApproval {
-  readonly id: string;
-  readonly expiresAt: Date;
-}
-
-export const MAX_PENDING = 20;
-
-/** `too_many` of the agent's are pending. */
-export type RequestApproval = (
-  asked: { readonly command: IssueScopedTokenCommand; readonly scopes: readonly Scope[] },
-  caller: Caller,
-  context: RequestContext,
-) => Promise<OpenedApproval | 'too_many' | typeof RETRY>;
 
 export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {
   return async ({ command, scopes }, { principal, keyId }, context) => {

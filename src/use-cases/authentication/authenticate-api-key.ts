@@ -6,8 +6,9 @@
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
 import { WritError } from '../../errors.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog, Refusal } from '../audit/record-refusal.ts';
-import type { Caller, CredentialStore, RequestContext, StoredKey } from './ports.ts';
+import type { Caller, CredentialStore, StoredKey } from './ports.ts';
 
 type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';
 

@@ -10,20 +10,14 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
+import type { AuditEvent, RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
-import type {
-  AuditEvent,
-  Caller,
-  Clock,
-  IdempotencyRecord,
-  IdempotencyScope,
-  IntentTokenStore,
-  RequestContext,
-  TokenSigner,
-} from '../authentication/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { Clock } from '../clock.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
 import { createKeyedMutex } from './idempotency-lock.ts';
+import type { IdempotencyRecord, IdempotencyScope, IntentTokenStore, TokenSigner } from './ports.ts';
 import {
   type IssuedIntentToken,
   type OnBehalfOf,

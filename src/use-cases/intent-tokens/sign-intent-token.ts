@@ -2,8 +2,9 @@
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
-import type { Principal, SignedJwt, TokenSigner } from '../authentication/ports.ts';
+import type { Principal } from '../authentication/ports.ts';
 import type { PlanAssessment } from './assess-plan.ts';
+import type { SignedJwt, TokenSigner } from './ports.ts';
 
 /** For verifiers whose clock is behind ours. */
 const NOT_BEFORE_LEEWAY_SECONDS = 5;

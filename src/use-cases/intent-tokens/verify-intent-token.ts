@@ -15,15 +15,10 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
-import type { StepToVerify, VerificationRequest } from '../../http/routes/verification-request.ts';
-import type {
-  AuditTrail,
-  Caller,
-  Clock,
-  IntentTokenReader,
-  IntentTokenState,
-  RequestContext,
-} from '../authentication/ports.ts';
+import type { AuditTrail, RequestContext } from '../audit/audit-event.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { Clock } from '../clock.ts';
+import type { IntentTokenReader, IntentTokenState, StepToVerify, VerificationRequest } from './ports.ts';
 
 export type VerificationCode =
   | 'VALID'

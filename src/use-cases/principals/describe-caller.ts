@@ -1,9 +1,11 @@
 /** Who am I? What a caller may know of itself. */
 
+import type { Role } from '../../domain/principals/role.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
-import type { AgentStore, Caller, Role } from '../authentication/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
 import type { SecretReader } from '../secrets/ports.ts';
 import { namespacesWithin } from '../secrets/visible-namespaces.ts';
+import type { AgentStore } from './ports.ts';
 
 export interface CallerDescription {
   readonly id: string;

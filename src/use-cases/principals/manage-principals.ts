@@ -11,7 +11,9 @@ import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
+import type { AuditEvent, EventType, RequestContext } from '../audit/audit-event.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
+import type { Caller } from '../authentication/ports.ts';
 import type {
   ActorWrite,
   AgentChanges,
@@ -19,12 +21,8 @@ import type {
   AgentRecord,
   AgentStore,
   ApiKeyRecord,
-  AuditEvent,
-  Caller,
-  EventType,
   NewApiKey,
-  RequestContext,
-} from '../authentication/ports.ts';
+} from './ports.ts';
 
 export interface ManageAgentsDeps {
   readonly store: AgentStore;

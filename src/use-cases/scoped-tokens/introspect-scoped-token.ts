@@ -4,8 +4,8 @@
  * is consumed.
  */
 
-import type { SecretRequester } from '../secrets/authorize-secret-request.ts';
-import type { ScopedTokenRecord, ScopedTokenStore } from '../secrets/ports.ts';
+import type { SecretRequester } from '../secrets/ports.ts';
+import type { ScopedTokenRecord, ScopedTokenStore } from './ports.ts';
 
 /** Which token; `itself`: the one that asks. */
 export type IntrospectedToken = { readonly hashHex: string } | 'itself';

@@ -7,26 +7,20 @@ import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
-import { MAX_PENDING, type OpenedApproval, type RequestApproval } from '../approvals/request-approval.ts';
+import type { AuditEvent, RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
-import type { AuditEvent, Caller, RequestContext } from '../authentication/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import type { NewScopedToken, ScopedTokenStore } from '../secrets/ports.ts';
 import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './mint-scoped-token.ts';
-
-export interface IssueScopedTokenCommand {
-  /** Scopes or vendor names, as asked. */
-  readonly scopes: readonly string[];
-  /** The member that they came in: `scope` holds just one. */
-  readonly scopesMember: 'scopes' | 'scope';
-  readonly ttlSeconds: number;
-  readonly maxUses: number | null;
-  /** As asked; each entry is known to be an address or a block. */
-  readonly allowedIps: readonly string[] | null;
-  readonly requireApproval: boolean;
-  readonly description: string | null;
-}
+import {
+  type IssueScopedTokenCommand,
+  MAX_PENDING,
+  type NewScopedToken,
+  type OpenedApproval,
+  type RequestApproval,
+  type ScopedTokenStore,
+} from './ports.ts';
 
 export interface IssuedScopedToken extends MadeScopedToken {
   readonly ttlSeconds: number;

@@ -3,9 +3,10 @@
 import { UUID } from '../../domain/formats/uuid.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
-import type { Caller, RequestContext } from '../authentication/ports.ts';
-import type { ScopedTokenRecord, ScopedTokenStore } from '../secrets/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { ScopedTokenRecord, ScopedTokenStore } from './ports.ts';
 
 export interface ScopedTokenManager {
   list(

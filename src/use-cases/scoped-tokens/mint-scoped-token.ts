@@ -1,7 +1,8 @@
 /** A new scoped token, whether it is granted at once or claimed from an approval. */
 
-import type { Caller, Clock } from '../authentication/ports.ts';
-import type { NewScopedToken } from '../secrets/ports.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { Clock } from '../clock.ts';
+import type { NewScopedToken } from './ports.ts';
 
 export interface MakeScopedTokenDeps {
   /** A fresh token and its SHA-256. */

@@ -1,73 +1,25 @@
-/**
- * From a credential that opens secrets to what it may do with this request (contract section 5.4): who presents it is
- * read once, the checks of `domain/secret-request.ts` run in their order, and a refusal is on record before it is
- * answered. What was read goes into the guarded write at the end, which requires the same. So a request that is the
- * same as one that was answered lately starts from what was read for that one, and reads nothing; where that has
- * changed the guarded write fails, and the request starts over.
- */
-
-import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import { PATH_RULE } from '../../domain/scopes/secret-path.ts';
 import {
   authorizeSecretOperation,
-  type SecretGrant,
   type SecretOperation,
   type SecretRequestRefusal,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
-import { PATH_RULE } from '../../http/routes/secret-operation.ts';
+import type { AuditEvent, EventType, RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
-import type { AuditEvent, Caller, EventType, RequestContext, Role } from '../authentication/ports.ts';
-import type { CredentialGuard, FoundSecret, PresentedToken, SecretReader } from './ports.ts';
-
-export type PresentedCredential =
-  /** Its row has been read for this request. */
-  | { readonly kind: 'api_key'; readonly caller: Caller }
-  | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
-
-export interface SecretQuestion {
-  readonly wish: SecretOperation;
-  /** Which version to read; undefined: the newest. */
-  readonly version: number | undefined;
-  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
-  readonly asksMore: boolean;
-}
-
-/** Who asks, as far as secrets are concerned. */
-export interface SecretRequester {
-  readonly actor: { readonly id: string; readonly role: Role };
-  /** The token's id, or the key's. */
-  readonly credentialId: string;
-  readonly guard: CredentialGuard;
-  readonly grant: SecretGrant;
-  /** Opens secrets up to this tier. */
-  readonly tier: AccessTier;
-  readonly mayLowerTiers: boolean;
-}
-
-/** A known credential, not judged yet. */
-export interface ResolvedRequester {
-  readonly requester: SecretRequester;
-  readonly found: FoundSecret | undefined;
-  readonly question: SecretQuestion;
-  /** Read for an earlier request: enough to grant under guard, not to refuse. */
-  readonly recalled: boolean;
-}
-
-/** A request that may go on to its body. */
-export interface Admission extends ResolvedRequester {
-  /** The same request with everything read and judged afresh. */
-  again(): Promise<Admission>;
-  /** What was read has just been released: the next such request may start from it. */
-  remember(): void;
-}
-
-/** What was read for requests that were answered lately; bounded in number and in time. */
-export interface ReleaseMemory {
-  recall(name: string): ResolvedRequester | undefined;
-  remember(name: string, known: ResolvedRequester): void;
-  forget(name: string): void;
-}
+import type { Caller } from '../authentication/ports.ts';
+import type {
+  Admission,
+  AuditResource,
+  PresentedCredential,
+  PresentedToken,
+  ReleaseMemory,
+  ResolvedRequester,
+  SecretQuestion,
+  SecretReader,
+  SecretRequester,
+} from './ports.ts';
 
 export interface SecretAdmission {
   /** Rejects with `TOKEN_INVALID`. */
@@ -177,11 +129,6 @@ export async function refuseSecret(
     });
   }
   throw error;
-}
-
-export interface AuditResource {
-  readonly type: 'secret' | 'namespace' | 'scoped_token';
-  readonly id: string;
 }
 
 /** The event of an effect on secrets. */

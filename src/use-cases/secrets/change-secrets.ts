@@ -7,17 +7,19 @@
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import type { EventType, RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
-import type { EventType, RequestContext } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import {
-  type Admission,
-  type AuditResource,
-  refuseSecret,
-  type SecretRequester,
-  secretEvent,
-} from './authorize-secret-request.ts';
-import type { LockedSecret, SecretChange, SecretRecord, SecretStore } from './ports.ts';
+import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
+import type {
+  Admission,
+  AuditResource,
+  LockedSecret,
+  SecretChange,
+  SecretRecord,
+  SecretRequester,
+  SecretStore,
+} from './ports.ts';
 
 export interface ChangeSecretsDeps {
   readonly store: SecretStore;

@@ -6,9 +6,9 @@
 import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/scopes/secret-path.ts';
 import { type EnvEntry, type EnvTextFault, scanEnvText } from '../../domain/secrets/dotenv-scanner.ts';
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../authentication/ports.ts';
-import type { Admission } from './authorize-secret-request.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
+import type { Admission } from './ports.ts';
 import {
   buildCreate,
   buildVersion,

@@ -2,10 +2,12 @@
 
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { AddressBlock } from '../../domain/network/ip-address.ts';
+import type { Role } from '../../domain/principals/role.ts';
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { AuditEvent, Role } from '../authentication/ports.ts';
+import type { SecretGrant, SecretOperation, TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { AuditEvent } from '../audit/audit-event.ts';
+import type { Caller } from '../authentication/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */
 export type CredentialGuard =
@@ -23,58 +25,6 @@ export type CredentialGuard =
       /** Whether a use has to be taken from `max_uses`. */
       readonly limited: boolean;
     };
-
-/** A new scoped token; the token itself is not kept, only its SHA-256. */
-export interface NewScopedToken {
-  readonly id: string;
-  readonly tokenHashHex: string;
-  readonly agentId: string;
-  readonly keyId: string;
-  /** The principal's `revision` under which its scopes were decided. */
-  readonly agentRevision: number;
-  readonly scopes: readonly string[];
-  readonly allowedIps: readonly string[] | null;
-  readonly maxUses: number | null;
-  readonly description: string | null;
-  readonly createdAt: Date;
-  readonly expiresAt: Date;
-}
-
-/** A scoped token as inventory and introspection see it; `state` is judged by the database clock. */
-export interface ScopedTokenRecord {
-  readonly id: string;
-  readonly agentId: string;
-  readonly scopes: readonly string[];
-  readonly allowedIps: readonly string[] | null;
-  readonly maxUses: number | null;
-  readonly uses: number;
-  readonly description: string | null;
-  readonly createdAt: Date;
-  readonly expiresAt: Date;
-  readonly revokedAt: Date | null;
-  readonly state: TokenState;
-}
-
-export interface ScopedTokenStore {
-  /** One guarded write with its event. False: key or agent is not live, or the agent changed; nothing was written. */
-  issue(token: NewScopedToken, event: AuditEvent): Promise<boolean>;
-  /** Newest first. `agentId` undefined: everybody's. */
-  list(query: {
-    readonly agentId: string | undefined;
-    readonly state: TokenState | undefined;
-    readonly limit: number;
-    readonly before: string | undefined;
-  }): Promise<readonly ScopedTokenRecord[]>;
-  find(id: string): Promise<ScopedTokenRecord | undefined>;
-  findByHash(tokenHashHex: string): Promise<ScopedTokenRecord | undefined>;
-  /** `'unchanged'`: it was revoked before, and nothing was written. */
-  revoke(
-    id: string,
-    write: { readonly actorKeyId: string; readonly event: AuditEvent },
-  ): Promise<'revoked' | 'unchanged' | 'actor_not_live'>;
-  /** The highest tier among the secrets at these paths that exist; undefined when none does. */
-  highestTier(paths: readonly string[]): Promise<AccessTier | undefined>;
-}
 
 /** A scoped token and its owner as a use of it reads them. */
 export interface PresentedToken {
@@ -239,4 +189,58 @@ export interface SecretStore {
       readonly event: AuditEvent;
     },
   ): Promise<readonly SecretRecord[] | 'not_granted'>;
+}
+
+export type PresentedCredential =
+  /** Its row has been read for this request. */
+  | { readonly kind: 'api_key'; readonly caller: Caller }
+  | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
+
+export interface SecretQuestion {
+  readonly wish: SecretOperation;
+  /** Which version to read; undefined: the newest. */
+  readonly version: number | undefined;
+  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
+  readonly asksMore: boolean;
+}
+
+/** Who asks, as far as secrets are concerned. */
+export interface SecretRequester {
+  readonly actor: { readonly id: string; readonly role: Role };
+  /** The token's id, or the key's. */
+  readonly credentialId: string;
+  readonly guard: CredentialGuard;
+  readonly grant: SecretGrant;
+  /** Opens secrets up to this tier. */
+  readonly tier: AccessTier;
+  readonly mayLowerTiers: boolean;
+}
+
+/** A known credential, not judged yet. */
+export interface ResolvedRequester {
+  readonly requester: SecretRequester;
+  readonly found: FoundSecret | undefined;
+  readonly question: SecretQuestion;
+  /** Read for an earlier request: enough to grant under guard, not to refuse. */
+  readonly recalled: boolean;
+}
+
+/** A request that may go on to its body. */
+export interface Admission extends ResolvedRequester {
+  /** The same request with everything read and judged afresh. */
+  again(): Promise<Admission>;
+  /** What was read has just been released: the next such request may start from it. */
+  remember(): void;
+}
+
+/** What was read for requests that were answered lately; bounded in number and in time. */
+export interface ReleaseMemory {
+  recall(name: string): ResolvedRequester | undefined;
+  remember(name: string, known: ResolvedRequester): void;
+  forget(name: string): void;
+}
+
+export interface AuditResource {
+  readonly type: 'secret' | 'namespace' | 'scoped_token';
+  readonly id: string;
 }

@@ -6,12 +6,13 @@
 import type { Namespace } from '../../domain/scopes/secret-path.ts';
 import { mayList, mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import type { RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
-import type { RequestContext } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { UNPAGED_LIMIT } from '../unpaged.ts';
-import { type Admission, refuseSecret, secretEvent } from './authorize-secret-request.ts';
+import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type {
+  Admission,
   FoundSecret,
   NamespaceCount,
   SecretCipher,

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
-import { formatApiKey, looksLikeScopedToken, parseApiKey } from '../../../src/domain/principals/api-key.ts';
+import { formatApiKey, parseApiKey } from '../../../src/domain/principals/api-key.ts';
+import { looksLikeScopedToken } from '../../../src/domain/scoped-tokens/scoped-token-format.ts';
 import vectors from '../../vectors/api-keys.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { PATH_RULE } from '../../../src/domain/scopes/secret-path.ts';
 import { WritError } from '../../../src/errors.ts';
 import {
-  PATH_RULE,
   parseChangeTarget,
   parseListTarget,
   parseReadTarget,

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { portableSha256 } from '../../../src/domain/crypto/hashing.ts';
-import { looksLikeScopedToken, parseApiKey } from '../../../src/domain/principals/api-key.ts';
+import { parseApiKey } from '../../../src/domain/principals/api-key.ts';
+import { looksLikeScopedToken } from '../../../src/domain/scoped-tokens/scoped-token-format.ts';
 import { generateScopedToken, hashScopedToken } from '../../../src/keys/credentials/scoped-token-secret.ts';
 
 const PREFIX = 'ast_tok_';

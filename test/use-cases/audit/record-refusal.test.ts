@@ -5,8 +5,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { AuditEvent } from '../../../src/use-cases/audit/audit-event.ts';
 import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
-import type { AuditEvent } from '../../../src/use-cases/authentication/ports.ts';
 import { type Deferred, deferred, settled } from '../../support/deferred.ts';
 
 const refusal = (changes: Partial<Refusal> = {}): Refusal => ({

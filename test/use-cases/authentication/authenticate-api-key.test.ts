@@ -8,12 +8,13 @@ import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createCredentialMemory } from '../../../src/platform/ttl-cache.ts';
+import type { RequestContext } from '../../../src/use-cases/audit/audit-event.ts';
 import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import {
   createAuthenticator,
   type RememberedKey,
 } from '../../../src/use-cases/authentication/authenticate-api-key.ts';
-import type { RequestContext, StoredKey } from '../../../src/use-cases/authentication/ports.ts';
+import type { StoredKey } from '../../../src/use-cases/authentication/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
 const DECOY = 'decoy hash';

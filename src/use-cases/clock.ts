@@ -1,0 +1,4 @@
+/** Process time corrected by the measured offset to the database clock; it never steps back. */
+export interface Clock {
+  now(): Date;
+}

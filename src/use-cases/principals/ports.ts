@@ -1,0 +1,86 @@
+import type { Role } from '../../domain/principals/role.ts';
+import type { AuditEvent } from '../audit/audit-event.ts';
+
+/** What an operator says of a principal. */
+export interface AgentProfile {
+  readonly name: string;
+  readonly role: Role;
+  readonly email: string | null;
+  readonly description: string | null;
+  readonly allowedScopes: readonly string[] | null;
+  readonly allowedNamespaces: readonly string[] | null;
+}
+
+/** A principal as an administrator sees it. */
+export interface AgentRecord extends AgentProfile {
+  readonly id: string;
+  /** Canonical JSON. */
+  readonly policyText: string | null;
+  readonly createdAt: Date;
+  readonly revokedAt: Date | null;
+  /** Oldest first; never empty. */
+  readonly keys: readonly ApiKeyRecord[];
+}
+
+export interface ApiKeyRecord {
+  readonly keyId: string;
+  readonly name: string | null;
+  readonly prefix: string;
+  readonly createdAt: Date;
+  readonly expiresAt: Date | null;
+  readonly lastUsedAt: Date | null;
+  readonly revokedAt: Date | null;
+}
+
+export interface NewApiKey {
+  readonly keyId: string;
+  readonly name: string | null;
+  readonly prefix: string;
+  readonly hash: string;
+  readonly expiresAt: Date | null;
+}
+
+export interface NewAgent extends AgentProfile {
+  readonly id: string;
+  readonly policyText: string | null;
+  readonly key: NewApiKey;
+}
+
+/** Members that are present change; null clears. */
+export interface AgentChanges {
+  readonly email?: string | null;
+  readonly description?: string | null;
+  readonly allowedScopes?: readonly string[] | null;
+  readonly allowedNamespaces?: readonly string[] | null;
+  readonly policyText?: string | null;
+}
+
+/**
+ * Every change carries its event in one transaction and requires that `actor` is still a live administrator in it
+ * (`'actor_not_live'`). `actor` null is the system itself: the first start and the command line.
+ */
+export interface AgentStore {
+  create(agent: NewAgent, write: ActorWrite): Promise<'created' | 'name_taken' | 'actor_not_live'>;
+  /** By id or, among the active, by name. */
+  find(idOrName: string): Promise<AgentRecord | undefined>;
+  list(page: { limit: number; after: string | undefined }): Promise<readonly AgentRecord[]>;
+  update(
+    agentId: string,
+    changes: AgentChanges,
+    write: ActorWrite,
+  ): Promise<'updated' | 'absent' | 'actor_not_live'>;
+  /** `'absent'` also when it was revoked before: nothing is written then. */
+  revoke(agentId: string, write: ActorWrite): Promise<'revoked' | 'absent' | 'actor_not_live'>;
+  addKey(agentId: string, key: NewApiKey, write: ActorWrite): Promise<'added' | 'absent' | 'actor_not_live'>;
+  revokeKey(
+    key: { agentId: string; keyId: string },
+    write: ActorWrite,
+  ): Promise<'revoked' | 'absent' | 'actor_not_live'>;
+  /** Active principals of role `agent`. */
+  countAgents(): Promise<number>;
+}
+
+export interface ActorWrite {
+  readonly actorKeyId: string | null;
+  readonly event: AuditEvent;
+}
