@@ -13,7 +13,7 @@ import { createLog, type Log } from './platform/log.ts';
 import { exitCodeFor, formatStartupError } from './start/exit-report.ts';
 import { provision } from './start/provision.ts';
 import { StartError } from './start/start-error.ts';
-import { openDatabase } from './storage/engine/database.ts';
+import { openDatabase } from './storage/engine/open-database.ts';
 
 /** Runs until a signal, which may come before it listens. Rejects when it cannot start. */
 export async function serve(env: NodeJS.ProcessEnv): Promise<void> {

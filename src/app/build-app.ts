@@ -5,9 +5,6 @@ import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import { ed25519Jwk } from '../domain/crypto/jwk.ts';
 import { readStrictJson } from '../domain/json/strict-json.ts';
-import { clientAddress, rateLimitKey } from '../domain/network/client-address.ts';
-import type { AddressBlock } from '../domain/network/ip-address.ts';
-import { WritError } from '../errors.ts';
 import { createCredentialCheck } from '../http/admission/api-key-credentials.ts';
 import { addRateLimits } from '../http/admission/rate-limits.ts';
 import { addDescriptionRoutes } from '../http/openapi/openapi-routes.ts';
@@ -20,7 +17,6 @@ import { addMeRoute } from '../http/routes/me-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { createRoutes } from '../http/routing/route.ts';
 import { createServer } from '../http/server/create-server.ts';
-import type { ReadClient } from '../http/server/request-state.ts';
 import { compareApiKey, dummyHash, makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
@@ -32,10 +28,7 @@ import { startJobs } from '../platform/job-scheduler.ts';
 import type { Log } from '../platform/log.ts';
 import { createCredentialMemory } from '../platform/ttl-cache.ts';
 import { VERSION } from '../platform/version.ts';
-import { createWebhook } from '../platform/webhook-client.ts';
 import type { Provisioned } from '../start/provision.ts';
-import { createWebhookOutbox } from '../storage/approvals/webhook-outbox.ts';
-import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import { createAuditReader } from '../storage/audit/audit-reader.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
 import type { Database } from '../storage/engine/database.ts';
@@ -44,9 +37,8 @@ import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-r
 import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
-import { readSigningKeys } from '../storage/settings-store.ts';
+import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { sweep } from '../storage/sweep.ts';
-import { createDeliverWebhooks } from '../use-cases/approvals/deliver-webhooks.ts';
 import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
 import { createDenialLog } from '../use-cases/audit/record-refusal.ts';
 import { createAuthenticator, type RememberedKey } from '../use-cases/authentication/authenticate-api-key.ts';
@@ -55,20 +47,27 @@ import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import { createDescribeCaller } from '../use-cases/principals/describe-caller.ts';
 import { createAgentManager } from '../use-cases/principals/manage-principals.ts';
+import { readClientBehind } from './client-address-cache.ts';
 import { composeSecrets } from './compose-secrets.ts';
+import { deliveryOf, keepPartitions } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
+import { logRequest } from './request-log.ts';
 
 const REMEMBERED_KEYS = 10_000;
-const REMEMBER_MS = 60_000;
-const MAX_KNOWN_PEERS = 1000;
-const CLOCK_SAMPLE_MS = 10_000;
-const KEY_REFRESH_MS = 15_000;
-const SWEEP_MS = 30_000;
-const WEBHOOK_MS = 1000;
-const PARTITIONS_MS = 3_600_000;
-const REFUSAL_FLUSH_MS = 5_000;
 
-const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health']);
+const REMEMBER_MS = 60_000;
+
+const CLOCK_SAMPLE_MS = 10_000;
+
+const KEY_REFRESH_MS = 15_000;
+
+const SWEEP_MS = 30_000;
+
+const WEBHOOK_MS = 1000;
+
+const PARTITIONS_MS = 3_600_000;
+
+const REFUSAL_FLUSH_MS = 5_000;
 
 export interface AppDeps {
   readonly config: Config;
@@ -215,26 +214,6 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   return app;
 }
 
-async function keepPartitions(database: Database, log: Log): Promise<void> {
-  if ((await keepAuditPartitions(database)) === 'kept') return;
-  log.warn(
-    'the audit trail lacks partitions for the months to come, and this role may not make them: run `writ migrate` as the owner',
-  );
-}
-
-function deliveryOf(
-  database: Database,
-  webhook: NonNullable<Config['approvalWebhook']>,
-  clock: { now(): Date },
-  log: Log,
-): () => Promise<void> {
-  return createDeliverWebhooks({
-    outbox: createWebhookOutbox(database),
-    send: createWebhook(webhook, () => clock.now()),
-    onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
-  });
-}
-
 /** At most 2 compares at once, 32 waiting, 4 of them per address (contract section 2). */
 function boundedCompare() {
   const gate = createBoundedWork({ atOnce: 2, waiting: 32, waitingPerOrigin: 4 });
@@ -250,25 +229,6 @@ function boundedCompare() {
   }) => gate.run({ ...task, work: () => compareApiKey(keyText, hash) });
 }
 
-function readClientBehind(trustedProxies: readonly AddressBlock[]): ReadClient {
-  const read = (from: Parameters<ReadClient>[0]): ReturnType<ReadClient> => {
-    const client = clientAddress({ ...from, trustedProxies });
-    const address = client.ok ? client.address : client.seen;
-    return { address, origin: rateLimitKey(address) };
-  };
-  // One peer asks many times: what its address reads as is worked out once.
-  const known = new Map<string, ReturnType<ReadClient>>();
-  return (from) => {
-    if (from.forwardedFor !== undefined) return read(from);
-    const remembered = known.get(from.peer);
-    if (remembered !== undefined) return remembered;
-    const client = read(from);
-    if (known.size >= MAX_KNOWN_PEERS) known.clear();
-    known.set(from.peer, client);
-    return client;
-  };
-}
-
 function publication(keyRing: KeyRing) {
   return {
     publishedKeys: () => keyRing.published().map((key) => ed25519Jwk(key.publicKey, key.kid)),
@@ -282,23 +242,4 @@ function publication(keyRing: KeyRing) {
         )
         .slice(0, 32)}"`,
   };
-}
-
-function logRequest(log: Log, line: Parameters<Parameters<typeof createServer>[0]['logRequest']>[0]): void {
-  const fields = {
-    request_id: line.requestId,
-    method: line.method,
-    route: line.route,
-    status: line.status,
-    ms: line.ms,
-    ip: line.ip,
-    principal: line.principal,
-    // Undefined members are not written.
-    code: line.failure instanceof WritError ? line.failure.code : undefined,
-    err: line.status >= 500 ? line.failure : undefined,
-  };
-  if (line.status >= 500) log.error(fields, 'request');
-  // Probes ask every few seconds; their success is no news.
-  else if (PROBES.has(line.route) && line.status === 200) log.debug(fields, 'request');
-  else log.info(fields, 'request');
 }

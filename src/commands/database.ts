@@ -3,7 +3,8 @@
 import { type Config, type ConfigVariable, loadConfig } from '../config.ts';
 import { migrateIfPending } from '../start/provision.ts';
 import { StartError } from '../start/start-error.ts';
-import { type Database, openDatabase } from '../storage/engine/database.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { openDatabase } from '../storage/engine/open-database.ts';
 
 const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
 

@@ -11,18 +11,12 @@ import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
+import { readServerFacts } from '../storage/engine/server-facts.ts';
 import { readFault } from '../storage/engine/storage-errors.ts';
-import { createAgentStore } from '../storage/principals/agent-store.ts';
-import {
-  addFirstSigningKey,
-  addSetting,
-  hasEverHadAdmin,
-  readKekCheck,
-  readServerFacts,
-  readSettings,
-  readSigningKeys,
-  writeKekCheck,
-} from '../storage/settings-store.ts';
+import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
+import { addSetting, readSettings } from '../storage/settings-store.ts';
+import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
+import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
 

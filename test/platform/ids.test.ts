@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { newApprovalId } from '../../src/keys/approval-id.ts';
+import { newApprovalId } from '../../src/platform/ids.ts';
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
 const ids = Array.from({ length: 1000 }, newApprovalId);

@@ -7,20 +7,13 @@ import { createAuditTrail, insertAuditEvents } from '../../src/storage/audit/aud
 import type { Database } from '../../src/storage/engine/database.ts';
 import { proveWritable, readDatabaseTime } from '../../src/storage/engine/health.ts';
 import { readMigrationState } from '../../src/storage/engine/migrations.ts';
+import { readServerFacts } from '../../src/storage/engine/server-facts.ts';
 import { createIntentTokenStore } from '../../src/storage/intent-tokens/intent-token-store.ts';
-import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
+import { createAgentStore, hasEverHadAdmin } from '../../src/storage/principals/agent-store.ts';
 import { createCredentialStore } from '../../src/storage/principals/api-key-store.ts';
-import {
-  addFirstSigningKey,
-  addSetting,
-  hasEverHadAdmin,
-  readKekCheck,
-  readServerFacts,
-  readSettings,
-  readSigningKeys,
-  setSetting,
-  writeKekCheck,
-} from '../../src/storage/settings-store.ts';
+import { addSetting, readSettings, setSetting } from '../../src/storage/settings-store.ts';
+import { readKekCheck, writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
+import { addFirstSigningKey, readSigningKeys } from '../../src/storage/signing-keys/signing-key-store.ts';
 import type { AgentStore, NewAgent } from '../../src/use-cases/principals/ports.ts';
 import { aKey, anAgent, anEvent, anIssue, aWrite, storedAgent } from './builders.ts';
 import { BACKENDS, openMigrated, rows } from './opened.ts';

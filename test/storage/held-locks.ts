@@ -1,7 +1,8 @@
 /** Races that a test puts in order by holding locks: sessions that wait as long as it takes, and who waits. */
 import type { TestContext } from 'node:test';
 import pg from 'pg';
-import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { adminQuery, createTestDatabase } from '../support/postgres.ts';
 import { rows } from './opened.ts';
 

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext } from 'node:test';
-import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 
 type Closing = Pick<TestContext, 'after'>;

@@ -5,7 +5,7 @@ import type { Database, Statement } from '../../src/storage/engine/database.ts';
 import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
 import { ROWS_READ } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
-import { writeKekCheck } from '../../src/storage/settings-store.ts';
+import { writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/audit-event.ts';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';

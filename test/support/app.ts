@@ -12,7 +12,8 @@ import { buildApp } from '../../src/app/build-app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { provision } from '../../src/start/provision.ts';
-import { type Database, openDatabase } from '../../src/storage/engine/database.ts';
+import type { Database } from '../../src/storage/engine/database.ts';
+import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { openApiCheckOf } from './openapi-check.ts';
 import { createTestDatabase } from './postgres.ts';
 

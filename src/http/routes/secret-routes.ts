@@ -8,10 +8,10 @@ import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { Admission } from '../../use-cases/secrets/ports.ts';
 import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
 import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
-import { noSuchEndpoint } from '../no-such-endpoint.ts';
 import { decodeCursor, limitOf, writeCursor } from '../routing/pagination.ts';
 import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
+import { noSuchEndpoint } from '../server/error-envelopes.ts';
 import {
   askingFor,
   parseChangeTarget,
@@ -227,7 +227,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
 async function answerRead(
   deps: SecretRouteDeps,
   admission: Admission,
-  page: SecretPage | undefined,
+  page: SecretPage,
   context: Parameters<ReadSecrets['read']>[2],
 ): Promise<Answer> {
   const outcome = await deps.read.read(admission, page, context);
@@ -282,8 +282,7 @@ function secretOf({ question }: Admission): SecretPath {
   return question.wish.secret;
 }
 
-/** Undefined where the request does not page. */
-function pageOf(query: { limit?: string; cursor?: string }): SecretPage | undefined {
-  if (query.limit === undefined && query.cursor === undefined) return undefined;
-  return { limit: limitOf(query), after: decodeCursor(query.cursor, POSITION) };
+function pageOf(query: { limit?: string; cursor?: string }): SecretPage {
+  const isAsked = query.limit !== undefined || query.cursor !== undefined;
+  return { isAsked, limit: limitOf(query), after: decodeCursor(query.cursor, POSITION) };
 }

@@ -1,7 +1,9 @@
 /** Cursors of lists: opaque to the caller, checked when they come back. */
 
 import { WritError } from '../../errors.ts';
-import { UNPAGED_LIMIT } from '../../use-cases/unpaged.ts';
+
+/** How many a list answers when it was not asked to page: no published client pages. */
+const UNPAGED_LIMIT = 10_000;
 
 export function writeCursor(position: string | undefined): string | null {
   return position === undefined ? null : Buffer.from(position).toString('base64url');

@@ -11,9 +11,8 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import { WritError } from '../../errors.ts';
-import { noSuchEndpoint } from '../no-such-endpoint.ts';
 import { answerParserRefusal } from './client-errors.ts';
-import { errorAnswer } from './error-envelopes.ts';
+import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { type ReadClient, requestStateOf } from './request-state.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';

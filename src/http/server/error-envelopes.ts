@@ -87,3 +87,6 @@ function headersOf(error: WritError): Record<string, string> {
     headers['retry-after'] = String(Math.max(1, error.retryAfterSeconds));
   return headers;
 }
+
+/** The answer to every path or method that is not served. */
+export const noSuchEndpoint = (): WritError => new WritError('NOT_FOUND', 'There is no such endpoint.');

@@ -172,3 +172,11 @@ function columnsOf({ policyText, allowedScopes, allowedNamespaces, email, descri
 }
 
 const keyRow = (agentId: string, key: NewApiKey) => ({ ...key, agentId });
+
+/** Revoked ones included: a database that had an administrator is never given another by a start. */
+export async function hasEverHadAdmin(session: Session): Promise<boolean> {
+  const rows = await session.orm('read', (orm) =>
+    orm.select({ id: agents.id }).from(agents).where(eq(agents.role, 'admin')).limit(1),
+  );
+  return rows.length > 0;
+}

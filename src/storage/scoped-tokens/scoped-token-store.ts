@@ -15,6 +15,7 @@ import { AUDIT_COLUMNS, auditValues } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
+import { TOKEN_STATE } from '../engine/liveness-sql.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';
 
 /**
@@ -54,15 +55,6 @@ const ISSUE: Statement = {
     ${selectApplied('id')}`,
 };
 
-/** What a token can still do, its agent's liveness included: `token` joined with `agent`. */
-export const TOKEN_STATE = `
-  case
-    when token.revoked_at is not null or agent.revoked_at is not null then 'revoked'
-    when token.expires_at <= clock_timestamp() then 'expired'
-    when token.uses >= token.max_uses then 'exhausted'
-    else 'live'
-  end`;
-
 const SELECT = `
     select token.id, token.agent_id, token.scopes, token.allowed_ips, token.max_uses, token.uses, token.description,
       token.created_at, token.expires_at, token.revoked_at, ${TOKEN_STATE} as state
@@ -82,6 +74,7 @@ const FIND_BY_HASH: Statement = {
 
 /** Two statements, so that each has the index that fits. */
 const LIST_ALL: Statement = { name: 'list_scoped_tokens', effect: 'read', text: listText('true') };
+
 const LIST_OWN: Statement = {
   name: 'list_own_scoped_tokens',
   effect: 'read',

@@ -16,7 +16,7 @@ import type {
 import { createBatcher } from '../engine/batcher.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { TOKEN_STATE } from '../scoped-tokens/scoped-token-store.ts';
+import { TOKEN_STATE } from '../engine/liveness-sql.ts';
 
 const SECRET_COLUMNS = `
       secret.id as secret_id, secret.path, secret.namespace, secret.key, secret.version, secret.secret_type,

@@ -3,17 +3,13 @@
  * after a bounded number of tries, and never in the way of a request.
  */
 
-import type { QueuedWebhookEvent, WebhookOutbox } from './ports.ts';
-
-/** Resolves with undefined when it was taken, else with why not. */
-export type SendWebhook = (notice: {
-  readonly id: string;
-  readonly payload: string;
-}) => Promise<string | undefined>;
+import type { QueuedWebhookEvent, SendWebhook, WebhookOutbox } from './ports.ts';
 
 const AT_ONCE = 20;
+
 /** Longer than a try can take. */
 const LEASE_SECONDS = 30;
+
 /** Before the second try, the third, …; some 11 hours in all. */
 const PAUSES_SECONDS = [2, 5, 30, 120, 600, 1800, 7200, 28_800] as const;
 

@@ -1,4 +1,4 @@
-/** What the use cases of approvals ask of the outside: types only, as in `ports.ts`. */
+/** What the use cases of approvals ask of the outside: types only. */
 
 import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
@@ -132,3 +132,9 @@ export interface WebhookOutbox {
     how: { readonly why: string; readonly retryAfterSeconds: number | undefined },
   ): Promise<void>;
 }
+
+/** Resolves with undefined when it was taken, else with why not. */
+export type SendWebhook = (notice: {
+  readonly id: string;
+  readonly payload: string;
+}) => Promise<string | undefined>;

@@ -1,3 +1,5 @@
+/** What the audit trail holds: one event for each effect and each refusal. */
+
 import type { Role } from '../../domain/principals/role.ts';
 
 /** Where a request came from; part of every audit event. */

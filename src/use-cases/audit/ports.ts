@@ -1,4 +1,4 @@
-/** What reading the audit trail asks of the outside: types only, as in `ports.ts`. */
+/** What reading the audit trail asks of the outside: types only. */
 
 export interface AuditFilter {
   readonly eventType: string | undefined;

@@ -1,4 +1,4 @@
-/** What the use cases ask of the outside: types only. Storage, keys and the composition root provide them. */
+/** What authentication asks of the outside: types only. */
 
 import type { Policy } from '../../domain/policies/policy.ts';
 import type { Role } from '../../domain/principals/role.ts';

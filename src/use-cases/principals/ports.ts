@@ -1,3 +1,5 @@
+/** What the use cases of principals ask of the outside: types only. */
+
 import type { Role } from '../../domain/principals/role.ts';
 import type { AuditEvent } from '../audit/audit-event.ts';
 

@@ -1,3 +1,11 @@
+/**
+ * From a credential that opens secrets to what it may do with this request (contract section 5.4). The credential is
+ * read once, the checks of `domain/secrets/secret-authorization.ts` run in their order, and a refusal is on record
+ * before it is answered. What was read goes into the guarded write at the end, which requires the same. A request that
+ * equals one that was answered lately starts from what was read for that one, and reads nothing; where that has
+ * changed, the guarded write fails and the request starts over.
+ */
+
 import { PATH_RULE } from '../../domain/scopes/secret-path.ts';
 import {
   authorizeSecretOperation,

@@ -1,4 +1,4 @@
-/** What the use cases of scoped tokens and secrets ask of the outside: types only, as in `ports.ts`. */
+/** What the use cases of secrets ask of the outside: types only. */
 
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { AddressBlock } from '../../domain/network/ip-address.ts';

@@ -9,7 +9,6 @@ import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/audit-event.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import { UNPAGED_LIMIT } from '../unpaged.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type {
   Admission,
@@ -24,6 +23,8 @@ import { noSuchSecret, validateTier } from './secret-rules.ts';
 import { namespacesWithin } from './visible-namespaces.ts';
 
 export interface SecretPage {
+  /** Whether the request pages; where it does not, the whole list is one page. */
+  readonly isAsked: boolean;
   readonly limit: number;
   /** The key after which the page begins. */
   readonly after: string | undefined;
@@ -57,20 +58,18 @@ export interface ReadSecretsDeps {
 export interface ReadSecrets {
   /**
    * The secret or the list that an admitted `GET` means. Rejects with `SECRET_NOT_FOUND`, `APPROVAL_REQUIRED`,
-   * `INTEGRITY_ERROR`, or with `VALIDATION_ERROR` where `page` is given for a secret or a version for a list.
+   * `INTEGRITY_ERROR`, or with `VALIDATION_ERROR` where a page is asked of a secret or a version for a list.
    */
-  read(admission: Admission, page: SecretPage | undefined, context: RequestContext): Promise<ReadOutcome>;
+  read(admission: Admission, page: SecretPage, context: RequestContext): Promise<ReadOutcome>;
   listNamespaces(
     admission: Admission,
-    page: SecretPage | undefined,
+    page: SecretPage,
     context: RequestContext,
   ): Promise<{
     readonly items: readonly NamespaceCount[];
     readonly more: boolean;
   }>;
 }
-
-const UNPAGED: SecretPage = { limit: UNPAGED_LIMIT, after: undefined };
 
 export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
   return {
@@ -97,7 +96,7 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
       retryGuardedWrite(async (isFirst) => {
         const admission = isFirst ? first : await first.again();
         const { requester } = admission;
-        const { items, more } = await visibleNamespaces(deps, admission, page ?? UNPAGED);
+        const { items, more } = await visibleNamespaces(deps, admission, page);
         const event = secretEvent(deps.newId(), requester, context, {
           type: 'namespace.listed',
           resource: { type: 'namespace', id: '*' },
@@ -111,12 +110,12 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
 
 async function open(
   deps: ReadSecretsDeps,
-  { admission, found, page }: { admission: Admission; found: FoundSecret; page: SecretPage | undefined },
+  { admission, found, page }: { admission: Admission; found: FoundSecret; page: SecretPage },
   context: RequestContext,
 ): Promise<ReadOutcome | typeof RETRY> {
   const { requester, question } = admission;
   const { secret, version, sealed, rowsRead } = found;
-  if (page !== undefined) throw misplaced('limit and cursor belong to a list, and this is one secret');
+  if (page.isAsked) throw misplaced('limit and cursor belong to a list, and this is one secret');
   if (sealed === undefined && question.version !== undefined) throw noSuchSecret();
   const resource = { type: 'secret', id: secret.path } as const;
   const tierTooHigh = validateTier(requester, secret);
@@ -151,14 +150,14 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 async function list(
   deps: ReadSecretsDeps,
-  wanted: { admission: Admission; namespace: Namespace; page: SecretPage | undefined },
+  wanted: { admission: Admission; namespace: Namespace; page: SecretPage },
   context: RequestContext,
 ): Promise<ReadOutcome | typeof RETRY> {
   const { requester, question } = wanted.admission;
   if (question.version !== undefined)
     throw misplaced('version belongs to one secret, and this is a namespace');
   const { namespace } = wanted.namespace;
-  const { limit, after } = wanted.page ?? UNPAGED;
+  const { limit, after } = wanted.page;
   const found = await deps.reader.list({ namespace, limit: limit + 1, after });
   const items = found.slice(0, limit);
   const event = secretEvent(deps.newId(), requester, context, {

@@ -10,7 +10,7 @@ import { uuidv7 } from 'uuidv7';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
 import { openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
-import { readSigningKeys } from '../../../src/storage/settings-store.ts';
+import { readSigningKeys } from '../../../src/storage/signing-keys/signing-key-store.ts';
 import {
   assertRefused,
   buildTestApp,

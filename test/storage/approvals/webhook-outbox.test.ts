@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { createWebhookOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
-import { openDatabase } from '../../../src/storage/engine/database.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../../platform/webhook-receiver.ts';
 import { printedKey, until } from '../../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';

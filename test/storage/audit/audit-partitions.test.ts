@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { keepAuditPartitions } from '../../../src/storage/audit/audit-partitions.ts';
-import { openDatabase } from '../../../src/storage/engine/database.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { buildTestApp, openTestApp } from '../../support/app.ts';
 import { adminQuery, createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { BACKENDS, openMigrated, rows } from '../opened.ts';

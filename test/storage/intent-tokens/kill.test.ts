@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openDatabase } from '../../../src/storage/engine/database.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import {
   errorCodeOf,
   type Load,

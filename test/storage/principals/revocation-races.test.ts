@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { type Database, openDatabase } from '../../../src/storage/engine/database.ts';
+import type { Database } from '../../../src/storage/engine/database.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createAgentStore } from '../../../src/storage/principals/agent-store.ts';
 import { deferred } from '../../support/deferred.ts';
 import { until } from '../../support/issuing.ts';

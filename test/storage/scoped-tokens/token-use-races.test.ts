@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { openDatabase } from '../../../src/storage/engine/database.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createSecretUses } from '../../../src/storage/secrets/secret-use-store.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { storedAgent } from '../builders.ts';
