@@ -7,7 +7,7 @@ import { newId } from '../platform/ids.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
-import type { RequestContext } from '../use-cases/audit/audit-event.ts';
+import type { RequestContext } from '../use-cases/audit/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type Command, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
-import type { AuditEvent } from '../../src/use-cases/audit/audit-event.ts';
+import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
 import type { ActorWrite, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
 

@@ -6,7 +6,7 @@ import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-t
 import { ROWS_READ } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
 import { writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
-import type { AuditEvent } from '../../src/use-cases/audit/audit-event.ts';
+import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
 import type {

@@ -8,7 +8,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { Role } from '../../domain/principals/role.ts';
 import type { ErrorCode } from '../../errors.ts';
-import type { RequestContext } from '../../use-cases/audit/audit-event.ts';
+import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { Admission, SecretQuestion } from '../../use-cases/secrets/ports.ts';
 import {

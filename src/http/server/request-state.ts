@@ -1,7 +1,7 @@
 /** What every hook and handler may know of a request: its id, its path, whose address it came from, who calls. */
 
 import type { FastifyRequest } from 'fastify';
-import type { RequestContext } from '../../use-cases/audit/audit-event.ts';
+import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { Admission } from '../../use-cases/secrets/ports.ts';
 

@@ -1,6 +1,6 @@
 /** Audit rows: the columns every effect's statement inserts, and the queue for events that have no other effect. */
 
-import type { AuditEvent, AuditTrail } from '../../use-cases/audit/audit-event.ts';
+import type { AuditEvent, AuditTrail } from '../../use-cases/audit/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 

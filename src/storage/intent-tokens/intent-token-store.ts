@@ -1,6 +1,6 @@
 /** The record of an intent token. Its row, its idempotency row and its audit event appear in one statement, or none does. */
 
-import type { AuditEvent } from '../../use-cases/audit/audit-event.ts';
+import type { AuditEvent } from '../../use-cases/audit/ports.ts';
 import type {
   IdempotencyRecord,
   IdempotencyScope,

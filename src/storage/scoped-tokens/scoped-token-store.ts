@@ -5,7 +5,7 @@
 
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { AuditEvent } from '../../use-cases/audit/audit-event.ts';
+import type { AuditEvent } from '../../use-cases/audit/ports.ts';
 import type {
   NewScopedToken,
   ScopedTokenRecord,

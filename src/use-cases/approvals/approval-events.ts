@@ -1,7 +1,7 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
-import type { ActorType, AuditEvent, EventType, RequestContext } from '../audit/audit-event.ts';
+import type { ActorType, AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { ApprovalRequest, WebhookEvent } from './ports.ts';
 
 export function approvalEvent(

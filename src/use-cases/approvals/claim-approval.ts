@@ -4,7 +4,7 @@
  */
 
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import {

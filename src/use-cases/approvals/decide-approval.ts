@@ -9,7 +9,7 @@ import {
 } from '../../domain/approvals/approval-decision.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';

@@ -2,7 +2,7 @@
 
 import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { AuditEvent } from '../audit/audit-event.ts';
+import type { AuditEvent } from '../audit/ports.ts';
 import type { NewScopedToken } from '../scoped-tokens/ports.ts';
 
 /** What was asked, and what it takes: frozen when it is opened, and bound by the digest. */

@@ -5,7 +5,7 @@
  */
 
 import type { ErrorCode } from '../../errors.ts';
-import type { ActorType, AuditEvent, AuditTrail, EventType, RequestContext } from './audit-event.ts';
+import type { ActorType, AuditEvent, AuditTrail, EventType, RequestContext } from './ports.ts';
 
 const WINDOW_MS = 60_000;
 /** Beyond so many kinds at once every refusal is written: nothing is dropped to save memory. */

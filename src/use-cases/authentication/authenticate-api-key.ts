@@ -6,7 +6,7 @@
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { DenialLog, Refusal } from '../audit/record-refusal.ts';
 import type { Caller, CredentialStore, StoredKey } from './ports.ts';
 

@@ -1,7 +1,7 @@
 /** Refusing a caller that is known: on record first, then in words. One place for `FORBIDDEN` and for dead keys. */
 
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import { type Authenticator, refusedKey } from './authenticate-api-key.ts';
 import type { Caller } from './ports.ts';

@@ -10,7 +10,7 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
-import type { AuditEvent, RequestContext } from '../audit/audit-event.ts';
+import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';

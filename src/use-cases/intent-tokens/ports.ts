@@ -2,7 +2,7 @@
 
 import type { ProofNode } from '../../domain/crypto/merkle.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
-import type { AuditEvent } from '../audit/audit-event.ts';
+import type { AuditEvent } from '../audit/ports.ts';
 
 /** What is kept of an issued intent token; the plan itself is not. */
 export interface IntentTokenRecord {

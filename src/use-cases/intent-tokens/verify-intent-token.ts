@@ -15,7 +15,7 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
-import type { AuditTrail, RequestContext } from '../audit/audit-event.ts';
+import type { AuditTrail, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../clock.ts';
 import type { IntentTokenReader, IntentTokenState, StepToVerify, VerificationRequest } from './ports.ts';

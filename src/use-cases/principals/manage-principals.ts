@@ -11,7 +11,7 @@ import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
-import type { AuditEvent, EventType, RequestContext } from '../audit/audit-event.ts';
+import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type {

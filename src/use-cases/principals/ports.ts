@@ -1,7 +1,7 @@
 /** What the use cases of principals ask of the outside: types only. */
 
 import type { Role } from '../../domain/principals/role.ts';
-import type { AuditEvent } from '../audit/audit-event.ts';
+import type { AuditEvent } from '../audit/ports.ts';
 
 /** What an operator says of a principal. */
 export interface AgentProfile {

@@ -3,7 +3,7 @@
 import { UUID } from '../../domain/formats/uuid.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { ScopedTokenRecord, ScopedTokenStore } from './ports.ts';

@@ -3,7 +3,7 @@
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { AuditEvent, RequestContext } from '../audit/audit-event.ts';
+import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { RETRY } from '../retry-guarded-write.ts';
 

@@ -13,7 +13,7 @@ import {
   type SecretRequestRefusal,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
-import type { AuditEvent, EventType, RequestContext } from '../audit/audit-event.ts';
+import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';

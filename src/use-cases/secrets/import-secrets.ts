@@ -6,7 +6,7 @@
 import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/scopes/secret-path.ts';
 import { type EnvEntry, type EnvTextFault, scanEnvText } from '../../domain/secrets/dotenv-scanner.ts';
 import { WritError } from '../../errors.ts';
-import type { RequestContext } from '../audit/audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
 import type { Admission } from './ports.ts';
 import {

@@ -6,7 +6,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { SecretGrant, SecretOperation, TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type { AuditEvent } from '../audit/audit-event.ts';
+import type { AuditEvent } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */

@@ -2,7 +2,7 @@
 
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { WritError } from '../../errors.ts';
-import type { EventType, RequestContext } from '../audit/audit-event.ts';
+import type { EventType, RequestContext } from '../audit/ports.ts';
 import { type ChangeSecretsDeps, changeSecrets, type SecretsToChange } from './change-secrets.ts';
 import type { Admission, AuditResource, SecretRecord } from './ports.ts';
 import {

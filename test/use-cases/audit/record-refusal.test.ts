@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { AuditEvent } from '../../../src/use-cases/audit/audit-event.ts';
+import type { AuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import { type Deferred, deferred, settled } from '../../support/deferred.ts';
 

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createCredentialMemory } from '../../../src/platform/ttl-cache.ts';
-import type { RequestContext } from '../../../src/use-cases/audit/audit-event.ts';
+import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
 import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import {
   createAuthenticator,
