@@ -26,7 +26,7 @@ import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { type ApprovalSettings, createRequestApproval } from '../use-cases/approvals/request-approval.ts';
 import type { DenialLog } from '../use-cases/audit/record-refusal.ts';
 import type { DenyCaller } from '../use-cases/authentication/deny-caller.ts';
-import type { Clock } from '../use-cases/clock.ts';
+import type { Clock } from '../use-cases/ports.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';

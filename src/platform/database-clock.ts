@@ -3,7 +3,7 @@
  * that replicas agree. It never steps back, and it knows how far the two have drifted.
  */
 
-import type { Clock } from '../use-cases/clock.ts';
+import type { Clock } from '../use-cases/ports.ts';
 
 export interface DatabaseClock extends Clock {
   /** Measures again. Rejects when the database does not answer; the last offset then stays in force. */

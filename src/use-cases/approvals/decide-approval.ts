@@ -13,7 +13,7 @@ import type { RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ports.ts';
 import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';

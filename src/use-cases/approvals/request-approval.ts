@@ -8,7 +8,7 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ports.ts';
 import { RETRY } from '../retry-guarded-write.ts';
 import { MAX_PENDING, type RequestApproval } from '../scoped-tokens/ports.ts';
 import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';

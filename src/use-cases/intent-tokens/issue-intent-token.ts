@@ -14,7 +14,7 @@ import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ports.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
 import { createKeyedMutex } from './idempotency-lock.ts';
 import type { IdempotencyRecord, IdempotencyScope, IntentTokenStore, TokenSigner } from './ports.ts';

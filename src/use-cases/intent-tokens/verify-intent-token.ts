@@ -17,7 +17,7 @@ import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
 import type { AuditTrail, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ports.ts';
 import type { IntentTokenReader, IntentTokenState, StepToVerify, VerificationRequest } from './ports.ts';
 
 export type VerificationCode =

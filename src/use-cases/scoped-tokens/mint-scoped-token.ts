@@ -1,7 +1,7 @@
 /** A new scoped token, whether it is granted at once or claimed from an approval. */
 
 import type { Caller } from '../authentication/ports.ts';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../ports.ts';
 import type { NewScopedToken } from './ports.ts';
 
 export interface MakeScopedTokenDeps {
