@@ -7,6 +7,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { buildApp } from './app/build-app.ts';
 import { loadConfig } from './config.ts';
+import { formatTimestamp } from './domain/formats/rfc3339.ts';
 import { WritError } from './errors.ts';
 import { newId } from './platform/ids.ts';
 import { createLog, type Log } from './platform/log.ts';
@@ -21,7 +22,7 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
   const signal = awaitSignal(config.shutdownTimeoutMs);
-  const log = createLog(config.logLevel);
+  const log = createLog({ level: config.logLevel, formatTimestamp });
   const database = await openDatabase({
     databaseUrl: config.databaseUrl,
     dataDir: config.dataDir,

@@ -4,18 +4,19 @@
  */
 
 import { pino } from 'pino';
-import type { LogLevel } from '../config.ts';
-import { formatTimestamp } from '../domain/formats/rfc3339.ts';
 import { WritError } from '../errors.ts';
 
 export type Log = pino.Logger;
 
-export function createLog(level: LogLevel): Log {
+export function createLog(options: {
+  readonly level: pino.LevelWithSilent;
+  readonly formatTimestamp: (at: Date) => string;
+}): Log {
   return pino(
     {
-      level,
+      level: options.level,
       base: null,
-      timestamp: () => `,"time":"${formatTimestamp(new Date())}"`,
+      timestamp: () => `,"time":"${options.formatTimestamp(new Date())}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: describeError },
     },

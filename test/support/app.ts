@@ -10,6 +10,7 @@ import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app/build-app.ts';
 import { type ConfigVariable, loadConfig } from '../../src/config.ts';
+import { formatTimestamp } from '../../src/domain/formats/rfc3339.ts';
 import { createLog } from '../../src/platform/log.ts';
 import { provision } from '../../src/start/provision.ts';
 import type { Database } from '../../src/storage/engine/database.ts';
@@ -133,7 +134,7 @@ export async function openTestApp(
   });
   const provisioned = await provision({ database, config, newId: uuidv7 });
   const routes: RegisteredRoute[] = [];
-  const log = createLog(config.logLevel);
+  const log = createLog({ level: config.logLevel, formatTimestamp });
   const built = await collectingRoutes(routes, () => buildApp({ config, database, provisioned, log }));
   app = built;
   const adminKey = provisioned.newAdminKey ?? '';
