@@ -22,6 +22,15 @@ export interface Session {
   orm<T>(effect: Statement['effect'], work: (orm: Orm) => Promise<T>): Promise<T>;
 }
 
+export interface DatabaseOptions {
+  /** Undefined: the embedded database in `dataDir`. */
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly poolMax: number;
+  /** Told about connections that fail while idle; they are replaced by themselves. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
 export interface Database extends Session {
   readonly kind: 'postgres' | 'embedded';
   /** Commits when `work` fulfils, rolls back when it rejects. */

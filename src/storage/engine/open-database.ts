@@ -1,14 +1,6 @@
 /** Chooses the driver: a Postgres server where `DATABASE_URL` is set, the embedded database where it is not. */
 
-import type { Database } from './database.ts';
-
-export interface DatabaseOptions {
-  readonly databaseUrl: string | undefined;
-  readonly dataDir: string;
-  readonly poolMax: number;
-  /** Told about connections that fail while idle; they are replaced by themselves. */
-  readonly onIdleError?: (error: Error) => void;
-}
+import type { Database, DatabaseOptions } from './database.ts';
 
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   const { databaseUrl } = options;

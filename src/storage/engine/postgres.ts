@@ -8,9 +8,8 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import * as schema from '../schema.ts';
-import type { Database, Orm, Session, Statement } from './database.ts';
+import type { Database, DatabaseOptions, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
-import type { DatabaseOptions } from './open-database.ts';
 import { Rollback, translateStorageError } from './storage-errors.ts';
 
 const START_LOCK_KEY = 0x57524954; // "WRIT"
