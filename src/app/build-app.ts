@@ -18,6 +18,7 @@ import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { createRoutes } from '../http/routing/route.ts';
 import { createServer } from '../http/server/create-server.ts';
 import { compareApiKey, dummyHash, makeApiKey } from '../keys/credentials/api-key-hash.ts';
+import { createProcessFingerprint } from '../keys/credentials/fingerprint.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
@@ -95,6 +96,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
       maxEntries: REMEMBERED_KEYS,
       maxAgeMs: REMEMBER_MS,
       monotonicMs,
+      fingerprint: createProcessFingerprint(),
     }),
     compare: boundedCompare(),
     dummyHash: await dummyHash(config.bcryptCost),

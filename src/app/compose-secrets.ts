@@ -8,6 +8,7 @@ import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
 import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
 import { addSecretRoutes } from '../http/routes/secret-routes.ts';
 import type { Routes } from '../http/routing/route.ts';
+import { createProcessFingerprint } from '../keys/credentials/fingerprint.ts';
 import { generateScopedToken, hashScopedToken } from '../keys/credentials/scoped-token-secret.ts';
 import { createRequestDigest } from '../keys/encryption/approval-mac.ts';
 import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
@@ -72,7 +73,11 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
   const digest = createRequestDigest(deps.kek);
   const approvalStore = createApprovalStore(database);
   const notices = createApprovalWebhookEvents({ configured: deps.webhookEnabled, newId });
-  const remembered = { maxAgeMs: REMEMBER_MS, monotonicMs: deps.monotonicMs };
+  const remembered = {
+    maxAgeMs: REMEMBER_MS,
+    monotonicMs: deps.monotonicMs,
+    fingerprint: createProcessFingerprint(),
+  };
   const owners = createCredentialMemory<string>({ ...remembered, maxEntries: REMEMBERED_TOKENS });
   const releases = createCredentialMemory<ResolvedRequester>({
     ...remembered,

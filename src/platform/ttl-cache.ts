@@ -1,11 +1,8 @@
 /**
- * What this process recently learnt about API keys, so that a warm key costs no bcrypt. Keyed by an HMAC under a
- * random key of this process, never by the key itself; bounded in number and in time. It is never proof of
- * liveness: every request that it lets through is judged by the live rows as well.
+ * What this process recently learnt about API keys, so that a warm key costs no bcrypt. Keyed by a fingerprint that
+ * it is given, never by the key itself; bounded in number and in time. It is never proof of liveness: every request
+ * that it lets through is judged by the live rows as well.
  */
-
-import { randomBytes } from 'node:crypto';
-import { createFingerprint } from '../keys/credentials/fingerprint.ts';
 
 export interface CredentialMemory<Fact> {
   /** The name under which a key's fact is kept; opaque. */
@@ -22,11 +19,12 @@ export function createCredentialMemory<Fact>(options: {
   /** At most 60,000 (contract section 2). */
   maxAgeMs: number;
   monotonicMs: () => number;
+  /** Names a key's fact; only this process can make the name of a key. */
+  fingerprint: (keyText: string) => string;
 }): CredentialMemory<Fact> {
-  const fingerprint = createFingerprint(randomBytes(32));
   const entries = new Map<string, { fact: Fact; until: number }>();
   return {
-    fingerprint,
+    fingerprint: options.fingerprint,
     recall: (fingerprint) => {
       const entry = entries.get(fingerprint);
       if (entry === undefined) return undefined;

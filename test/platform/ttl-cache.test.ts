@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
+import { createProcessFingerprint } from '../../src/keys/credentials/fingerprint.ts';
 import { createCredentialMemory } from '../../src/platform/ttl-cache.ts';
 
 function memoryWithClock(options: { maxEntries?: number; maxAgeMs?: number } = {}) {
@@ -11,6 +12,7 @@ function memoryWithClock(options: { maxEntries?: number; maxAgeMs?: number } = {
     maxEntries: options.maxEntries ?? 3,
     maxAgeMs: options.maxAgeMs ?? 60_000,
     monotonicMs: () => clock.ms,
+    fingerprint: createProcessFingerprint(),
   });
   return { memory, clock };
 }

@@ -3,7 +3,7 @@
  * text, which the garbage collector has to give back: that was 5 % of issuing. Two one-shot hashes make none.
  */
 
-import { createHmac, hash } from 'node:crypto';
+import { createHmac, hash, randomBytes } from 'node:crypto';
 
 /** Of SHA-256, in bytes (RFC 6234). */
 const BLOCK = 64;
@@ -12,6 +12,9 @@ const DIGEST = 32;
 const SHORT_BYTES = 512;
 /** The most that a UTF-16 unit takes in UTF-8. */
 const MAX_UNIT_BYTES = 3;
+
+/** Under a random key, so that another process makes other fingerprints of the same text. */
+export const createProcessFingerprint = (): ((text: string) => string) => createFingerprint(randomBytes(32));
 
 /** The key has at most 64 bytes. The result is base64. */
 export function createFingerprint(key: Uint8Array): (text: string) => string {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
 import { createCredentialMemory } from '../../../src/platform/ttl-cache.ts';
 import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
 import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
@@ -62,6 +63,7 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
       maxEntries: 100,
       maxAgeMs: 60_000,
       monotonicMs: () => clock.ms,
+      fingerprint: createProcessFingerprint(),
     }),
     compare: async (task) => {
       compared.push(task);
@@ -295,7 +297,12 @@ test('a time stamp of use that cannot be written holds nobody up', async () => {
       findKey: async () => aStoredKey(keyId),
       noteUse: () => Promise.reject(new Error('no room')),
     },
-    memory: createCredentialMemory<RememberedKey>({ maxEntries: 1, maxAgeMs: 1, monotonicMs: () => 0 }),
+    memory: createCredentialMemory<RememberedKey>({
+      maxEntries: 1,
+      maxAgeMs: 1,
+      monotonicMs: () => 0,
+      fingerprint: createProcessFingerprint(),
+    }),
     compare: async () => true,
     dummyHash: DECOY,
     denialLog: { record: async () => {}, flush: async () => {} },
