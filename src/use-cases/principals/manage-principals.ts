@@ -84,7 +84,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const get = async (idOrName: string): Promise<AgentDetails> => {
     // What cannot be a name is nobody's, and is never sent to the database.
     const agent =
-      validateName(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
+      nameIssue(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
     if (agent === undefined) throw noSuchAgent();
     return detailsOf(agent);
   };
