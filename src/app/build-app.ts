@@ -48,6 +48,7 @@ import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import { createDescribeCaller } from '../use-cases/principals/describe-caller.ts';
 import { createAgentManager } from '../use-cases/principals/manage-principals.ts';
+import { countVisibleSecrets } from '../use-cases/secrets/visible-namespaces.ts';
 import { readClientBehind } from './client-address-cache.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import { deliveryOf, keepPartitions } from './job-schedule.ts';
@@ -186,7 +187,13 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
       ),
     onBrokenOff: (err) => log.error({ err }, 'an export of the audit trail broke off'),
   });
-  addMeRoute(routes, createDescribeCaller({ store: agentStore, reader: secrets.reader }));
+  addMeRoute(
+    routes,
+    createDescribeCaller({
+      store: agentStore,
+      countSecrets: (scopes) => countVisibleSecrets(secrets.reader, scopes),
+    }),
+  );
   addDescriptionRoutes(routes, {
     version: VERSION,
     sha256Base64: (text) => Buffer.from(nodeSha256.hex(text), 'hex').toString('base64'),

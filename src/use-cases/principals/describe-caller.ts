@@ -1,10 +1,8 @@
 /** Who am I? What a caller may know of itself. */
 
 import type { Role } from '../../domain/principals/role.ts';
-import { formatScope } from '../../domain/scopes/scope.ts';
+import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
 import type { Caller } from '../authentication/ports.ts';
-import type { SecretReader } from '../secrets/ports.ts';
-import { namespacesWithin } from '../secrets/visible-namespaces.ts';
 import type { AgentStore } from './ports.ts';
 
 export interface CallerDescription {
@@ -21,20 +19,15 @@ export type DescribeCaller = (caller: Caller) => Promise<CallerDescription>;
 
 export function createDescribeCaller(deps: {
   readonly store: AgentStore;
-  readonly reader: Pick<SecretReader, 'listNamespaces'>;
+  /** Secrets in the namespaces that these scopes may list. */
+  readonly countSecrets: (scopes: readonly Scope[]) => Promise<number>;
 }): DescribeCaller {
-  return async ({ principal }) => {
-    let secretCount = 0;
-    for await (const namespace of namespacesWithin(deps.reader, principal.effectiveScopes)) {
-      secretCount += namespace.secretCount;
-    }
-    return {
-      id: principal.id,
-      name: principal.name,
-      role: principal.role,
-      allowedScopes: principal.effectiveScopes.map(formatScope),
-      agentCount: await deps.store.countAgents(),
-      secretCount,
-    };
-  };
+  return async ({ principal }) => ({
+    id: principal.id,
+    name: principal.name,
+    role: principal.role,
+    allowedScopes: principal.effectiveScopes.map(formatScope),
+    agentCount: await deps.store.countAgents(),
+    secretCount: await deps.countSecrets(principal.effectiveScopes),
+  });
 }

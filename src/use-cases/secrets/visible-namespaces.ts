@@ -23,3 +23,13 @@ export async function* namespacesWithin(
     last = some.at(-1)?.namespace;
   }
 }
+
+/** How many secrets lie in them. */
+export async function countVisibleSecrets(
+  reader: Pick<SecretReader, 'listNamespaces'>,
+  scopes: readonly Scope[],
+): Promise<number> {
+  let count = 0;
+  for await (const { secretCount } of namespacesWithin(reader, scopes)) count += secretCount;
+  return count;
+}
