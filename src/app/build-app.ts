@@ -33,7 +33,7 @@ import type { Provisioned } from '../start/provision.ts';
 import { createAuditReader } from '../storage/audit/audit-reader.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
 import type { Database } from '../storage/engine/database.ts';
-import { readDatabaseTime } from '../storage/engine/health.ts';
+import { readDatabaseTime } from '../storage/engine/database-health.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';

@@ -3,7 +3,7 @@
 import type { KeyRing } from '../keys/signing/key-ring.ts';
 import type { DatabaseClock } from '../platform/database-clock.ts';
 import type { Database } from '../storage/engine/database.ts';
-import { proveWritable } from '../storage/engine/health.ts';
+import { proveWritable } from '../storage/engine/database-health.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
 
 const FRESH_MS = 1000;

@@ -5,7 +5,7 @@ import { uuidv7 } from 'uuidv7';
 import { WritError } from '../../src/errors.ts';
 import { createAuditTrail, insertAuditEvents } from '../../src/storage/audit/audit-store.ts';
 import type { Database } from '../../src/storage/engine/database.ts';
-import { proveWritable, readDatabaseTime } from '../../src/storage/engine/health.ts';
+import { proveWritable, readDatabaseTime } from '../../src/storage/engine/database-health.ts';
 import { readMigrationState } from '../../src/storage/engine/migrations.ts';
 import { readServerFacts } from '../../src/storage/engine/server-facts.ts';
 import { createIntentTokenStore } from '../../src/storage/intent-tokens/intent-token-store.ts';
