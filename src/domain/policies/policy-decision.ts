@@ -4,7 +4,13 @@
  */
 
 import type { Policy, TimeRestrictions } from './policy.ts';
-import { matchesActionOfAnyMcp, matchesSubject, type PolicyPattern, subjectOf } from './policy-pattern.ts';
+import {
+  EVERYTHING,
+  matchesActionOfAnyMcp,
+  matchesSubject,
+  type PolicyPattern,
+  subjectOf,
+} from './policy-pattern.ts';
 
 const SECONDS_PER_HOUR = 3600;
 const SECONDS_PER_DAY = 86_400;
@@ -47,7 +53,7 @@ export function decideStep(policy: Policy, { mcp, action }: PolicySubject): Step
   if (denying !== undefined) return deny(`matches the deny pattern "${denying.text}"`);
   // Without mcp a pattern such as `mail/*` could be anyone's, so only `*` vouches for the step.
   const allows = (pattern: PolicyPattern): boolean =>
-    mcp === undefined ? pattern.everything : matchesSubject(pattern, subject);
+    mcp === undefined ? pattern === EVERYTHING : matchesSubject(pattern, subject);
   if (!policy.allow.some(allows)) return deny('matches no allow pattern');
   if (policy.allowedTools?.has(action) === false) return deny('is not among allowed_tools');
   return { allowed: true };

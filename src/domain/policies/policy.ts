@@ -17,7 +17,7 @@ import {
 } from '../json/json-decoders.ts';
 import type { JsonValue } from '../json/strict-json.ts';
 import { type AddressBlock, parseAddressBlocks } from '../network/ip-address.ts';
-import { type PolicyPattern, parsePolicyPattern } from './policy-pattern.ts';
+import { EVERYTHING, type PolicyPattern, parsePolicyPattern } from './policy-pattern.ts';
 
 const ACTION = /^[A-Za-z0-9_.:@+=~/-]{1,128}$/;
 const MAX_PATTERNS = 256;
@@ -97,11 +97,8 @@ const REQUEST_MEMBERS: ReadonlyMap<string, Reader<Partial<Policy>>> = new Map<
 const readRequestPolicy = members(REQUEST_MEMBERS);
 const readAgentPolicy = members(AGENT_MEMBERS);
 
-/** What an absent `allow` means. */
-const EVERYTHING: readonly PolicyPattern[] = [{ text: '*', everything: true, segments: [], openEnded: true }];
-
 /** What holds for a request without a policy: `{"allow":["*"],"deny":[]}`. */
-export const DEFAULT_POLICY: Policy = { allow: EVERYTHING, deny: [] };
+export const DEFAULT_POLICY: Policy = { allow: [EVERYTHING], deny: [] };
 
 /** The policy of a request. `null` is no policy and refused; an absent one is `DEFAULT_POLICY`. */
 export function parsePolicy(value: JsonValue): ParsedPolicy {

@@ -3,15 +3,10 @@
  * names every path that the scope names below a namespace, and no other.
  */
 
+import { literalSegment, type Segment, segmentMatches } from '../formats/segment-pattern.ts';
 import { distinctScopes, parseScope, type Scope, type SecretAction } from './scope.ts';
 import { namespaceScope } from './scope-coverage.ts';
-import {
-  joinScopeSegments,
-  literalSegment,
-  type ScopePattern,
-  type ScopeSegment,
-  segmentMatches,
-} from './scope-pattern.ts';
+import { joinScopeSegments, type ScopePattern } from './scope-pattern.ts';
 import { MAX_PATH_LENGTH, type Namespace, parseNamespace } from './secret-path.ts';
 
 const VENDOR_SCOPES: ReadonlyMap<string, 'read' | 'write'> = new Map([
@@ -90,9 +85,9 @@ function cutPattern({ segments, openEnded }: ScopePattern, namespace: Namespace)
 }
 
 /** Characters in the shortest path that the segments name. */
-function shortestMatch(segments: readonly ScopeSegment[]): number {
+function shortestMatch(segments: readonly Segment[]): number {
   const lengths = segments.map((segment) =>
-    segment.kind === 'partial' ? segment.text.length - 1 : segment.text.length,
+    segment.kind === 'glob' ? segment.text.length - 1 : segment.text.length,
   );
   return lengths.reduce((sum, length) => sum + length, segments.length - 1);
 }

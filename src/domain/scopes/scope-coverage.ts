@@ -3,14 +3,9 @@
  * never makes a scope wider or narrower than the set of paths it names.
  */
 
+import { ANY_SEGMENT, literalSegment, type Segment, segmentMatches } from '../formats/segment-pattern.ts';
 import { NAMESPACES_SCOPE, type Scope, SECRET_ACTIONS, type SecretsScope } from './scope.ts';
-import {
-  ANY_SEGMENT,
-  joinScopeSegments,
-  literalSegment,
-  type ScopePattern,
-  type ScopeSegment,
-} from './scope-pattern.ts';
+import { joinScopeSegments, type ScopePattern } from './scope-pattern.ts';
 import type { Namespace } from './secret-path.ts';
 
 /** Everything that `child` allows, `parent` allows by itself. */
@@ -57,16 +52,13 @@ function patternCovers(parent: ScopePattern, child: ScopePattern): boolean {
   return compared.every((segment, index) => segmentCovers(segment, child.segments[index]));
 }
 
-function segmentCovers(parent: ScopeSegment, child: ScopeSegment | undefined): boolean {
+function segmentCovers(parent: Segment, child: Segment | undefined): boolean {
   if (child === undefined) return false;
   if (parent.kind === 'any') return true;
   // Also where it ends the child open: nothing but a lone `*` of the parent's takes several segments.
   if (child.kind === 'any') return false;
-  if (child.kind === 'literal')
-    return parent.kind === 'literal' ? parent.text === child.text : parent.matches(child.text);
+  if (child.kind === 'literal') return segmentMatches(parent, child.text);
   return (
-    parent.kind === 'partial' &&
-    child.prefix.startsWith(parent.prefix) &&
-    child.suffix.endsWith(parent.suffix)
+    parent.kind === 'glob' && child.prefix.startsWith(parent.prefix) && child.suffix.endsWith(parent.suffix)
   );
 }

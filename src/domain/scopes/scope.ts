@@ -3,7 +3,8 @@
  * implies another, and two texts mean the same only if this grammar says so.
  */
 
-import { parseScopePattern, patternMatches, type ScopePattern } from './scope-pattern.ts';
+import { patternMatches } from '../formats/segment-pattern.ts';
+import { parseScopePattern, type ScopePattern } from './scope-pattern.ts';
 import type { SecretPath } from './secret-path.ts';
 
 const MAX_SCOPE_LENGTH = 600;

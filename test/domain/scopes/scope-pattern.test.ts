@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseScopePattern, patternMatches } from '../../../src/domain/scopes/scope-pattern.ts';
+import { patternMatches } from '../../../src/domain/formats/segment-pattern.ts';
+import { parseScopePattern } from '../../../src/domain/scopes/scope-pattern.ts';
 import { quickestMilliseconds } from '../../support/duration.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 import { anyPath, anyPattern, naiveMatches, pathOf, SMALL_PATHS, SMALL_PATTERNS } from './scope-universe.ts';
