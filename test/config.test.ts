@@ -1,16 +1,10 @@
 /** Guarantees that the configuration is what a person wrote, or is refused with all that is wrong and without a secret. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  CONFIG_VARIABLES,
-  type Config,
-  type ConfigVariable,
-  isLoopback,
-  LOG_LEVELS,
-  loadConfig,
-  parseMasterKey,
-} from '../src/config.ts';
+import { type Config, isLoopback, loadConfig } from '../src/config.ts';
 import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
+import { parseMasterKey } from '../src/setting-kinds.ts';
+import { CONFIG_VARIABLES, type ConfigVariable, LOG_LEVELS } from '../src/settings-table.ts';
 
 type Environment = Readonly<Record<string, string>>;
 

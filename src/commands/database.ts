@@ -1,6 +1,7 @@
 /** Opens the configured database for one command and closes it again, migrations applied. */
 
-import { type Config, type ConfigVariable, loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config.ts';
+import type { ConfigVariable } from '../settings-table.ts';
 import { migrateIfPending } from '../start/provision.ts';
 import { StartError } from '../start/start-error.ts';
 import type { Database } from '../storage/engine/database.ts';

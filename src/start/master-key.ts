@@ -6,7 +6,8 @@
 import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Config, parseMasterKey } from '../config.ts';
+import type { Config } from '../config.ts';
+import { parseMasterKey } from '../setting-kinds.ts';
 import { StartError } from './start-error.ts';
 
 /** 32 bytes. Throws `StartError`. */

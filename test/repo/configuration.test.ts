@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { CONFIG_VARIABLES, type Config, loadConfig } from '../../src/config.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { CONFIG_VARIABLES, SETTINGS, type Setting } from '../../src/settings-table.ts';
 import { plain, readText, tableOf } from '../support/markdown.ts';
+import { GENERATED_PARTS, withGeneratedPart } from '../support/settings-docs.ts';
 
 const example = readText('.env.example');
 const ASSIGNMENT = /^#?([A-Z][A-Z0-9_]*)=(.*)$/gm;
@@ -13,6 +15,28 @@ const exampleLines = [...example.matchAll(ASSIGNMENT)].map(([line, name = '', va
   value,
 }));
 const readmeRows = tableOf(readText('README.md'), 'variable');
+
+for (const part of GENERATED_PARTS) {
+  test(`what ${part.path} says of the settings is what the table of settings says`, () => {
+    assert.equal(readText(part.path), withGeneratedPart(part), 'run `npm run docs:settings`');
+  });
+}
+
+test('each setting has one sentence of help, an example that is allowed, and stands with its group', () => {
+  const groups = new Set<string>();
+  let previous: string | undefined;
+  for (const variable of CONFIG_VARIABLES) {
+    const setting: Setting = SETTINGS[variable];
+    assert.match(setting.help, /^[^.]+[^.]\.$|^[^ ].*`[^`]+\.[^`]+`.*\.$/, variable);
+    if (setting.example !== undefined) assert.notEqual(setting.parse(setting.example), undefined, variable);
+    assert.ok(
+      setting.group === previous || !groups.has(setting.group),
+      `${variable} is apart from its group`,
+    );
+    groups.add(setting.group);
+    previous = setting.group;
+  }
+});
 
 test('.env.example has every variable once, in the order of the configuration', () => {
   assert.deepEqual(
