@@ -1,7 +1,7 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
 import { parseArgs } from 'node:util';
-import type { Role } from '../domain/principals/role.ts';
+import { ROLES, type Role } from '../domain/principals/role.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
 import type { Database } from '../storage/engine/database.ts';
@@ -12,12 +12,11 @@ import { type AgentManager, createAgentManager } from '../use-cases/principals/m
 import { type Command, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';
 
-const ROLES: readonly Role[] = ['admin', 'approver', 'agent'];
 const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 
 export const key: Command = {
   summary: 'create a principal with its API key, or revoke a key',
-  usage: `writ key create --role admin|approver|agent --name NAME [--scope SCOPE]... [--json]
+  usage: `writ key create --role ${ROLES.join('|')} --name NAME [--scope SCOPE]... [--json]
 writ key revoke KEY_ID [--json]
 
   --scope   may be given several times; agents only

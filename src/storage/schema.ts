@@ -18,7 +18,9 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
+import { ROLES } from '../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../domain/secrets/access-tier.ts';
+import { SIGNING_KEY_STATES } from '../domain/signing-keys/signing-key-state.ts';
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
 const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 'xid8' });
@@ -29,13 +31,17 @@ const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 
 const code = customType<{ data: string; driverData: string }>({ dataType: () => 'text COLLATE "C"' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 6 });
 
+/** The condition of a column whose values are listed in the code. */
+const oneOf = (column: string, values: readonly string[]) =>
+  sql.raw(`${column} in (${values.map((value) => `'${value}'`).join(', ')})`);
+
 /** Principals. `revision` changes with every change of the row, so that a guarded write can require "as it was read". */
 export const agents = pgTable(
   'agents',
   {
     id: uuid('id').primaryKey(),
     name: text('name').notNull(),
-    role: text('role', { enum: ['admin', 'approver', 'agent'] }).notNull(),
+    role: text('role', { enum: ROLES }).notNull(),
     email: text('email'),
     description: text('description'),
     allowedScopes: text('allowed_scopes').array(),
@@ -48,7 +54,7 @@ export const agents = pgTable(
   },
   (table) => [
     uniqueIndex('agents_active_name').on(table.name).where(sql`revoked_at is null`),
-    check('agents_role', sql`role in ('admin', 'approver', 'agent')`),
+    check('agents_role', oneOf('role', ROLES)),
   ],
 );
 
@@ -61,7 +67,7 @@ export const apiKeys = pgTable(
       .notNull()
       .references(() => agents.id),
     name: text('name'),
-    /** The first 24 characters of the key, for people. */
+    /** The beginning of the key, which is public: for people. */
     prefix: text('prefix').notNull(),
     hash: text('hash').notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
@@ -80,12 +86,12 @@ export const signingKeys = pgTable(
     publicKey: bytea('public_key').notNull(),
     wrappedPrivateKey: bytea('wrapped_private_key').notNull(),
     kekId: text('kek_id').notNull(),
-    state: text('state', { enum: ['next', 'active', 'retiring'] }).notNull(),
+    state: text('state', { enum: SIGNING_KEY_STATES }).notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
   },
   (table) => [
     uniqueIndex('signing_keys_one_active').on(table.state).where(sql`state = 'active'`),
-    check('signing_keys_state', sql`state in ('next', 'active', 'retiring')`),
+    check('signing_keys_state', oneOf('state', SIGNING_KEY_STATES)),
   ],
 );
 
@@ -206,7 +212,7 @@ export const scopedTokens = pgTable(
     index('scoped_tokens_expiry').using('brin', table.expiresAt).with({ autosummarize: true }),
     check('scoped_tokens_hash_length', sql`octet_length(token_hash) = 32`),
     check('scoped_tokens_uses', sql`uses >= 0 and uses <= coalesce(max_uses, uses)`),
-    check('scoped_tokens_tier', sql`access_tier in ('standard', 'sensitive', 'critical')`),
+    check('scoped_tokens_tier', oneOf('access_tier', ACCESS_TIERS)),
   ],
 );
 
@@ -238,7 +244,7 @@ export const secrets = pgTable(
     index('secrets_namespace').on(table.namespace, table.key),
     index('secrets_expiry').on(table.expiresAt).where(sql`expires_at is not null`),
     check('secrets_whole_path', sql`path = namespace || '/' || key`),
-    check('secrets_tier', sql`access_tier in ('standard', 'sensitive', 'critical')`),
+    check('secrets_tier', oneOf('access_tier', ACCESS_TIERS)),
   ],
 );
 

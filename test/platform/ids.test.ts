@@ -2,13 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { APPROVAL_ID } from '../../src/domain/approvals/approval-id.ts';
 import { newApprovalId } from '../../src/platform/ids.ts';
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567';
 const ids = Array.from({ length: 1000 }, newApprovalId);
 
-test('an id is apr_ and 8 characters of base32', () => {
+test('an id is apr_ and 8 characters of base32, which is what requests are checked against', () => {
   for (const id of ids) assert.match(id, /^apr_[a-z2-7]{8}$/);
+  for (const id of ids) assert.match(id, APPROVAL_ID);
 });
 
 test('every character stands at every place: no bit of the 40 is left out', () => {

@@ -6,6 +6,11 @@ export interface Moment {
   toISOString(): string;
 }
 
+/** The moments that both a database and RFC 3339 can write and that are not before Unix time. */
+export const FIRST_INSTANT_MS = 0;
+/** 9999-12-31T23:59:59.999Z. */
+export const LAST_INSTANT_MS = 253_402_300_799_999;
+
 const DAY_MS = 86_400_000;
 const TWO_DIGITS = Array.from({ length: 60 }, (_, number) => String(number).padStart(2, '0'));
 

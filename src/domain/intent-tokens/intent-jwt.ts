@@ -6,6 +6,8 @@
 
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { DIGEST_HEX, textToBytes } from '../crypto/hashing.ts';
+import { LOWER_CASE_UUID } from '../formats/uuid.ts';
+import { isJsonObject } from '../json/json-object.ts';
 import { type JsonObject, type JsonValue, readStrictJson } from '../json/strict-json.ts';
 import { MAX_PLAN_STEPS } from './plan.ts';
 
@@ -13,7 +15,6 @@ const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{86}$/;
 /** Far above what the largest signed policy makes; bounds the work on hostile text. */
 const MAX_JWT_CHARACTERS = 512 * 1024;
 const CLOCK_LEEWAY_SECONDS = 5;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Says whether a signature is right; undefined for a key id that is not known. */
 export type CheckSignature = (question: {
@@ -88,7 +89,7 @@ function readHeader(bytes: Uint8Array): string | undefined {
 
 function readJsonObject(bytes: Uint8Array): JsonObject | undefined {
   const read = readStrictJson(bytes);
-  return read.ok && isObject(read.value) ? read.value : undefined;
+  return read.ok && isJsonObject(read.value) ? read.value : undefined;
 }
 
 function readClaims(claims: JsonObject, expected: JwtExpectations): IntentJwtVerdict {
@@ -97,7 +98,7 @@ function readClaims(claims: JsonObject, expected: JwtExpectations): IntentJwtVer
   if (aud !== expected.audience) return invalid('it is for another audience');
   if (use !== 'intent') return invalid('it is not an intent token');
   if (!isTime(exp) || !isTime(iat) || !isTime(nbf)) return invalid('its times are not whole seconds');
-  if (typeof jti !== 'string' || !UUID.test(jti) || typeof clientId !== 'string')
+  if (typeof jti !== 'string' || !LOWER_CASE_UUID.test(jti) || typeof clientId !== 'string')
     return invalid('it lacks its ids');
   const latest = expected.nowSeconds + CLOCK_LEEWAY_SECONDS;
   if (iat > latest || nbf > latest) return invalid('it is not valid yet');
@@ -115,7 +116,7 @@ function readPlanClaims(claims: JsonObject) {
     policy,
     allowed_actions,
   } = claims;
-  if (!isDigest(planHashHex) || !isDigest(merkleRootHex) || !isObject(policy)) return undefined;
+  if (!isDigest(planHashHex) || !isDigest(merkleRootHex) || !isJsonObject(policy)) return undefined;
   if (typeof treeSize !== 'number' || !Number.isInteger(treeSize)) return undefined;
   if (treeSize % 2 !== 0 || treeSize < 2 || treeSize > 2 * MAX_PLAN_STEPS) return undefined;
   if (allowed_actions !== undefined && !isTextList(allowed_actions)) return undefined;
@@ -136,9 +137,6 @@ function hasReducedScalar(signature: Uint8Array): boolean {
   }
   return false;
 }
-
-const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isTime = (value: JsonValue | undefined): value is number => Number.isSafeInteger(value);
 

@@ -3,12 +3,11 @@
  * very value it was read from, because that is what is hashed and signed.
  */
 
+import { ACTION_NAME, ACTION_NAME_RULE, MCP_NAME, MCP_NAME_RULE } from '../formats/step-name.ts';
+import { isJsonObject } from '../json/json-object.ts';
 import type { JsonObject, JsonValue } from '../json/strict-json.ts';
 
 export const MAX_PLAN_STEPS = 1000;
-
-/** Of an action and of an `mcp`. */
-export const MAX_STEP_NAME_CHARACTERS = 128;
 
 export interface PlanStep {
   readonly action: string;
@@ -31,12 +30,9 @@ export interface PlanRefusal {
   readonly message: string;
 }
 
-const ACTION = /^[A-Za-z0-9_.:@+=~/-]{1,128}$/;
-const MCP = /^[A-Za-z0-9_.:@+=~-]{1,128}$/;
-
 /** Reads the request member `/plan`; the first fault is reported (as `INVALID_PLAN`). */
 export function parsePlan(value: JsonValue): { readonly ok: true; readonly plan: Plan } | PlanRefusal {
-  if (!isObject(value)) return refuse('/plan', 'plan must be an object with a list of steps');
+  if (!isJsonObject(value)) return refuse('/plan', 'plan must be an object with a list of steps');
   const { steps: items } = value;
   if (!Array.isArray(items) || items.length < 1 || items.length > MAX_PLAN_STEPS) {
     return refuse('/plan/steps', `plan.steps must be a list of 1 to ${MAX_PLAN_STEPS} objects`);
@@ -51,25 +47,17 @@ export function parsePlan(value: JsonValue): { readonly ok: true; readonly plan:
 }
 
 function parseStep(value: JsonValue, pointer: string): PlanStep | PlanRefusal {
-  if (!isObject(value)) return refuse(pointer, 'a step must be an object with an action');
+  if (!isJsonObject(value)) return refuse(pointer, 'a step must be an object with an action');
   const { action, mcp } = value;
-  if (typeof action !== 'string' || !ACTION.test(action)) {
-    return refuse(`${pointer}/action`, `action must be ${allowed('_.:@+=~/-')}`);
+  if (typeof action !== 'string' || !ACTION_NAME.test(action)) {
+    return refuse(`${pointer}/action`, `action must be ${ACTION_NAME_RULE}`);
   }
-  if (mcp !== undefined && (typeof mcp !== 'string' || !MCP.test(mcp))) {
-    return refuse(`${pointer}/mcp`, `mcp must be left out or be ${allowed('_.:@+=~-')}`);
+  if (mcp !== undefined && (typeof mcp !== 'string' || !MCP_NAME.test(mcp))) {
+    return refuse(`${pointer}/mcp`, `mcp must be left out or be ${MCP_NAME_RULE}`);
   }
   return { action, mcp, value };
 }
 
-function allowed(marks: string): string {
-  return `text of 1 to ${MAX_STEP_NAME_CHARACTERS} ASCII letters, digits and ${marks}`;
-}
-
 function refuse(pointer: string, message: string): PlanRefusal {
   return { ok: false, pointer, message };
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

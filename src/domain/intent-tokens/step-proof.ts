@@ -6,6 +6,8 @@
 import { DIGEST_HEX, equalInConstantTime, hexToBytes, type Sha256 } from '../crypto/hashing.ts';
 import { type ProofNode, verifyInclusion } from '../crypto/merkle.ts';
 import { type CanonicalJsonReason, canonicalJson } from '../json/canonical-json.ts';
+import { isJsonObject } from '../json/json-object.ts';
+import { escapePointerToken } from '../json/json-pointer.ts';
 import type { JsonObject, JsonValue } from '../json/strict-json.ts';
 import { actionLeafHash, stepLeafHash } from './plan-digest.ts';
 
@@ -95,11 +97,11 @@ const STATEMENTS: ReadonlyMap<string, (value: JsonValue) => boolean> = new Map([
  */
 export function parseStepProof(value: JsonValue, pointer = '/proof'): ParsedStepProof {
   if (Array.isArray(value)) return parseNodes(value, pointer);
-  if (!isObject(value))
+  if (!isJsonObject(value))
     return refuse(pointer, 'proof must be a list of siblings or an element of step_proofs');
   const { proof, ...statements } = value;
   for (const [name, statement] of Object.entries(statements)) {
-    const at = `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const at = `${pointer}/${escapePointerToken(name)}`;
     const isValid = STATEMENTS.get(name);
     if (isValid === undefined) return refuse(at, 'this is not a member of an element of step_proofs');
     if (statement !== null && !isValid(statement))
@@ -113,7 +115,7 @@ function parseNodes(items: readonly JsonValue[], pointer: string): ParsedStepPro
   const proof: ProofNode[] = [];
   for (const [index, item] of items.entries()) {
     const at = `${pointer}/${index}`;
-    if (!isObject(item)) return refuse(at, 'a sibling must be an object {position, sibling_hash}');
+    if (!isJsonObject(item)) return refuse(at, 'a sibling must be an object {position, sibling_hash}');
     const { position, sibling_hash: hash, ...others } = item;
     if (position !== 'left' && position !== 'right')
       return refuse(`${at}/position`, 'position must be left or right');
@@ -127,10 +129,6 @@ function parseNodes(items: readonly JsonValue[], pointer: string): ParsedStepPro
 
 function refuse(pointer: string, message: string): ParsedStepProof {
   return { ok: false, pointer, message };
-}
-
-function isObject(value: JsonValue): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isCount(value: JsonValue): boolean {

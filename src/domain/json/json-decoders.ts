@@ -3,6 +3,8 @@
  * Nothing is coerced, and an unknown member is a fault (contract section 3).
  */
 
+import { isJsonObject } from './json-object.ts';
+import { escapePointerToken } from './json-pointer.ts';
 import type { JsonValue } from './strict-json.ts';
 
 export interface ValidationIssue {
@@ -72,8 +74,7 @@ export function members<T extends object>(
   readers: ReadonlyMap<string, Reader<T>>,
 ): Reader<T | Record<never, never>> {
   return (value) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      return fault('must be an object');
+    if (!isJsonObject(value)) return fault('must be an object');
     const result = {};
     for (const [name, member] of Object.entries(value)) {
       const read = readers.get(name)?.(member) ?? fault('is not a member that is known here');
@@ -85,6 +86,5 @@ export function members<T extends object>(
 }
 
 function within(name: string, { pointer, message }: ValidationIssue): ValidationIssue {
-  const token = name.replaceAll('~', '~0').replaceAll('/', '~1');
-  return { ok: false, pointer: `/${token}${pointer}`, message };
+  return { ok: false, pointer: `/${escapePointerToken(name)}${pointer}`, message };
 }

@@ -6,9 +6,10 @@ import {
   type SegmentGrammar,
   type SegmentPattern,
 } from '../formats/segment-pattern.ts';
+import { PATTERN_SEGMENT } from '../formats/step-name.ts';
 
 const GRAMMAR: SegmentGrammar = {
-  segment: /^[A-Za-z0-9_.:@+=~*-]{1,128}$/,
+  segment: PATTERN_SEGMENT,
   maxSegments: 8,
   maxStars: 4,
 };

@@ -3,6 +3,7 @@
  * unknown one refused: a signed restriction that nobody enforces would be a lie.
  */
 
+import { ACTION_NAME } from '../formats/step-name.ts';
 import {
   accept,
   fault,
@@ -15,11 +16,10 @@ import {
   text,
   type ValidationIssue,
 } from '../json/json-decoders.ts';
-import type { JsonValue } from '../json/strict-json.ts';
+import type { JsonObject, JsonValue } from '../json/strict-json.ts';
 import { type AddressBlock, parseAddressBlocks } from '../network/ip-address.ts';
 import { EVERYTHING, type PolicyPattern, parsePolicyPattern } from './policy-pattern.ts';
 
-const ACTION = /^[A-Za-z0-9_.:@+=~/-]{1,128}$/;
 const MAX_PATTERNS = 256;
 const MAX_TEXT_LENGTH = 1024;
 /** What is counted is stored in 32 bits. */
@@ -55,7 +55,7 @@ const pattern: Reader<PolicyPattern> = (value) => {
 };
 
 const actionName: Reader<string> = (value) =>
-  typeof value === 'string' && ACTION.test(value) ? accept(value) : fault('must be the name of an action');
+  typeof value === 'string' && ACTION_NAME.test(value) ? accept(value) : fault('must be the name of an action');
 
 const addressBlocks: Reader<readonly AddressBlock[]> = (value) => {
   const parsed = parseAddressBlocks(value);
@@ -97,7 +97,10 @@ const REQUEST_MEMBERS: ReadonlyMap<string, Reader<Partial<Policy>>> = new Map<
 const readRequestPolicy = members(REQUEST_MEMBERS);
 const readAgentPolicy = members(AGENT_MEMBERS);
 
-/** What holds for a request without a policy: `{"allow":["*"],"deny":[]}`. */
+/** What is signed for a request without a policy. Its members stand for those that a policy leaves out. */
+export const DEFAULT_POLICY_JSON = { allow: [EVERYTHING.text], deny: [] as string[] } satisfies JsonObject;
+
+/** The same, compiled. */
 export const DEFAULT_POLICY: Policy = { allow: [EVERYTHING], deny: [] };
 
 /** The policy of a request. `null` is no policy and refused; an absent one is `DEFAULT_POLICY`. */

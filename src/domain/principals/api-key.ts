@@ -11,7 +11,8 @@ const SECRET = /^[0-9a-f]{40}$/;
 
 const CHECKSUM_START = 64;
 
-const PREFIX_LENGTH = 24;
+/** Of what is public: `ak_live_` or `ak_test_` and the key id. */
+export const API_KEY_PREFIX_LENGTH = 24;
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte;
@@ -36,8 +37,13 @@ export type ParsedApiKey = { readonly ok: true; readonly key: ApiKey } | { reado
 export function parseApiKey(text: string): ParsedApiKey {
   if (typeof text !== 'string' || !API_KEY.test(text)) return { ok: false };
   if (crc32Hex(text.slice(0, CHECKSUM_START)) !== text.slice(CHECKSUM_START)) return { ok: false };
-  const prefix24 = text.slice(0, PREFIX_LENGTH);
+  const prefix24 = apiKeyPrefix(text);
   return { ok: true, key: { text, keyId: prefix24.slice('ak_live_'.length), prefix24 } };
+}
+
+/** Of a well-formed key. */
+export function apiKeyPrefix(text: string): string {
+  return text.slice(0, API_KEY_PREFIX_LENGTH);
 }
 
 export interface ApiKeyParts {

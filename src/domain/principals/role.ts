@@ -1,3 +1,4 @@
 /** What a principal is: every API key speaks for exactly one role. */
 
-export type Role = 'admin' | 'approver' | 'agent';
+export const ROLES = ['admin', 'approver', 'agent'] as const;
+export type Role = (typeof ROLES)[number];

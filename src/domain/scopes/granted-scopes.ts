@@ -1,10 +1,11 @@
 /** What a stored principal may do with secrets (contract section 2): an admin everything, an approver nothing. */
 
+import type { Role } from '../principals/role.ts';
 import { effectiveScopes } from './effective-scopes.ts';
 import { NAMESPACES_SCOPE, parseScope, type Scope } from './scope.ts';
 
 export interface StoredGrant {
-  readonly role: 'admin' | 'approver' | 'agent';
+  readonly role: Role;
   readonly allowedScopes: readonly string[] | null;
   readonly allowedNamespaces: readonly string[] | null;
 }

@@ -2,9 +2,12 @@
 
 import Type, { type Static } from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { UUID } from '../../domain/formats/uuid.ts';
+import { API_KEY_PREFIX_LENGTH } from '../../domain/principals/api-key.ts';
+import { ROLES } from '../../domain/principals/role.ts';
 import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
 import type { ApiKeyRecord } from '../../use-cases/principals/ports.ts';
-import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
+import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   freeObject,
@@ -19,12 +22,10 @@ import {
   uuid,
 } from '../routing/schemas.ts';
 
-const ROLES = ['admin', 'approver', 'agent'] as const;
-
 const Key = strictObject({
   id: Type.String({ description: 'the public half: 16 hex characters' }),
   name: nullable(Type.String()),
-  prefix: Type.String({ description: 'the first 24 characters' }),
+  prefix: Type.String({ description: `the first ${API_KEY_PREFIX_LENGTH} characters` }),
   created_at: instant(),
   expires_at: nullable(instant()),
   last_used_at: nullable(instant('within about a minute')),
@@ -124,7 +125,7 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     answers: { 200: listOf(Agent) },
     handle: async ({ query }) => {
       const limit = limitOf(query);
-      const found = await agents.list({ limit: limit + 1, after: decodeCursor(query.cursor, ID_POSITION) });
+      const found = await agents.list({ limit: limit + 1, after: decodeCursor(query.cursor, UUID) });
       return { status: 200, body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: agentView }) };
     },
   });

@@ -1,7 +1,11 @@
 /** `/v1/approvals`: both sides of an approval (contract section 7). */
 
 import Type from 'typebox';
+import { APPROVAL_STATUSES } from '../../domain/approvals/approval-decision.ts';
+import { APPROVAL_ID_PATTERN } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { ROLES } from '../../domain/principals/role.ts';
+import { ACCESS_TIERS } from '../../domain/secrets/access-tier.ts';
 import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
 import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
@@ -18,18 +22,16 @@ import {
   text,
   uuid,
 } from '../routing/schemas.ts';
-import { TIERS } from './secret-schemas.ts';
 
 /** Milliseconds since 1970, and the id. */
-const POSITION = /^\d{1,13} apr_[a-z2-7]{8}$/;
-const STATUSES = ['pending', 'approved', 'denied', 'expired', 'claimed'] as const;
+const POSITION = new RegExp(`^\\d{1,13} ${APPROVAL_ID_PATTERN}$`);
 
 const View = strictObject({
   id: Type.String(),
   agent_id: uuid(),
   agent_name: Type.String(),
-  access_tier: oneOf(TIERS, 'what the token will open up to'),
-  status: oneOf(STATUSES),
+  access_tier: oneOf(ACCESS_TIERS, 'what the token will open up to'),
+  status: oneOf(APPROVAL_STATUSES),
   scopes: Type.Array(Type.String()),
   ttl_seconds: Type.Integer(),
   max_uses: nullable(Type.Integer()),
@@ -54,7 +56,7 @@ const View = strictObject({
 
 const Polled = strictObject({
   id: Type.String(),
-  status: oneOf(STATUSES),
+  status: oneOf(APPROVAL_STATUSES),
   expires_at: instant(),
   approved_at: Type.Optional(instant()),
   denied_at: Type.Optional(instant()),
@@ -84,7 +86,7 @@ export function addApprovalRoutes(
     method: 'GET',
     url: '/v1/approvals',
     summary: 'Approvals, newest first',
-    query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(STATUSES)) }),
+    query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(APPROVAL_STATUSES)) }),
     answers: { 200: listOf(View) },
     handle: async ({ query }) => {
       const limit = limitOf(query);
@@ -141,7 +143,7 @@ export function addApprovalRoutes(
 
   routes.authenticated({
     tag: 'approvals',
-    roles: ['agent', 'admin', 'approver'],
+    roles: ROLES,
     keyCheck: 'before-handler',
     method: 'GET',
     url: '/v1/approvals/agent/:id',

@@ -1,6 +1,8 @@
 /** `GET /v1/audit` and its export (contract section 8). */
 
 import Type, { type Static } from 'typebox';
+import { FIRST_INSTANT_MS, LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
+import { UUID_PATTERN } from '../../domain/formats/uuid.ts';
 import { WritError } from '../../errors.ts';
 import type {
   AuditFilter,
@@ -37,13 +39,11 @@ const filters = {
 const FilterQuery = strictObject(filters);
 
 const DEFAULT_LIMIT = 50;
-const POSITION =
-  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const HORIZON =
-  /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z [1-9]\d{0,17}:[1-9]\d{0,17}:(\d{1,18}(,\d{1,18})*)?$/;
+const MICROSECOND = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z';
+const POSITION = new RegExp(`^${MICROSECOND} ${UUID_PATTERN}$`);
+const HORIZON = new RegExp(`^${MICROSECOND} [1-9]\\d{0,17}:[1-9]\\d{0,17}:(\\d{1,18}(,\\d{1,18})*)?$`);
 /** Of a horizon: it grows with the transactions that run beside the export. */
 const MAX_HORIZON_CURSOR = 8000;
-const FIRST_YEAR_BEYOND = Date.UTC(10_000, 0);
 const COLUMNS = [
   'id',
   'event_type',
@@ -225,7 +225,7 @@ function exactly(text: string | undefined, pointer: string): string | undefined 
 function momentOf(text: string | undefined, pointer: string): Date | undefined {
   if (text === undefined) return undefined;
   const moment = new Date(text);
-  if (moment.getTime() >= 0 && moment.getTime() < FIRST_YEAR_BEYOND) return moment;
+  if (moment.getTime() >= FIRST_INSTANT_MS && moment.getTime() <= LAST_INSTANT_MS) return moment;
   throw new WritError('VALIDATION_ERROR', `The query's ${pointer} is no moment from 1970 to 9999.`, {
     details: { pointer },
   });

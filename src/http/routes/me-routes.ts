@@ -1,6 +1,7 @@
 /** `GET /v1/me`: who am I? Nothing in the answer is null. */
 
 import Type from 'typebox';
+import { ROLES } from '../../domain/principals/role.ts';
 import type { DescribeCaller } from '../../use-cases/principals/describe-caller.ts';
 import type { Routes } from '../routing/route.ts';
 import { oneOf, strictObject, uuid } from '../routing/schemas.ts';
@@ -8,7 +9,7 @@ import { oneOf, strictObject, uuid } from '../routing/schemas.ts';
 const Me = strictObject({
   id: uuid(),
   name: Type.String(),
-  role: oneOf(['admin', 'approver', 'agent']),
+  role: oneOf(ROLES),
   email: Type.String(),
   plan: oneOf(['self-hosted']),
   subscription_status: oneOf(['active']),
@@ -25,7 +26,7 @@ export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
     url: '/v1/me',
     tag: 'principals',
     summary: 'Who am I?',
-    roles: ['admin', 'approver', 'agent'],
+    roles: ROLES,
     keyCheck: 'before-handler',
     answers: { 200: Me },
     handle: async ({ caller }) => {

@@ -2,6 +2,7 @@
 
 import Type, { type Static } from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { UUID } from '../../domain/formats/uuid.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 import type {
@@ -18,7 +19,7 @@ import type {
   OpenedApproval,
   ScopedTokenRecord,
 } from '../../use-cases/scoped-tokens/ports.ts';
-import { decodeCursor, ID_POSITION, limitOf, paginate } from '../routing/pagination.ts';
+import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   instant,
@@ -148,7 +149,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     handle: async ({ query, caller }) => {
       const limit = limitOf(query);
       const state = query.status === 'active' ? 'live' : query.status;
-      const before = decodeCursor(query.cursor, ID_POSITION);
+      const before = decodeCursor(query.cursor, UUID);
       const found = await deps.tokens.list({ state, limit: limit + 1, before }, caller);
       return { status: 200, body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: itemView }) };
     },

@@ -2,6 +2,7 @@
 
 import Type from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { ACCESS_TIERS } from '../../domain/secrets/access-tier.ts';
 import type { SecretRecord } from '../../use-cases/secrets/ports.ts';
 import { SECRET_TYPES, type SecretInput } from '../../use-cases/secrets/secret-rules.ts';
 import {
@@ -15,16 +16,14 @@ import {
   uuid,
 } from '../routing/schemas.ts';
 
-export const TIERS = ['standard', 'sensitive', 'critical'] as const;
-
 const value = Type.String({ description: '0 to 65,536 bytes of UTF-8, kept byte by byte' });
 const metadata = nullable(freeObject('at most 8 KiB'));
 
 /** What a new key has besides its value. */
 const kindOfSecret = {
   secret_type: Type.Optional(oneOf(SECRET_TYPES, '`custom` where absent')),
-  access_tier: Type.Optional(oneOf(TIERS, '`standard` where absent')),
-  tier: Type.Optional(oneOf(TIERS, 'the same as `access_tier`')),
+  access_tier: Type.Optional(oneOf(ACCESS_TIERS, '`standard` where absent')),
+  tier: Type.Optional(oneOf(ACCESS_TIERS, 'the same as `access_tier`')),
   metadata: Type.Optional(metadata),
 };
 
@@ -57,8 +56,8 @@ const record = {
   path: Type.String(),
   version: Type.Integer(),
   secret_type: oneOf(SECRET_TYPES),
-  access_tier: oneOf(TIERS),
-  tier: oneOf(TIERS, 'the same as `access_tier`'),
+  access_tier: oneOf(ACCESS_TIERS),
+  tier: oneOf(ACCESS_TIERS, 'the same as `access_tier`'),
   metadata: nullable(freeObject('as stored')),
   description: nullable(Type.String()),
   tags: Type.Array(Type.String()),

@@ -2,6 +2,7 @@
 
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
+import { isJsonObject } from '../../domain/json/json-object.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 import type { StepToVerify, VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
@@ -42,7 +43,7 @@ const STATED = {
 
 function readToken(token: JsonValue): Pick<VerificationRequest, 'jwt' | 'statedBeside'> {
   if (typeof token === 'string') return { jwt: token, statedBeside: [] };
-  if (token === null || typeof token !== 'object' || Array.isArray(token)) {
+  if (!isJsonObject(token)) {
     throw fault('/token', 'must be a JWT or the token object of an SDK');
   }
   const { jwt_token: jwt } = token;

@@ -1,7 +1,9 @@
 /** `POST /token/verify`, and the vendors' ways of asking the same, which are not served yet (contract section 4.6). */
 
 import Type from 'typebox';
+import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
+import { ROLES } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
 import type { VerifyIntentToken } from '../../use-cases/intent-tokens/verify-intent-token.ts';
 import type { Routes } from '../routing/route.ts';
@@ -33,8 +35,10 @@ const VerifyRequest = strictObject({
     Type.Integer({ minimum: 0, description: 'needs `proof` and one of `action`, `step`' }),
   ),
   step: Type.Optional(freeObject('The whole step as it stands in the plan.')),
-  action: Type.Optional(text({ max: 128 })),
-  mcp: Type.Optional(text({ max: 128, description: 'needs `step`: alone it is unproven' })),
+  action: Type.Optional(text({ max: MAX_STEP_NAME_CHARACTERS })),
+  mcp: Type.Optional(
+    text({ max: MAX_STEP_NAME_CHARACTERS, description: 'needs `step`: alone it is unproven' }),
+  ),
   proof: Type.Optional(
     eitherOf(['array', 'object'], 'The list of siblings, or a whole element of `step_proofs`.'),
   ),
@@ -78,7 +82,7 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
       url,
       tag: TAG,
       summary: 'Not served yet: every answer is a refusal',
-      roles: ['admin', 'approver', 'agent'],
+      roles: ROLES,
       keyCheck: 'before-handler',
       body: AnyBody,
       answers: {},

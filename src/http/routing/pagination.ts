@@ -9,9 +9,6 @@ export function writeCursor(position: string | undefined): string | null {
   return position === undefined ? null : Buffer.from(position).toString('base64url');
 }
 
-/** What positions are where ids are. */
-export const ID_POSITION = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
 /** The limit of a query that has passed its schema. */
 export const limitOf = (query: { readonly limit?: string }): number =>
   query.limit === undefined ? UNPAGED_LIMIT : Number(query.limit);

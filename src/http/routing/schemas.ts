@@ -1,6 +1,7 @@
 /** Pieces of request and answer schemas (TypeBox, JSON Schema 2020-12) that several routes share. */
 
 import Type, { type Static, type TSchema } from 'typebox';
+import { DIGEST_HEX } from '../../domain/crypto/hashing.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 
@@ -54,7 +55,7 @@ export const instant = (description?: string) =>
 export const uuid = (description?: string) =>
   Type.String({ format: 'uuid', ...(description === undefined ? {} : { description }) });
 
-export const sha256Hex = (description: string) => Type.String({ pattern: '^[0-9a-f]{64}$', description });
+export const sha256Hex = (description: string) => Type.String({ pattern: DIGEST_HEX.source, description });
 
 /** Any JSON object; what it may hold is decided behind the schema. */
 export const freeObject = (description: string, options: Record<string, unknown> = {}) =>

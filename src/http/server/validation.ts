@@ -1,6 +1,7 @@
 /** From Ajv's first error to ours: the member's JSON pointer (RFC 6901) and, where its schema says so, its own code. */
 
 import type { FastifySchemaValidationError } from 'fastify';
+import { escapePointerToken } from '../../domain/json/json-pointer.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 
 /** Ajv's options: nothing is coerced, removed or filled in. */
@@ -26,7 +27,7 @@ export function validationError(errors: FastifySchemaValidationError[], where: s
   const { missingProperty, additionalProperty } = error.params as Record<string, string | undefined>;
   const member = missingProperty ?? additionalProperty;
   const pointer =
-    member === undefined ? error.instancePath : `${error.instancePath}/${escapePointer(member)}`;
+    member === undefined ? error.instancePath : `${error.instancePath}/${escapePointerToken(member)}`;
   const code =
     (missingProperty === undefined
       ? undefined
@@ -48,8 +49,4 @@ function sentence(error: FastifySchemaValidationError): string {
     return `must be one of ${JSON.stringify((error.params as { allowedValues?: unknown }).allowedValues)}`;
   }
   return error.message ?? 'is not acceptable';
-}
-
-function escapePointer(member: string): string {
-  return member.replaceAll('~', '~0').replaceAll('/', '~1');
 }

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import bcrypt from 'bcrypt';
-import { formatApiKey } from '../../domain/principals/api-key.ts';
+import { apiKeyPrefix, formatApiKey } from '../../domain/principals/api-key.ts';
 
 export interface GeneratedApiKey {
   /** The key itself: shown once, never stored. */
@@ -37,5 +37,5 @@ export function dummyHash(cost: number): Promise<string> {
 /** A fresh key with everything that is stored of it. */
 export async function makeApiKey(cost: number): Promise<GeneratedApiKey & { prefix: string; hash: string }> {
   const { text, keyId } = generateApiKey();
-  return { text, keyId, prefix: text.slice(0, 24), hash: await hashApiKey(text, cost) };
+  return { text, keyId, prefix: apiKeyPrefix(text), hash: await hashApiKey(text, cost) };
 }

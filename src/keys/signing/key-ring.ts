@@ -3,11 +3,10 @@
  * only those that unwrapped and proved themselves (see `openSigningKey`).
  */
 
+import type { SigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
 import type { KeyEncryption } from '../encryption/key-encryption.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
 import type { SigningThread } from './signing-thread.ts';
-
-export type SigningKeyState = 'next' | 'active' | 'retiring';
 
 export interface KeyRing {
   active(): SigningKey;

@@ -7,6 +7,7 @@ import {
   checkApproval,
   checkDenial,
 } from '../../domain/approvals/approval-decision.ts';
+import { APPROVAL_ID } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/ports.ts';
@@ -131,8 +132,6 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
       }),
   };
 }
-
-const APPROVAL_ID = /^apr_[a-z2-7]{8}$/;
 
 export const noSuchApproval = (): WritError => new WritError('NOT_FOUND', 'There is no such approval.');
 

@@ -10,7 +10,7 @@ import { type Plan, parsePlan } from '../../domain/intent-tokens/plan.ts';
 import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../../domain/intent-tokens/plan-digest.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
-import { type Policy, parsePolicy } from '../../domain/policies/policy.ts';
+import { DEFAULT_POLICY_JSON, type Policy, parsePolicy } from '../../domain/policies/policy.ts';
 import type { PolicyValidation } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
 
@@ -79,8 +79,8 @@ interface ReadPolicy {
   readonly policyText: string;
 }
 
-/** Signed in this form when a request has no policy; read once. */
-const DEFAULT_POLICY: ReadPolicy = readPolicy({ allow: ['*'], deny: [] }, new Set());
+/** Read once. */
+const DEFAULT_POLICY: ReadPolicy = readPolicy(DEFAULT_POLICY_JSON, new Set());
 
 function readPolicy(policyJson: JsonValue, underflowed: ReadonlySet<object>): ReadPolicy {
   const parsed = parsePolicy(policyJson);

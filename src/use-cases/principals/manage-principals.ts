@@ -3,6 +3,7 @@
  * leaves once, in the answer that creates it. Liveness is derived: revoking an agent or a key writes one row.
  */
 
+import { LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
 import { UUID } from '../../domain/formats/uuid.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
@@ -32,9 +33,6 @@ export interface ManageAgentsDeps {
   readonly makeKey: () => Promise<{ text: string; keyId: string; prefix: string; hash: string }>;
   readonly denyCaller: DenyCaller;
 }
-
-/** The last instant that RFC 3339 can write. */
-const LAST_INSTANT_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** Who acts: an administrator's key, or the operator at the command line. */
 export type Actor = Caller | 'system';

@@ -2,6 +2,7 @@
 
 import { textToBytes } from '../../domain/crypto/hashing.ts';
 import { validateMetadata } from '../../domain/formats/metadata.ts';
+import { FIRST_INSTANT_MS, LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { type AccessTier, isLowerTier, tierOpens } from '../../domain/secrets/access-tier.ts';
@@ -39,10 +40,6 @@ export interface SealingDeps {
 
 export type Creation = Extract<SecretChange, { kind: 'create' }>;
 export type NewVersion = Extract<SecretChange, { kind: 'add-version' }>;
-
-/** What every database and RFC 3339 can write. */
-const FIRST_INSTANT_MS = 0;
-const LAST_INSTANT_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 /** `PAYLOAD_TOO_LARGE` for the value, `VALIDATION_ERROR` for metadata or a time that cannot be kept. */
 export function validateInput({ value, metadata, expiresAt }: SecretInput): void {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatTimestamp, instantOrNull } from '../../../src/domain/formats/rfc3339.ts';
+import { formatTimestamp, instantOrNull, LAST_INSTANT_MS } from '../../../src/domain/formats/rfc3339.ts';
 
 test('it is what toISOString gives, for every moment that a date can be', () => {
   const moment = fc.oneof(
@@ -30,4 +30,9 @@ test('a moment that has not come is null', () => {
   assert.equal(instantOrNull(null), null);
   assert.equal(instantOrNull(undefined), null);
   assert.equal(instantOrNull(new Date(1)), '1970-01-01T00:00:00.001Z');
+});
+
+test('the last instant is the last millisecond that has four digits for its year', () => {
+  assert.equal(formatTimestamp(new Date(LAST_INSTANT_MS)), '9999-12-31T23:59:59.999Z');
+  assert.match(new Date(LAST_INSTANT_MS + 1).toISOString(), /^\+010000-01-01/);
 });

@@ -2,11 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  MAX_PLAN_STEPS,
-  MAX_STEP_NAME_CHARACTERS,
-  parsePlan,
-} from '../../../src/domain/intent-tokens/plan.ts';
+import { MAX_STEP_NAME_CHARACTERS } from '../../../src/domain/formats/step-name.ts';
+import { MAX_PLAN_STEPS, parsePlan } from '../../../src/domain/intent-tokens/plan.ts';
 import type { JsonObject, JsonValue } from '../../../src/domain/json/strict-json.ts';
 import { everyTypeExcept } from '../every-type.ts';
 
