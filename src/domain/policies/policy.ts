@@ -55,7 +55,9 @@ const pattern: Reader<PolicyPattern> = (value) => {
 };
 
 const actionName: Reader<string> = (value) =>
-  typeof value === 'string' && ACTION_NAME.test(value) ? accept(value) : fault('must be the name of an action');
+  typeof value === 'string' && ACTION_NAME.test(value)
+    ? accept(value)
+    : fault('must be the name of an action');
 
 const addressBlocks: Reader<readonly AddressBlock[]> = (value) => {
   const parsed = parseAddressBlocks(value);

@@ -8,11 +8,12 @@ import {
   type SegmentPattern,
   segmentPattern,
 } from '../formats/segment-pattern.ts';
+import { MAX_PATH_SEGMENTS, PATH_PATTERN_SEGMENT } from './secret-path.ts';
 
 /** One star only: whether one segment names all that another does can then be read off its two ends. */
 const GRAMMAR: SegmentGrammar = {
-  segment: /^[A-Za-z0-9_.@+=~*-]{1,128}$/,
-  maxSegments: 16,
+  segment: PATH_PATTERN_SEGMENT,
+  maxSegments: MAX_PATH_SEGMENTS,
   maxStars: 1,
 };
 

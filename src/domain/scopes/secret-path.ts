@@ -3,8 +3,12 @@
  * is normalised: a text is exactly one path or it is refused, so two spellings never mean the same row.
  */
 
-const SEGMENT = /^[A-Za-z0-9_.@+=~-]{1,128}$/;
-const MAX_SEGMENTS = 16;
+/** The source of a regular expression's class, in which a hyphen comes last. */
+const CHARACTERS = 'A-Za-z0-9_.@+=~';
+const SEGMENT = new RegExp(`^[${CHARACTERS}-]{1,128}$`);
+/** Of a pattern that is matched against paths: `*` stands for any characters. */
+export const PATH_PATTERN_SEGMENT = new RegExp(`^[${CHARACTERS}*-]{1,128}$`);
+export const MAX_PATH_SEGMENTS = 16;
 
 /** No path is longer, so a pattern whose shortest match is longer matches nothing. */
 export const MAX_PATH_LENGTH = 512;
@@ -12,6 +16,9 @@ export const MAX_PATH_LENGTH = 512;
 const MAX_NAMESPACE_LENGTH = MAX_PATH_LENGTH - 2;
 /** Percent-encoding writes a byte as three characters. */
 const MAX_RAW_LENGTH = MAX_PATH_LENGTH * 3;
+
+/** The characters of a path, a namespace or a key; not yet their structure. */
+export const PATH_TEXT = new RegExp(`^[${CHARACTERS}/-]{1,${MAX_PATH_LENGTH}}$`);
 
 export interface SecretPath {
   /** The whole text, `namespace/key`. */
@@ -37,7 +44,8 @@ export type SecretTarget =
 /** 2 to 16 segments, at most 512 characters. */
 export function parseSecretPath(text: string): ParsedSecretPath {
   const segments = readSegments(text, MAX_PATH_LENGTH);
-  if (segments === undefined || segments.length < 2 || segments.length > MAX_SEGMENTS) return { ok: false };
+  if (segments === undefined || segments.length < 2 || segments.length > MAX_PATH_SEGMENTS)
+    return { ok: false };
   const slash = text.lastIndexOf('/');
   const secret = { path: text, namespace: text.slice(0, slash), key: text.slice(slash + 1), segments };
   return { ok: true, secret };
@@ -46,7 +54,7 @@ export function parseSecretPath(text: string): ParsedSecretPath {
 /** 1 to 15 segments, short enough that a key still fits below. */
 export function parseNamespace(text: string): ParsedNamespace {
   const segments = readSegments(text, MAX_NAMESPACE_LENGTH);
-  if (segments === undefined || segments.length >= MAX_SEGMENTS) return { ok: false };
+  if (segments === undefined || segments.length >= MAX_PATH_SEGMENTS) return { ok: false };
   return { ok: true, namespace: { namespace: text, segments } };
 }
 

@@ -2,7 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import type { SecretPath } from '../../domain/scopes/secret-path.ts';
+import { PATH_TEXT, type SecretPath } from '../../domain/scopes/secret-path.ts';
 import { WritError } from '../../errors.ts';
 import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { Admission } from '../../use-cases/secrets/ports.ts';
@@ -52,7 +52,6 @@ const IF_MATCH = {
 const VERSION = /^[1-9][0-9]*$/;
 /** Of the column. No secret gets there, so a larger number names no version just as this one does. */
 const MAX_VERSION = 2_147_483_647;
-const POSITION = /^[A-Za-z0-9_.@+=~/-]{1,512}$/;
 
 export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
   routes.secretBearer({
@@ -284,5 +283,5 @@ function secretOf({ question }: Admission): SecretPath {
 
 function pageOf(query: { limit?: string; cursor?: string }): SecretPage {
   const isAsked = query.limit !== undefined || query.cursor !== undefined;
-  return { isAsked, limit: limitOf(query), after: decodeCursor(query.cursor, POSITION) };
+  return { isAsked, limit: limitOf(query), after: decodeCursor(query.cursor, PATH_TEXT) };
 }
