@@ -1,0 +1,114 @@
+/**
+ * Guarantees that every way in which a TypeScript file names another module is found, and nothing that a comment or
+ * an ordinary text says. The compiler of this repository parses the files; they need not lie on any disk.
+ */
+import {
+  isCallExpression,
+  isExportDeclaration,
+  isExternalModuleReference,
+  isImportDeclaration,
+  isImportEqualsDeclaration,
+  isImportTypeNode,
+  isLiteralTypeNode,
+  isNoSubstitutionTemplateLiteral,
+  isStringLiteral,
+  isTemplateExpression,
+  type Node,
+  type SourceFile,
+  SyntaxKind,
+} from 'typescript/unstable/ast';
+import { createVirtualFileSystem } from 'typescript/unstable/fs';
+import { API } from 'typescript/unstable/sync';
+
+/** Text by path, `/` between folders, relative to the root of the repository. */
+export type SourceTexts = Readonly<Record<string, string>>;
+
+export interface SourceImport {
+  /** As written; undefined where a program would make it up as it runs. */
+  readonly specifier: string | undefined;
+  /** Gone after compilation: `import type`, `export type`, `import('…')` as a type. */
+  readonly typeOnly: boolean;
+}
+
+/** The imports of each file, in the order in which they stand there. */
+export function importsOf(texts: SourceTexts): Map<string, SourceImport[]> {
+  const paths = Object.keys(texts);
+  const project = '/virtual/tsconfig.json';
+  const config = {
+    compilerOptions: {
+      noLib: true,
+      noResolve: true,
+      types: [],
+      module: 'nodenext',
+      allowImportingTsExtensions: true,
+      noEmit: true,
+    },
+    files: paths,
+  };
+  const files = Object.fromEntries(paths.map((path) => [`/virtual/${path}`, texts[path] ?? '']));
+  const api = new API({
+    cwd: '/virtual',
+    fs: createVirtualFileSystem({ ...files, [project]: JSON.stringify(config) }),
+  });
+  try {
+    const snapshot = api.updateSnapshot({ openProjects: [project] });
+    const program = snapshot.getProject(project)?.program;
+    const found = new Map(
+      paths.map((path) => {
+        const source = program?.getSourceFile(`/virtual/${path}`);
+        if (source === undefined) throw new Error(`the compiler has not read ${path}`);
+        if (program?.getSyntacticDiagnostics(`/virtual/${path}`).length !== 0) {
+          throw new Error(`${path} is not TypeScript`);
+        }
+        return [path, importsIn(source)] as const;
+      }),
+    );
+    snapshot.dispose();
+    return found;
+  } finally {
+    api.close();
+  }
+}
+
+function importsIn(source: SourceFile): SourceImport[] {
+  const found: SourceImport[] = source.referencedFiles.map(({ fileName }) => ({
+    specifier: fileName,
+    typeOnly: true,
+  }));
+  const seen = new Set<Node>();
+  const add = (named: Node, typeOnly: boolean): void => {
+    seen.add(named);
+    found.push({ specifier: textOf(named), typeOnly });
+  };
+  const visit = (node: Node): void => {
+    if (isImportDeclaration(node)) {
+      add(node.moduleSpecifier, node.importClause?.phaseModifier === SyntaxKind.TypeKeyword);
+    } else if (isExportDeclaration(node) && node.moduleSpecifier !== undefined) {
+      add(node.moduleSpecifier, node.isTypeOnly);
+    } else if (isImportEqualsDeclaration(node) && isExternalModuleReference(node.moduleReference)) {
+      add(node.moduleReference.expression, node.isTypeOnly);
+    } else if (isImportTypeNode(node)) {
+      add(isLiteralTypeNode(node.argument) ? node.argument.literal : node.argument, true);
+    } else if (isCallExpression(node) && node.expression.kind === SyntaxKind.ImportKeyword) {
+      add(node.arguments[0] ?? node, false);
+    } else if (!seen.has(node) && namesModule(node)) {
+      add(node, false);
+    }
+    node.forEachChild(visit);
+  };
+  source.forEachChild(visit);
+  return found;
+}
+
+/** Any other text that is a relative path to a module, be it for `new URL`, a worker or `require`. */
+function namesModule(node: Node): boolean {
+  if (isTemplateExpression(node)) {
+    const end = node.templateSpans.at(-1)?.literal.text ?? '';
+    return /^\.\.?\//.test(node.head.text) && /\.[cm]?[jt]s$/.test(end);
+  }
+  return /^\.\.?\/.*\.[cm]?[jt]s$/.test(textOf(node) ?? '');
+}
+
+function textOf(node: Node): string | undefined {
+  return isStringLiteral(node) || isNoSubstitutionTemplateLiteral(node) ? node.text : undefined;
+}
