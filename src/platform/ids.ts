@@ -21,14 +21,9 @@ const generator = new V7Generator({
 
 export const newId = (): string => generator.generate().toString();
 
-export const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
+/** `apr_` and 8 characters of base32 (RFC 4648 section 6, lower case): five bits of each byte. */
 export function newApprovalId(): string {
-  let bits = BigInt(`0x${randomBytes(5).toString('hex')}`);
-  let text = '';
-  for (let index = 0; index < 8; index += 1) {
-    text = (BASE32[Number(bits & 31n)] ?? '') + text;
-    bits >>= 5n;
-  }
-  return `apr_${text}`;
+  return `apr_${Array.from(randomBytes(8), (byte) => BASE32.charAt(byte & 31)).join('')}`;
 }
