@@ -4,7 +4,7 @@
  */
 
 import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/scopes/secret-path.ts';
-import { type EnvEntry, type EnvTextFault, scanEnvText } from '../../domain/secrets/dotenv-scanner.ts';
+import { type EnvEntry, type EnvTextFault, scanEnvText } from '../../domain/secrets/dotenv-parser.ts';
 import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';

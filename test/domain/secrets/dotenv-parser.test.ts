@@ -9,7 +9,7 @@ import {
   MAX_ENV_ENTRIES,
   MAX_ENV_TEXT_LENGTH,
   scanEnvText,
-} from '../../../src/domain/secrets/dotenv-scanner.ts';
+} from '../../../src/domain/secrets/dotenv-parser.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 
