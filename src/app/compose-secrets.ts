@@ -1,7 +1,6 @@
 /** The part of the composition root that is about scoped tokens, the secrets they open and the approvals they take. */
 
 import { randomBytes } from 'node:crypto';
-import { parse as readEnvText } from 'dotenv';
 import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from '../domain/scoped-tokens/scoped-token-format.ts';
 import { type BearerCheckDeps, createBearerCheck } from '../http/admission/bearer-credentials.ts';
 import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
@@ -144,7 +143,7 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
           ...changes,
           randomValue: () => randomBytes(RANDOM_VALUE_BYTES).toString('base64url'),
         }),
-        importEnv: createImportSecrets({ ...changes, readEnvText }),
+        importEnv: createImportSecrets(changes),
       });
     },
   };

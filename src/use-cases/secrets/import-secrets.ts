@@ -1,10 +1,10 @@
 /**
  * `.env` text into a namespace, all or nothing (contract section 6): every key gets a new version, or none does. A line
- * that the reader would skip without a word is refused, with its number.
+ * that is no entry is refused, with its number.
  */
 
 import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/scopes/secret-path.ts';
-import { type EnvEntry, type EnvTextFault, scanEnvText } from '../../domain/secrets/dotenv-parser.ts';
+import { type EnvEntry, type EnvTextFault, parseEnvText } from '../../domain/secrets/dotenv-parser.ts';
 import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
@@ -18,10 +18,7 @@ import {
   validateInput,
 } from './secret-rules.ts';
 
-export interface ImportSecretsDeps extends ChangeSecretsDeps, SealingDeps {
-  /** Values by key, as the `dotenv` package reads them. */
-  readonly readEnvText: (text: string) => Readonly<Record<string, string>>;
-}
+export type ImportSecretsDeps = ChangeSecretsDeps & SealingDeps;
 
 export interface ImportCommand {
   readonly admission: Admission;
@@ -45,7 +42,7 @@ export function createImportSecrets(deps: ImportSecretsDeps): ImportSecrets {
         details: { pointer: '/namespace' },
       });
     }
-    const entries = readEntries(deps, namespace, content);
+    const entries = readEntries(namespace, content);
     for (const { value } of entries) validateInput({ ...ofNewKeys, value });
     const resource = { type: 'namespace', id: namespace } as const;
     const secrets = entries.map(({ secret }) => secret);
@@ -68,19 +65,15 @@ export function createImportSecrets(deps: ImportSecretsDeps): ImportSecrets {
 }
 
 function readEntries(
-  deps: ImportSecretsDeps,
   namespace: string,
   content: string,
 ): readonly { readonly secret: SecretPath; readonly value: string }[] {
-  const scan = scanEnvText(content);
-  if (!scan.ok) throw refusedLine(scan.line, FAULTS[scan.fault]);
-  const values = deps.readEnvText(content);
-  return scan.entries.map((entry) => {
+  const text = parseEnvText(content);
+  if (!text.ok) throw refusedLine(text.line, FAULTS[text.fault]);
+  return text.entries.map((entry) => {
     const parsed = parseSecretPath(`${namespace}/${entry.key}`);
     if (!parsed.ok) throw refusedKey(entry);
-    const value = Object.hasOwn(values, entry.key) ? values[entry.key] : undefined;
-    if (value === undefined) throw new Error('the reader of .env text lost a key that the scanner found');
-    return { secret: parsed.secret, value };
+    return { secret: parsed.secret, value: entry.value };
   });
 }
 
@@ -90,7 +83,6 @@ const FAULTS: Readonly<Record<EnvTextFault, string>> = {
   reserved_key: 'has a key that is reserved',
   unclosed_quote: 'opens a quote that does not close',
   line_separator: 'holds a line separator outside quotes',
-  too_many_blank_lines: 'follows too many blank lines',
   too_many_entries: 'is one entry too many: at most 1000',
   no_entries: 'begins a text without an entry',
   too_long: 'begins a text that is too long',

@@ -1,14 +1,15 @@
-/** Guarantees of reading `.env` text (contract section 6), held against what the `dotenv` package reads. */
+/** Guarantees of reading `.env` text (contract section 6): what is accepted is read as the `dotenv` package reads it. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse } from 'dotenv';
 import fc from 'fast-check';
 import {
+  type EnvEntry,
   type EnvTextFault,
   MAX_ENV_ENTRIES,
   MAX_ENV_TEXT_LENGTH,
-  scanEnvText,
+  parseEnvText,
 } from '../../../src/domain/secrets/dotenv-parser.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
@@ -20,25 +21,25 @@ const PARAGRAPH_SEPARATOR = '\u2029';
 const linesOf = (text: string) => text.split(/\r\n|\r|\n/);
 const isBlankOrComment = (line: string) => /^\s*(#.*)?$/.test(line);
 const shown = (text: string) => JSON.stringify(text.slice(0, 60));
-/** Integer-like keys come first in an object, so lists of keys are compared as objects list them. */
-const asListedByAnObject = (keys: readonly string[]) =>
-  Object.keys(Object.fromEntries(keys.map((key) => [key, 0])));
+/** What dotenv would return. Integer-like keys come first in an object, so order is compared by line alone. */
+const asObject = (entries: readonly EnvEntry[]) =>
+  Object.fromEntries(entries.map(({ key, value }) => [key, value]));
 
 function refuses(text: string, line: number, fault: EnvTextFault): void {
-  assert.deepEqual(scanEnvText(text), { ok: false, line, fault }, shown(text));
+  assert.deepEqual(parseEnvText(text), { ok: false, line, fault }, shown(text));
 }
 
-/** False for a refused text; of an accepted one, asserts that dotenv reads these entries and that nothing is lost. */
+/** False for a refused text; of an accepted one, asserts that dotenv reads the same and that nothing is lost. */
 function holds(text: string): boolean {
-  const scan = scanEnvText(text);
-  if (!scan.ok) return false;
+  const parsed = parseEnvText(text);
+  if (!parsed.ok) return false;
   const values = parse(text);
-  const keys = scan.entries.map((entry) => entry.key);
-  assert.deepEqual(asListedByAnObject(keys), Object.keys(values), shown(text));
-  assert.equal(Object.keys(values).length, scan.entries.length, shown(text));
+  const keys = parsed.entries.map((entry) => entry.key);
+  assert.deepEqual(asObject(parsed.entries), values, shown(text));
+  assert.equal(Object.keys(values).length, parsed.entries.length, shown(text));
 
   const lines = linesOf(text);
-  const starts = [...scan.entries.map((entry) => entry.line - 1), lines.length];
+  const starts = [...parsed.entries.map((entry) => entry.line - 1), lines.length];
   assert.ok(lines.slice(0, starts[0]).every(isBlankOrComment), shown(text));
   for (const [index, key] of keys.entries()) {
     const [from = 0, to = 0] = starts.slice(index);
@@ -122,9 +123,9 @@ for (const [text, ...expected] of [
   ['A=x"y\nB=z"', ['A', 1, 'x"y'], ['B', 2, 'z"']],
 ] as readonly (readonly [string, ...(readonly [string, number, string])[]])[]) {
   test(`${JSON.stringify(text)} is read as ${expected.map(([key]) => key).join(', ')}`, () => {
-    const entries = expected.map(([key, line]) => ({ key, line }));
-    assert.deepEqual(scanEnvText(text), { ok: true, entries });
-    assert.deepEqual(parse(text), Object.fromEntries(expected.map(([key, , value]) => [key, value])));
+    const entries = expected.map(([key, line, value]) => ({ key, value, line }));
+    assert.deepEqual(parseEnvText(text), { ok: true, entries });
+    assert.deepEqual(parse(text), asObject(entries));
     assert.ok(holds(text));
   });
 }
@@ -298,14 +299,14 @@ test('a text of nothing but well-formed lines is accepted, with the line of ever
   fc.assert(
     fc.property(fc.array(filler), entries, fc.constantFrom('\n', '\r\n', '\r'), (top, rows, lineEnd) => {
       const lines = [...top];
-      const expected: { key: string; line: number }[] = [];
+      const expected: EnvEntry[] = [];
       for (const { key, head, separator, written, tail, fillers } of rows) {
-        expected.push({ key, line: lines.length + 1 });
+        expected.push({ key, value: written.value, line: lines.length + 1 });
         lines.push(...`${head}${key}${separator}${written.text}${tail}`.split('\n'), ...fillers);
       }
       const text = lines.join(lineEnd);
-      assert.deepEqual(scanEnvText(text), { ok: true, entries: expected });
-      assert.deepEqual(parse(text), Object.fromEntries(rows.map(({ key, written }) => [key, written.value])));
+      assert.deepEqual(parseEnvText(text), { ok: true, entries: expected });
+      assert.deepEqual(parse(text), asObject(expected));
       assert.ok(holds(text));
     }),
   );
@@ -328,17 +329,9 @@ const distinct = (count: number) =>
 
 test('1000 entries are accepted and the first one beyond is refused with its line', () => {
   assert.equal(MAX_ENV_ENTRIES, 1000);
-  const scan = scanEnvText(distinct(1000));
-  assert.equal(scan.ok && scan.entries.length, 1000);
+  const parsed = parseEnvText(distinct(1000));
+  assert.equal(parsed.ok && parsed.entries.length, 1000);
   refuses(`# c\n${distinct(1002)}`, 1002, 'too_many_entries');
-});
-
-test('1400 blank lines in a row are accepted, and 1500 are refused, because dotenv walks over them again and again', () => {
-  assert.ok(holds(`A=1\n#${'\n'.repeat(1400)}#\nB=1`));
-  assert.ok(scanEnvText(Array.from({ length: 900 }, (_, at) => `K${at}=1${'\n'.repeat(40)}#\n`).join('')).ok);
-  refuses(`A=1\n#${'\n'.repeat(1500)}#\nB=1`, 1417, 'too_many_blank_lines');
-  refuses(`#${'\r\n'.repeat(1500)}`, 1416, 'too_many_blank_lines');
-  refuses(`\n\n${' '.repeat(600_000)}#\nA=1`, 3, 'too_many_blank_lines');
 });
 
 const fill = (part: string, head = '', tail = '') =>
@@ -346,13 +339,14 @@ const fill = (part: string, head = '', tail = '') =>
 
 for (const [what, text, fault] of [
   ['blanks', fill(' '), 'no_entries'],
-  ['\\n', fill('\n'), 'too_many_blank_lines'],
-  ['\\r', fill('\r'), 'too_many_blank_lines'],
-  ['\\r\\n', fill('\r\n'), 'too_many_blank_lines'],
+  ['\\n', fill('\n'), 'no_entries'],
+  ['\\r', fill('\r'), 'no_entries'],
+  ['\\r\\n', fill('\r\n'), 'no_entries'],
   ['\\r in quotes', fill('\r', 'A="', '"'), undefined],
-  ['blank lines before comments', fill('\n\n\n\n\n\n#', '', '\nA=1'), 'too_many_blank_lines'],
+  ['blank lines before comments', fill('\n\n\n\n\n\n#', '', '\nA=1'), undefined],
+  ['blank lines before one comment', fill('\n', '', '#\nA=1'), undefined],
   ['lone blank lines before comments', fill('\n#', '', '\nA=1'), undefined],
-  ['blank lines behind an entry', fill('\n', 'A=1'), 'too_many_blank_lines'],
+  ['blank lines behind an entry', fill('\n', 'A=1'), undefined],
   ['quotes', fill('"'), 'not_an_entry'],
   ['quotes as a value', fill('"', 'A='), undefined],
   ['escaped quotes', fill('\\"', 'A="', '"'), undefined],
@@ -380,32 +374,26 @@ for (const [what, text, fault] of [
   ['quoted entries', distinct(1000).replaceAll(/=\d+/g, `="${'\\"\\\'\n'.repeat(200)}"`), undefined],
   ['line separators', fill(LINE_SEPARATOR), 'line_separator'],
 ] as const) {
-  test(`a mebibyte of ${what} costs little, and dotenv is not given what would cost it much`, () => {
+  test(`a mebibyte of ${what} costs little`, () => {
     assert.ok(text.length > 900_000 && text.length <= MAX_ENV_TEXT_LENGTH, `${text.length}`);
-    const scan = scanEnvText(text);
-    assert.equal(scan.ok ? undefined : scan.fault, fault);
-    assertTakesUnder({ milliseconds: 100 }, () => void scanEnvText(text), 'the scan');
-    if (!scan.ok) return;
-    const keys = scan.entries.map((found) => found.key);
-    // Linear is up to 120 ms; quadratic would be an hour.
-    assertTakesUnder(
-      { milliseconds: 1000 },
-      () => assert.deepEqual(Object.keys(parse(text)), keys),
-      'dotenv',
-    );
+    const parsed = parseEnvText(text);
+    assert.equal(parsed.ok ? undefined : parsed.fault, fault);
+    assertTakesUnder({ milliseconds: 100 }, () => void parseEnvText(text));
+    // From each of n blank lines before a comment dotenv walks to that comment: hours for a mebibyte of them.
+    if (parsed.ok && !what.startsWith('blank lines')) assert.deepEqual(asObject(parsed.entries), parse(text));
   });
 }
 
-test('the longest text is read and leaves nothing behind in dotenv, and a longer one is refused', () => {
+test('the longest text is read and a longer one is refused', () => {
   const longest = fill('x', 'A="', '"');
   assert.equal(longest.length, MAX_ENV_TEXT_LENGTH);
-  assert.ok(scanEnvText(longest).ok);
-  assert.equal(parse(longest)['A']?.length, longest.length - 4);
-  // Had it thrown, this call would begin in the middle.
-  assert.deepEqual(parse('A=1\nB=2'), { A: '1', B: '2' });
+  assert.deepEqual(parseEnvText(longest), {
+    ok: true,
+    entries: [{ key: 'A', value: longest.slice(3, -1), line: 1 }],
+  });
   refuses(`${longest} `, 1, 'too_long');
 });
 
 test('what is no text is a mistake of the caller', () => {
-  for (const value of notTexts('A=1')) assert.throws(() => scanEnvText(untyped(value)), TypeError);
+  for (const value of notTexts('A=1')) assert.throws(() => parseEnvText(untyped(value)), TypeError);
 });
