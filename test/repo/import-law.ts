@@ -29,6 +29,8 @@ const LAYERS: Readonly<Record<string, { readonly imports: readonly string[]; rea
   cli: { imports: [...BELOW, 'start', 'app', 'server', 'commands'] },
 };
 
+const CONFIGURATION = ['setting-kinds', 'settings-table'];
+
 /** A subject may import those of the lines above its own. */
 const SUBJECT_ORDER = [
   ['audit'],
@@ -105,10 +107,11 @@ function resolveImport(
     : `no package and no relative path: ${from} → ${specifier}`;
 }
 
-/** The folder below `src`, or the name of a file that lies there by itself. */
+/** The folder below `src`, or the name of a file that lies there by itself; three files make up the configuration. */
 function layerOf(path: string): string {
   const [, first = ''] = path.split('/');
-  return first.replace(/\.ts$/, '');
+  const name = first.replace(/\.ts$/, '');
+  return CONFIGURATION.includes(name) ? 'config' : name;
 }
 
 function layerBreach({ from, to, typeOnly }: Edge): string[] {
