@@ -9,8 +9,8 @@ import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { availableParallelism, constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { makeTestRunFolder } from './cluster-home.ts';
-import { provideSharedPostgres, type SharedPostgres } from './shared-postgres.ts';
+import { makeTestRunFolder } from '../cluster-home.ts';
+import { provideSharedPostgres, type SharedPostgres } from '../shared-postgres.ts';
 import { anyMentions, selectTests } from './test-selection.ts';
 
 /** For a file as a whole: what hangs is reported before a run as a whole is cut off. */
