@@ -6,13 +6,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { suite, type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { createWebhook } from '../../src/platform/webhook-client.ts';
 import { assertRefused, buildTestApp } from '../support/app.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/issuing.ts';
 import { postgresSkip } from '../support/postgres.ts';
 import { startNode } from '../support/processes.ts';
+import { SERVER } from '../support/programs.ts';
 import { OUTBOX, type Owed, SECRET, SECRET_BYTES, startReceiver, verified } from './webhook-receiver.ts';
 
 const skip = postgresSkip;
@@ -115,10 +115,9 @@ suite('one try', () => {
 });
 
 test('a URL without a secret, or with one that is none, stops the start with exit code 2 and shows no secret', async (t) => {
-  const server = fileURLToPath(new URL('../../dist/server.js', import.meta.url));
   for (const secret of ['', 'whsec_hunter2', 'hunter2']) {
     const env = { PORT: '0', APPROVAL_WEBHOOK_URL: 'https://hooks.example', APPROVAL_WEBHOOK_SECRET: secret };
-    const started = await startNode(t, [server], env);
+    const started = await startNode(t, [SERVER], env);
     assert.deepEqual([await started.ended, started.stdout()], [2, '']);
     assert.match(started.stderr(), /^ {2}- APPROVAL_WEBHOOK_SECRET must be /m);
     assert.ok(!started.stderr().includes('hunter2'), started.stderr());

@@ -61,7 +61,11 @@ test('what the work throws is thrown', () => {
 });
 
 test('no other test measures time by itself', () => {
-  const exempt = new Set(['support/duration.ts', 'repo/test-durations.test.ts']);
+  const exempt = new Set([
+    'support/duration.ts',
+    'support/runner/record-cost.ts',
+    'repo/test-durations.test.ts',
+  ]);
   const files = readdirSync('test', { recursive: true, encoding: 'utf8' }).filter(
     (file) => file.endsWith('.ts') && !exempt.has(file),
   );

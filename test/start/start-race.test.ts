@@ -4,13 +4,12 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
+import { SERVER } from '../support/programs.ts';
 
-const SERVER = fileURLToPath(new URL('../../dist/server.js', import.meta.url));
 /** Only a whole line: a chunk may end in the middle of the port. */
 const ADDRESS = /listening on (http:\/\/\S+)\n/;
 const PROCESSES = 20;

@@ -4,14 +4,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { SERVER } from './programs.ts';
 
-const SERVER = fileURLToPath(new URL('../../dist/server.js', import.meta.url));
 const ADDRESS = /listening on (http:\/\/[^\s"'\\]+)/;
 /** For what never comes: a busy machine may take minutes over a start. */
 const START_TIMEOUT_MS = 300_000;
@@ -41,14 +39,12 @@ export interface ProcessOptions {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Starts the built server and waits for the line that names its address. Throws with its output if it ends. */
+/** Starts the server and waits for the line that names its address. Throws with its output if it ends. */
 export async function startServer(
   t: Pick<TestContext, 'after'>,
   env: Environment,
   options: ProcessOptions = {},
 ): Promise<StartedServer> {
-  if (!existsSync(SERVER))
-    throw new Error('dist/server.js is missing: run through npm test, which builds it');
   const started = await startNode(t, [SERVER], env, options);
   const url = await addressOf(started);
   return { ...started, url };

@@ -6,14 +6,13 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { assertRefused, TEST_MASTER_KEY } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { startNode, startServer } from '../../support/processes.ts';
+import { SERVER } from '../../support/programs.ts';
 import { buildSecretCalls, type ListView, type SecretCalls } from './secret-calls.ts';
 
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };
-const SERVER = fileURLToPath(new URL('../../../dist/server.js', import.meta.url));
 
 const flipped = (column: string, byte: string): string =>
   `${column} = set_byte(${column}, ${byte}, get_byte(${column}, ${byte}) # 1)`;

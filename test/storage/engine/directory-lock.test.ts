@@ -7,14 +7,11 @@ import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { acquireDirectoryLock, FolderHeldError } from '../../../src/storage/engine/directory-lock.ts';
 import { startNode } from '../../support/processes.ts';
+import { CLI } from '../../support/programs.ts';
 
-const CLI = fileURLToPath(new URL('../../../dist/cli.js', import.meta.url));
-const LOCK_MODULE = pathToFileURL(
-  fileURLToPath(new URL('../../../dist/storage/engine/directory-lock.js', import.meta.url)),
-).href;
+const LOCK_MODULE = new URL('../../../src/storage/engine/directory-lock.js', import.meta.url).href;
 /** A process id above what Linux gives out. */
 const NOBODY = 2 ** 30;
 

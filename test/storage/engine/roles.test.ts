@@ -4,16 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { startCluster } from '../../support/cluster.ts';
 import { createClient, printedKey, TEST_MASTER_KEY } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedProcess, startNode, startServer } from '../../support/processes.ts';
+import { CLI, SERVER } from '../../support/programs.ts';
 
-const SERVER = fileURLToPath(new URL('../../../dist/server.js', import.meta.url));
-const CLI = fileURLToPath(new URL('../../../dist/cli.js', import.meta.url));
 const BASE = { PORT: '0', LOG_LEVEL: 'silent' };
 const skip = postgresSkip;
 

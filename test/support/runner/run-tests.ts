@@ -1,20 +1,26 @@
 /**
- * What `npm test` runs: guarantees that the tests meet a fresh build and a migrated Postgres where they need them,
- * that nothing of the run is left behind however it ends, and that the test runner's own summary is printed last.
- * Arguments: test files, folders, and flags of `node --test`. Without Postgres, the tests that need it are skipped;
+ * What `npm test` runs: guarantees that the tests meet the sources as they are and a migrated Postgres where they need
+ * one, that nothing of the run is left behind however it ends, and that the test runner's own summary is printed last.
+ * Arguments: test files, folders, flags of `node --test`, and `--effort=full` for every round. Without Postgres, the tests that need it are skipped;
  * with REQUIRE_POSTGRES=1 that is a failure. TEST_DATABASE_URL names a server to use instead of a throw-away one.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism, constants } from 'node:os';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { makeTestRunFolder } from '../cluster-home.ts';
 import { provideSharedPostgres, type SharedPostgres } from '../shared-postgres.ts';
+import { type CompiledTests, compileTests } from './compiled-tests.ts';
+import { overBudget, readCosts } from './file-costs.ts';
 import { anyMentions, selectTests } from './test-selection.ts';
 
 /** For a file as a whole: what hangs is reported before a run as a whole is cut off. */
 const TEST_TIMEOUT_MS = 780_000;
+/** What one file may keep a processor busy in a short run. */
+const BUDGET_SECONDS = 20;
 const INTERRUPT_GRACE_MS = 5_000;
 const LEFTOVER_GRACE_MS = 6_000;
 
@@ -36,23 +42,29 @@ process.exitCode = await runTests(process.argv.slice(2)).catch((error: unknown) 
 if (interruptedBy !== undefined) process.exitCode = 128 + constants.signals[interruptedBy];
 
 async function runTests(args: readonly string[]): Promise<number> {
-  const { flags, files } = selectTests(args);
+  const { isFull, flags, files } = selectTests(args);
   if (files.length === 0) throw new Error('there are no test files to run');
-  if (anyMentions(files, 'dist/')) {
-    const code = await runToEnd('npm', ['run', '--silent', 'build'], process.env);
-    if (code !== 0) return code;
-  }
+  const tests = await compileTests();
   // Every cluster of the run lives in this folder, those of tests that were killed included.
   const folder = await makeTestRunFolder().catch(() => undefined);
-  if (folder !== undefined) process.env['WRIT_TEST_FOLDER'] = folder;
+  const costs = join(tests.folder, 'costs');
+  await mkdir(costs);
+  Object.assign(process.env, {
+    WRIT_TEST_COSTS: resolve(costs),
+    ...(folder === undefined ? {} : { WRIT_TEST_FOLDER: folder }),
+    ...(isFull ? { WRIT_TEST_EFFORT: 'full' } : { WRIT_TEST_BUDGET_SECONDS: String(BUDGET_SECONDS) }),
+  });
   try {
-    return await runWithPostgres(flags, files);
+    const code = await runWithPostgres(files, nodeArguments(tests, flags, files));
+    const isOverBudget = !isFull && overBudget(readCosts(costs), BUDGET_SECONDS).length > 0;
+    return code === 0 && isOverBudget ? 1 : code;
   } finally {
+    await tests.remove();
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function runWithPostgres(flags: readonly string[], files: readonly string[]): Promise<number> {
+async function runWithPostgres(files: readonly string[], args: readonly string[]): Promise<number> {
   const postgres = anyMentions(files, 'WRIT_TEST_CLUSTER') ? await postgresOrReason() : undefined;
   if (typeof postgres === 'string') {
     console.error(`No Postgres for the tests: ${postgres}`);
@@ -62,7 +74,7 @@ async function runWithPostgres(flags: readonly string[], files: readonly string[
     if (typeof postgres === 'object') await postgres.makeTemplate();
     if (interruptedBy !== undefined) return 1;
     const known = typeof postgres === 'string' ? { WRIT_TEST_NO_POSTGRES: postgres } : postgres?.env;
-    return await runToEnd(process.execPath, nodeArguments(flags, files), { ...process.env, ...known });
+    return await runToEnd(process.execPath, args, { ...process.env, ...known });
   } finally {
     if (typeof postgres === 'object') await postgres.remove();
   }
@@ -76,17 +88,19 @@ async function postgresOrReason(): Promise<SharedPostgres | string> {
   }
 }
 
-function nodeArguments(flags: readonly string[], files: readonly string[]): string[] {
+function nodeArguments(tests: CompiledTests, flags: readonly string[], files: readonly string[]): string[] {
+  const ours = (file: string) => pathToFileURL(tests.compiled(`test/support/runner/${file}`)).href;
   const concurrency = Math.max(2, Math.min(8, availableParallelism()));
   const defaults = [
-    '--test-reporter=spec',
+    `--test-reporter=${ours('reporter.ts')}`,
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${TEST_TIMEOUT_MS}`,
   ];
   const unset = defaults.filter(
     (flag) => !flags.some((given) => given.startsWith(flag.split('=')[0] ?? flag)),
   );
-  return ['--import', 'tsx', '--test', ...unset, ...flags, ...files];
+  const always = ['--enable-source-maps', '--import', ours('record-cost.ts'), '--test'];
+  return [...always, ...unset, ...flags, ...files.map(tests.compiled)];
 }
 
 /** In a process group of its own, so that whatever a test started and left running ends with it. */

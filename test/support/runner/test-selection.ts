@@ -14,20 +14,33 @@ const FLAGS_WITH_A_VALUE = new Set([
 ]);
 const RELATIVE_IMPORT = /(?:from|import)\s*\(?\s*'(\.{1,2}\/[^']+)'/g;
 
+const FULL = '--effort=full';
+/** They test Writ through other people's programs, minutes long: for a full run, or for whoever names them. */
+const ONLY_IN_FULL_RUN = join('test', 'clients');
+
 export interface Selection {
+  /** Every round and every file; else each guarantee once (`effort.ts`). */
+  readonly isFull: boolean;
   readonly flags: readonly string[];
   readonly files: readonly string[];
 }
 
 /** Flags go to `node --test`; a folder stands for the test files in it; no file at all for every one in `test`. */
 export function selectTests(args: readonly string[]): Selection {
+  const isFull = args.includes(FULL);
   const flags: string[] = [];
   const paths: string[] = [];
-  args.forEach((arg, index) => {
-    const isValueOfFlag = FLAGS_WITH_A_VALUE.has(args[index - 1] ?? '');
+  const others = args.filter((arg) => arg !== FULL);
+  others.forEach((arg, index) => {
+    const isValueOfFlag = FLAGS_WITH_A_VALUE.has(others[index - 1] ?? '');
     (arg.startsWith('-') || isValueOfFlag ? flags : paths).push(arg);
   });
-  return { flags, files: (paths.length === 0 ? ['test'] : paths).flatMap(testFilesAt).sort() };
+  const files = paths.length > 0 ? paths.flatMap(testFilesAt) : testFilesAt('test').filter(isInRun(isFull));
+  return { isFull, flags, files: files.sort() };
+}
+
+function isInRun(isFull: boolean): (file: string) => boolean {
+  return (file) => isFull || !file.startsWith(join(ONLY_IN_FULL_RUN, '/'));
 }
 
 function testFilesAt(path: string): string[] {

@@ -1,0 +1,73 @@
+/**
+ * Guarantees that a run tests the sources as they were when it began, compiled once: every process of the run loads
+ * JavaScript from a folder of the run's own, whose source maps lead back to the lines of the sources. Types are not
+ * checked here; `npm run typecheck` does that.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join, relative, resolve } from 'node:path';
+
+/** In the repository, so that packages are found from there; ignored by git. */
+const PARENT = '.test-build';
+/** What sources and tests read by a path relative to themselves. */
+const READ_FROM_THERE = ['package.json', 'migrations', 'docs', 'test/vectors'];
+
+export interface CompiledTests {
+  readonly folder: string;
+  /** The JavaScript of a TypeScript file of this repository. */
+  compiled(source: string): string;
+  remove(): Promise<void>;
+}
+
+/** Throws where a file is not TypeScript at all; what the compiler says of it is on standard output. */
+export async function compileTests(): Promise<CompiledTests> {
+  await removeLeftBehind();
+  const folder = join(PARENT, String(process.pid));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    await runCompiler(['-p', 'tsconfig.test.json', '--outDir', folder]);
+    for (const path of READ_FROM_THERE) await link(path, join(folder, path));
+    // A test that starts the built program starts these sources.
+    await link(join(folder, 'src'), join(folder, 'dist'));
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  const compiled = (source: string) => join(folder, relative('.', source).replace(/\.ts$/, '.js'));
+  return { folder, compiled, remove };
+}
+
+async function runCompiler(args: readonly string[]): Promise<void> {
+  const compiler = join(
+    dirname(createRequire(import.meta.url).resolve('typescript/package.json')),
+    'bin/tsc',
+  );
+  const child = spawn(process.execPath, [compiler, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`the tests cannot be compiled: tsc ended with ${code}`);
+}
+
+async function link(path: string, at: string): Promise<void> {
+  await mkdir(dirname(at), { recursive: true });
+  // The compiler copies what is imported, which may not be all of it.
+  await rm(at, { recursive: true, force: true });
+  await symlink(relative(dirname(resolve(at)), resolve(path)), at);
+}
+
+/** A run that was killed could not remove its folder; one whose process lives is still going on. */
+async function removeLeftBehind(): Promise<void> {
+  for (const name of await readdir(PARENT).catch(() => [])) {
+    if (!isRunning(Number(name))) await rm(join(PARENT, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return Number.isInteger(pid) && process.kill(pid, 0);
+  } catch (error) {
+    // Somebody else's process is one all the same.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
