@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { decodeBase64url, encodeBase64url } from '../../../src/domain/crypto/base64url.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 
 test('what is written equals what Node writes, and reads back to the same bytes', () => {
@@ -29,7 +30,7 @@ test('a text is read only if writing its bytes gives that very text', () => {
       if (bytes === undefined) refused++;
       else read++;
     }),
-    { numRuns: 5000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(read > 100 && refused > 100, `${read} read, ${refused} refused`);
 });

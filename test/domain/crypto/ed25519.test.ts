@@ -10,6 +10,7 @@ import { etc, Point } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { isSmallOrder, verifyEd25519 } from '../../../src/domain/crypto/ed25519.ts';
+import { COSTLY_RUNS } from '../../support/effort.ts';
 import { EVERY_TYPE } from '../every-type.ts';
 
 const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'));
@@ -103,7 +104,7 @@ function signed(seed: Uint8Array, message: Uint8Array): Question {
 test('what node:crypto signs verifies, whatever key and message', () => {
   fc.assert(
     fc.property(aSeed, aMessage, (seed, message) => assert.ok(verifyEd25519(signed(seed, message)))),
-    { numRuns: 50 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 
@@ -125,7 +126,7 @@ test('with any bit flipped anywhere it agrees with node:crypto, and both refuse'
         assert.equal(verifyEd25519(mutated), false);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 
@@ -136,7 +137,7 @@ test('random bytes for a signature are refused by both', () => {
       assert.equal(verifyEd25519(question), false);
       assert.equal(nodeVerifies(question), false);
     }),
-    { numRuns: 30 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 
@@ -211,7 +212,7 @@ test('under the identity key one signature fits every message, and is refused', 
 test('an honest public key is not of small order', () => {
   fc.assert(
     fc.property(aSeed, (seed) => assert.equal(isSmallOrder(rawPublicKey(privateKeyOf(seed))), false)),
-    { numRuns: 20 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 

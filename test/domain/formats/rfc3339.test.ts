@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatTimestamp, instantOrNull, LAST_INSTANT_MS } from '../../../src/domain/formats/rfc3339.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 test('it is what toISOString gives, for every moment that a date can be', () => {
   const moment = fc.oneof(
@@ -17,7 +18,7 @@ test('it is what toISOString gives, for every moment that a date can be', () => 
     fc.property(fc.array(moment, { minLength: 1, maxLength: 8 }), (moments) => {
       for (const each of moments) assert.equal(formatTimestamp(each), each.toISOString());
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

@@ -17,6 +17,7 @@ import {
   verifyIntentJwt,
 } from '../../../src/domain/intent-tokens/intent-jwt.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { COSTLY_RUNS } from '../../support/effort.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const X = publicKey.export({ format: 'jwk' }).x ?? '';
@@ -359,7 +360,7 @@ test('any text at all is refused without an exception', () => {
     fc.property(fc.jsonValue(), fc.jsonValue(), (header, payload) =>
       assertRefused(signedTexts(JSON.stringify(header), JSON.stringify(payload))),
     ),
-    { numRuns: 50 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type JsonValue, readStrictJson } from '../../../src/domain/json/strict-json.ts';
+import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import { everyTypeExcept } from '../every-type.ts';
 
 const READER_REASONS = [
@@ -150,7 +151,7 @@ test('a text is refused exactly if one of its objects names a member twice', () 
       if (written.startsWith('!')) assert.deepEqual(result, { ok: false, reason: 'duplicate_key' });
       else assert.ok(result.ok);
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
@@ -196,7 +197,7 @@ test('what is read after any damage to the text is what JSON.parse reads, and wh
       if (result.ok) assert.deepEqual(result.value, JSON.parse(damaged));
       else if (result.reason === 'syntax') assert.throws(() => JSON.parse(damaged), SyntaxError);
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 

@@ -10,6 +10,7 @@ import {
   parseClientAddress,
 } from '../../../src/domain/network/ip-address.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/cidr.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 
@@ -104,7 +105,7 @@ test('any header is read from the right: the first entry that is not trusted ans
       const expected = isAddress ? { ok: true, address: first } : { ok: false, seen: first };
       assert.deepEqual(behindProxy(entries.join(','), '10.0.0.0/8'), expected);
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

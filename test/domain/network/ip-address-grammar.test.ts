@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { addressFamily } from '../../../src/domain/network/ip-address-grammar.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 
 const family = (text: string) => addressFamily(text) ?? 0;
@@ -40,7 +41,7 @@ test('any text has the family that net.isIP gives it', () => {
       assert.equal(family(text), isIP(text), JSON.stringify(text));
       seen.set(isIP(text), (seen.get(isIP(text)) ?? 0) + 1);
     }),
-    { numRuns: 20_000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   for (const kind of [0, 4, 6]) assert.ok((seen.get(kind) ?? 0) > 500, `${seen.get(kind)} of family ${kind}`);
 });
@@ -58,7 +59,7 @@ test('an address with one character changed, added or removed has the family tha
       const edited = text.slice(0, at) + inserted + text.slice(at + removed);
       assert.equal(family(edited), isIP(edited), JSON.stringify(edited));
     }),
-    { numRuns: 10_000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 

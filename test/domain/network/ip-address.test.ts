@@ -5,6 +5,7 @@ import { BlockList } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import * as address from '../../../src/domain/network/ip-address.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/cidr.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 
@@ -196,7 +197,7 @@ test('an address is written in one way: as a URL writes it', () => {
       ]);
       return assert.equal(written, octets.join('.'));
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 
@@ -232,7 +233,7 @@ test('a decision equals that of net.BlockList, within a family', () => {
       );
       seen[`${expected}`]++;
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(seen.true > 300 && seen.false > 300, JSON.stringify(seen));
 });

@@ -12,6 +12,7 @@ import {
   type NamedPolicy,
 } from '../../../src/domain/policies/policy-decision.ts';
 import { assertTakesUnder, quickestMilliseconds } from '../../support/duration.ts';
+import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 
 const word = fc.string({ unit: fc.constantFrom(...'ab'), minLength: 1, maxLength: 2 });
@@ -66,7 +67,7 @@ test('deny wins: what a deny pattern matches is allowed by no allow list', () =>
       assert.equal(decideStep(aPolicy({ allow, deny }), { mcp, action }).allowed, false);
       assert.equal(decideStep(aPolicy({ allow: [...allow, '*'], deny }), { mcp, action }).allowed, false);
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(denied > 300, `only ${denied} were denied`);
 });
@@ -80,7 +81,7 @@ test('leaving out mcp never turns deny into allow', () => {
       denied++;
       assert.equal(decideStep(policy, { action }).allowed, false);
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(denied > 500, `only ${denied} were denied`);
 });
@@ -100,7 +101,7 @@ test('a longer deny list or a shorter allow list never allows more', () => {
         assert.equal(decideStep(aPolicy({ allow: allow.slice(1), deny }), step).allowed, false);
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
@@ -187,7 +188,7 @@ test('a plan is allowed exactly if each of its steps is', () => {
         [],
       );
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

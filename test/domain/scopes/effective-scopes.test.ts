@@ -9,6 +9,7 @@ import {
   vendorScopeAction,
 } from '../../../src/domain/scopes/effective-scopes.ts';
 import { formatScope, parseScope, scopesAllow } from '../../../src/domain/scopes/scope.ts';
+import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 import {
   allTexts,
@@ -104,7 +105,7 @@ test('on any pattern and namespaces, the cut names exactly what lies in both', (
       assert.equal(scopesAllow(scopes, 'write', aPath(path)), expected && action === '*');
       if (expected) inside++;
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(inside > 300, `only ${inside} paths lay in both`);
 });
@@ -209,6 +210,6 @@ test('an agent never gets a path that one of its lists leaves out', () => {
         patterns.some((p) => naiveMatches(p, path)) && names.some((n) => path.startsWith(`${n}/`));
       assert.equal(scopesAllow(granted, 'read', aPath(path)), expected);
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });

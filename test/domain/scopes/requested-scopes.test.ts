@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { literalPaths, requestScopes } from '../../../src/domain/scopes/requested-scopes.ts';
 import { formatScope, scopesAllow } from '../../../src/domain/scopes/scope.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 import {
@@ -213,7 +214,7 @@ test('soundness: no path and action is granted that is not held', () => {
         assert.ok(naiveAllows(held, action, path), `${action} ${path}: ${granted} of ${held}`);
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(seen.granted > 300 && seen.denied > 100 && seen.open > 200, JSON.stringify(seen));
 });
@@ -225,7 +226,7 @@ test('what is granted is what was asked, letter for letter and nothing beside it
       const granted = request(plain, held);
       if (typeof granted !== 'string') assert.deepEqual(granted, [...new Set(plain)]);
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
@@ -247,7 +248,7 @@ test('a vendor name grants exactly what is held of its action', () => {
         }
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
@@ -274,7 +275,7 @@ test('on small patterns a scope is granted if and only if, for each action, one 
       assert.equal(typeof request([`secrets:${action}:${asked}`], texts) !== 'string', expected);
       seen[`${expected}`] += 1;
     }),
-    { numRuns: 400 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(seen.true > 20 && seen.false > 20, JSON.stringify(seen));
 });
@@ -287,7 +288,7 @@ test('to hold more never refuses what was granted, and what was granted could be
       assert.deepEqual(request(granted, [...held, ...more]), granted);
       assert.deepEqual(request(granted, granted), granted);
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

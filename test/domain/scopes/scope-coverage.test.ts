@@ -11,6 +11,7 @@ import {
   scopesCover,
 } from '../../../src/domain/scopes/scope-coverage.ts';
 import { quickestMilliseconds } from '../../support/duration.ts';
+import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import * as universe from './scope-universe.ts';
 import { aNamespace, anyPattern, aPath, aScope, naiveMatches, pathOf, widened } from './scope-universe.ts';
@@ -82,7 +83,7 @@ test('soundness: whatever a covered scope matches, the covering one matches', ()
         }
       },
     ),
-    { numRuns: 5000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(held > 500, `only ${held} covered pairs were seen`);
 });
@@ -96,7 +97,7 @@ test('a widened pattern covers the one it was made from', () => {
         `${parent} over ${child}`,
       );
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 
@@ -124,7 +125,7 @@ test('coverage is transitive', () => {
       held++;
       assert.ok(covers(a, c), `${high} over ${middle} over ${low}`);
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(held > 500, `only ${held} chains were seen`);
 });
@@ -225,7 +226,7 @@ test('coverage of lists is transitive: who was given a part of a part holds no m
         }
       }
     }),
-    { numRuns: 500 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(held > 500, `only ${held} chains were seen`);
 });

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { patternMatches } from '../../../src/domain/formats/segment-pattern.ts';
 import { parseScopePattern } from '../../../src/domain/scopes/scope-pattern.ts';
 import { quickestMilliseconds } from '../../support/duration.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 import { anyPath, anyPattern, naiveMatches, pathOf, SMALL_PATHS, SMALL_PATTERNS } from './scope-universe.ts';
 
@@ -35,7 +36,7 @@ test('the compiled matcher equals the naive one on any pattern and path', () => 
     fc.property(anyPattern, anyPath, (pattern, path) => {
       assert.equal(matches(pattern, path), naiveMatches(pattern, path));
     }),
-    { numRuns: 5000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 
@@ -46,7 +47,7 @@ test('a path made from a pattern is matched by it, and the naive matcher agrees'
       assert.ok(naiveMatches(pattern, path));
       assert.ok(matches(pattern, path));
     }),
-    { numRuns: 3000 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 

@@ -12,6 +12,7 @@ import {
   scopesForAction,
 } from '../../../src/domain/scopes/scope.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 import { anyPath, anyPattern, aPath, aScope, naiveMatches } from './scope-universe.ts';
@@ -57,7 +58,7 @@ test('scopes allow what one of them names, action and path together, and nothing
       const parsed = scopes.map(({ text }) => aScope(text));
       assert.equal(scopesAllow(parsed, action, aPath(path)), expected);
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseNamespace, parseSecretPath, readSecretTarget } from '../../../src/domain/scopes/secret-path.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 
@@ -83,7 +84,7 @@ test('a path that is accepted has only segments that are accepted alone', () => 
       const good = parts.every((part) => /^[A-Za-z0-9_.@+=~-]+$/.test(part) && part !== '.' && part !== '..');
       assert.equal(parseSecretPath(text).ok, good && parts.length >= 2 && parts.length <= 16);
     }),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 

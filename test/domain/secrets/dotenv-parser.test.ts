@@ -12,6 +12,7 @@ import {
   parseEnvText,
 } from '../../../src/domain/secrets/dotenv-parser.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 
 const BOM = '\ufeff';
@@ -236,7 +237,7 @@ test('of random text, what is accepted is what dotenv reads, and nothing of it i
     fc.property(fc.boolean(), anyText, (startsWell, pieces) => {
       if (holds((startsWell ? 'D=' : '') + pieces.join(''))) accepted += 1;
     }),
-    { numRuns: 10_000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   assert.ok(accepted > 500, `${accepted}`);
 });

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import type { SecretOperation, TokenState } from '../../../src/domain/secrets/secret-authorization.ts';
+import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import {
   anyPattern,
   naiveMatches,
@@ -125,7 +126,7 @@ test('every request is decided as the contract’s sentences say, one by one', (
       const what = `${spec.kind} ${expected}`;
       seen.set(what, (seen.get(what) ?? 0) + 1);
     }),
-    { numRuns: 4000 },
+    { numRuns: RARE_CASE_RUNS },
   );
   for (const kind of ['use', 'list', 'read-or-list', 'list-namespaces']) {
     for (const outcome of ['undefined', 'SCOPE_DENIED', 'TOKEN_EXPIRED', 'IP_NOT_ALLOWED']) {
@@ -176,7 +177,7 @@ test('to narrow either list of scopes never allows what was refused', () => {
         if (kind === 'use' && before === undefined) outcomes[after === undefined ? 'both' : 'onlyWide'] += 1;
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(outcomes.both > 5 && outcomes.onlyWide > 50, JSON.stringify(outcomes));
 });
@@ -205,6 +206,6 @@ test('scopes never decide about a malformed path, about what the body will name,
       if ([spec.kind, other].some((kind) => kind === 'malformed-path' || kind === 'introspect')) return;
       assert.equal(refusalOf(dead), refusalOf({ ...dead, kind: other }), 'and whatever is asked');
     }),
-    { numRuns: 1000 },
+    { numRuns: PROPERTY_RUNS },
   );
 });

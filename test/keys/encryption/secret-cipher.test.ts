@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { createKeyEncryption, type KeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
 import { createSecretCipher } from '../../../src/keys/encryption/secret-cipher.ts';
 import type { SealBinding, SealedValue } from '../../../src/use-cases/secrets/ports.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 const MASTER = Uint8Array.from({ length: 32 }, (_, index) => index);
 const kek = createKeyEncryption(MASTER);
@@ -346,7 +347,7 @@ test('a value is bound to exactly one secret, path and version: no two of them r
       assert.equal(cipher.open(sealed, other) !== undefined, same, bound.join(' and '));
       if (same) equal += 1;
     }),
-    { numRuns: 500 },
+    { numRuns: PROPERTY_RUNS },
   );
   assert.ok(equal > 10 && equal < 400, `${equal} of 500 were equal`);
 });

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
 import type { AuditFilter, AuditPosition, RecordedAuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
+import { COSTLY_RUNS } from '../../support/effort.ts';
 import { BACKENDS, openMigrated, rows } from '../opened.ts';
 
 const TYPES = ['secret.read', 'token.issued'];
@@ -115,7 +116,7 @@ for (const backend of BACKENDS) {
           assert.deepEqual(numbersOf(settled), wanted);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: COSTLY_RUNS },
     );
   });
 

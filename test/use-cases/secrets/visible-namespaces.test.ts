@@ -12,6 +12,7 @@ import {
   SMALL_PATHS,
   SMALL_PATTERNS,
 } from '../../domain/scopes/scope-universe.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 interface Asked {
   readonly limit: number;
@@ -111,7 +112,7 @@ test('on any names and scopes, those are shown below which one scope names every
         );
       },
     ),
-    { numRuns: 200 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
