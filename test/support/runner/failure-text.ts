@@ -38,16 +38,24 @@ export function failureText(failure: NamedFailure): string {
   return `\n✖ ${failurePosition(failure, cause)}\n  ${name}\n${lines.map((line) => `    ${line}`).join('\n')}\n\n`;
 }
 
-/** Where the error was made, as far as that is in this repository; else where the test stands. */
+/** The test's own line, as far as the error came from one; else the line of this repository that made it. */
 function failurePosition({ file, line, column }: NamedFailure, cause: unknown): string {
-  const stack = cause instanceof Error ? (cause.stack ?? '') : '';
-  for (const [, at = '', number = ''] of stack.matchAll(/\(?((?:file:\/\/)?\/[^()\n]+?):(\d+):\d+\)?$/gm)) {
-    const path = relative('.', at.startsWith('file:') ? fileURLToPath(at) : at);
-    const isOurs = !path.startsWith('..') && !isAbsolute(path) && !path.startsWith('node_modules');
-    if (isOurs && path.endsWith('.ts')) return `${path}:${number}`;
-  }
+  const frames = framesOf(cause instanceof Error ? (cause.stack ?? '') : '');
+  const frame = frames.find((candidate) => candidate.includes('.test.ts:')) ?? frames[0];
+  if (frame !== undefined) return frame;
   if (file === undefined) return 'outside every file';
   return line === undefined ? sourceFile(file) : sourcePosition(file, line, column ?? 1);
+}
+
+/** `path:line` of those that are TypeScript of this repository, the innermost first. */
+function framesOf(stack: string): string[] {
+  return [...stack.matchAll(/\(?((?:file:\/\/)?\/[^()\n]+?\.ts):(\d+):\d+\)?$/gm)].flatMap(
+    ([, at = '', number = '']) => {
+      const path = relative('.', at.startsWith('file:') ? fileURLToPath(at) : at);
+      const isOurs = !path.startsWith('..') && !isAbsolute(path) && !path.startsWith('node_modules');
+      return isOurs ? [`${path}:${number}`] : [];
+    },
+  );
 }
 
 /** The paths of the sources from the root of the repository, so that they are short and can be followed. */
