@@ -15,6 +15,7 @@ import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
 import { createKeyedMutex } from './idempotency-lock.ts';
 import type { IdempotencyRecord, IdempotencyScope, IntentTokenStore, TokenSigner } from './ports.ts';
@@ -24,8 +25,6 @@ import {
   startSigning,
   type UnsignedIntentToken,
 } from './sign-intent-token.ts';
-
-const MAX_ATTEMPTS = 3;
 
 export interface IssueIntentTokenDeps {
   readonly store: IntentTokenStore;
@@ -108,50 +107,58 @@ async function assessOnly(
   return { ...request.assessed.assessment, validation: decision.policy_validation };
 }
 
-async function issueNew(
+function issueNew(
   deps: IssueIntentTokenDeps,
   request: Request,
   firstCaller: Caller,
   idempotency: Idempotency | undefined,
 ): Promise<IssuedIntentToken> {
   let caller = firstCaller;
-  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+  return retryGuardedWrite(async () => {
     const earlier = idempotency && (await deps.store.findIssued(idempotency.scope));
     if (idempotency !== undefined && earlier !== undefined) {
-      return rebuild(deps, request, {
-        idempotency,
-        earlier,
-        caller: await deps.confirm(caller, request.context),
-      });
+      const confirmed = await deps.confirm(caller, request.context);
+      return rebuild(deps, request, { idempotency, earlier, caller: confirmed });
     }
     const decision = decide(request, caller);
     if (!decision.allowed) {
       // What is remembered of the principal may be a minute old: a refusal rests on its row.
       const fresh = await deps.confirm(caller, request.context);
-      if (fresh.principal.revision === caller.principal.revision)
-        return deny(deps, request, caller, decision);
+      const changed = fresh.principal.revision !== caller.principal.revision;
       caller = fresh;
-      continue;
+      return changed ? RETRY : deny(deps, request, caller, decision);
     }
     const validation = decision.policy_validation;
-    const { token, signature } = sign(deps, request, { ...request.assessed.assessment, validation }, caller);
-    // An idempotency record holds a hash of the JWT, so it waits for the signature.
-    const record = idempotency && {
-      scope: idempotency.scope,
-      record: idempotencyRecordOf(token, (await signature).jwt, idempotency, deps.sha256),
-    };
-    if (
-      await deps.store.issue(
-        tokenRecordOf(token, request, caller),
-        eventOf(deps, token, request, caller),
-        record,
-      )
-    ) {
-      return Object.assign(token, await signature);
-    }
-    caller = await deps.confirm(caller, request.context);
-  }
-  throw new WritError('BUSY', 'The principal keeps changing; try again.', { retryAfterSeconds: 1 });
+    const assessment = { ...request.assessed.assessment, validation };
+    const issued = await issueOnce(deps, request, { assessment, caller, idempotency });
+    if (issued === RETRY) caller = await deps.confirm(caller, request.context);
+    return issued;
+  });
+}
+
+/** Signs, then lets one guarded write judge the key and its agent, and make the token exist. */
+async function issueOnce(
+  deps: IssueIntentTokenDeps,
+  request: Request,
+  decided: {
+    readonly assessment: PlanAssessment;
+    readonly caller: Caller;
+    readonly idempotency: Idempotency | undefined;
+  },
+): Promise<IssuedIntentToken | typeof RETRY> {
+  const { assessment, caller, idempotency } = decided;
+  const { token, signature } = sign(deps, request, assessment, caller);
+  // An idempotency record holds a hash of the JWT, so it waits for the signature.
+  const record = idempotency && {
+    scope: idempotency.scope,
+    record: idempotencyRecordOf(token, (await signature).jwt, idempotency, deps.sha256),
+  };
+  const isWritten = await deps.store.issue(
+    tokenRecordOf(token, request, caller),
+    eventOf(deps, token, request, caller),
+    record,
+  );
+  return isWritten ? Object.assign(token, await signature) : RETRY;
 }
 
 function decide({ assessed }: Request, { principal }: Caller): PlanDecision {
