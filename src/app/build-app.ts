@@ -27,7 +27,7 @@ import { createDatabaseClock } from '../platform/database-clock.ts';
 import { newId } from '../platform/ids.ts';
 import { startJobs } from '../platform/job-scheduler.ts';
 import type { Log } from '../platform/log.ts';
-import { createCredentialMemory } from '../platform/ttl-cache.ts';
+import { createTtlCache } from '../platform/ttl-cache.ts';
 import { VERSION } from '../platform/version.ts';
 import type { Provisioned } from '../start/provision.ts';
 import { createAuditReader } from '../storage/audit/audit-reader.ts';
@@ -42,7 +42,7 @@ import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { sweep } from '../storage/sweep.ts';
 import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
 import { createDenialLog } from '../use-cases/audit/record-refusal.ts';
-import { createAuthenticator, type RememberedKey } from '../use-cases/authentication/authenticate-api-key.ts';
+import { type CachedKey, createAuthenticator } from '../use-cases/authentication/authenticate-api-key.ts';
 import { createDenyCaller } from '../use-cases/authentication/deny-caller.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
@@ -55,9 +55,9 @@ import { deliveryOf, keepPartitions } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
 import { logRequest } from './request-log.ts';
 
-const REMEMBERED_KEYS = 10_000;
+const CACHED_KEYS = 10_000;
 
-const REMEMBER_MS = 60_000;
+const CACHE_MS = 60_000;
 
 const CLOCK_SAMPLE_MS = 10_000;
 
@@ -93,11 +93,11 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
   const denialLog = createDenialLog({ trail, newId, monotonicMs });
   const authenticator = createAuthenticator({
     store: createCredentialStore(database),
-    memory: createCredentialMemory<RememberedKey>({
-      maxEntries: REMEMBERED_KEYS,
-      maxAgeMs: REMEMBER_MS,
+    fingerprint: createProcessFingerprint(),
+    keyCache: createTtlCache<CachedKey>({
+      maxEntries: CACHED_KEYS,
+      maxAgeMs: CACHE_MS,
       monotonicMs,
-      fingerprint: createProcessFingerprint(),
     }),
     compare: boundedCompare(),
     dummyHash: await dummyHash(config.bcryptCost),

@@ -7,13 +7,12 @@ import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
 import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
 import { addSecretRoutes } from '../http/routes/secret-routes.ts';
 import type { Routes } from '../http/routing/route.ts';
-import { createProcessFingerprint } from '../keys/credentials/fingerprint.ts';
 import { generateScopedToken, hashScopedToken } from '../keys/credentials/scoped-token-secret.ts';
 import { createRequestDigest } from '../keys/encryption/approval-mac.ts';
 import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import { createSecretCipher } from '../keys/encryption/secret-cipher.ts';
 import { newApprovalId, newId } from '../platform/ids.ts';
-import { createCredentialMemory } from '../platform/ttl-cache.ts';
+import { createTtlCache } from '../platform/ttl-cache.ts';
 import { createApprovalStore } from '../storage/approvals/approval-store.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { createScopedTokenStore } from '../storage/scoped-tokens/scoped-token-store.ts';
@@ -36,9 +35,9 @@ import type { ResolvedRequester, SecretReader } from '../use-cases/secrets/ports
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
 import { createWriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 
-const REMEMBERED_TOKENS = 10_000;
-const REMEMBERED_RELEASES = 4096;
-const REMEMBER_MS = 60_000;
+const CACHED_TOKEN_OWNERS = 10_000;
+const CACHED_READS = 4096;
+const CACHE_MS = 60_000;
 const RANDOM_VALUE_BYTES = 32;
 
 export interface SecretPartDeps {
@@ -72,29 +71,28 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
   const digest = createRequestDigest(deps.kek);
   const approvalStore = createApprovalStore(database);
   const notices = createApprovalWebhookEvents({ configured: deps.webhookEnabled, newId });
-  const remembered = {
-    maxAgeMs: REMEMBER_MS,
+  const lately = {
+    maxAgeMs: CACHE_MS,
     monotonicMs: deps.monotonicMs,
-    fingerprint: createProcessFingerprint(),
   };
-  const owners = createCredentialMemory<string>({ ...remembered, maxEntries: REMEMBERED_TOKENS });
-  const releases = createCredentialMemory<ResolvedRequester>({
-    ...remembered,
-    maxEntries: REMEMBERED_RELEASES,
+  const tokenOwners = createTtlCache<string>({ ...lately, maxEntries: CACHED_TOKEN_OWNERS });
+  const readCache = createTtlCache<ResolvedRequester>({
+    ...lately,
+    maxEntries: CACHED_READS,
   });
   return {
     reader,
     bearers: createBearerCheck({
       apiKeys: deps.apiKeys,
       authenticator,
-      admission: createSecretAdmission({ reader, confirm, denialLog, releases }),
+      admission: createSecretAdmission({ reader, confirm, denialLog, readCache }),
       limits: deps.limits,
       scopedTokens: {
         prefix: SCOPED_TOKEN_PREFIX,
         isWellFormed: looksLikeScopedToken,
         hash: hashScopedToken,
       },
-      owners,
+      tokenOwners,
     }),
     addRoutes: (routes) => {
       addScopedTokenRoutes(routes, {

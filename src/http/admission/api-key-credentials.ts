@@ -1,6 +1,6 @@
 /**
  * From headers to a caller (contract section 2), before a byte of the body is read. A key that this process
- * remembers costs no bcrypt; one that it does not is admitted per address first.
+ * has cached costs no bcrypt; one that it does not is admitted per address first.
  */
 
 import type { FastifyRequest } from 'fastify';
@@ -57,9 +57,9 @@ export interface CredentialCheck {
 export function createCredentialCheck(authenticator: Authenticator, limits: RateLimits): CredentialCheck {
   const authenticate = async (request: FastifyRequest, header: CredentialHeader): Promise<void> => {
     const text = header.kind === 'text' ? header.text : undefined;
-    const remembered = text === undefined ? undefined : authenticator.recall(text);
-    if (remembered !== undefined && 'caller' in remembered) {
-      accept(request, remembered.caller);
+    const cached = text === undefined ? undefined : authenticator.cached(text);
+    if (cached !== undefined && 'caller' in cached) {
+      accept(request, cached.caller);
       await limits.countPrincipal(request);
       return;
     }
@@ -69,7 +69,7 @@ export function createCredentialCheck(authenticator: Authenticator, limits: Rate
     await limits.requireFewFailures(request);
     try {
       if (text === undefined) throw refusedKey('AUTH_INVALID_KEY');
-      if (remembered !== undefined) await authenticator.deny(remembered, request.state.context);
+      if (cached !== undefined) await authenticator.deny(cached, request.state.context);
       accept(request, await authenticator.verify(text, request.state));
     } catch (error) {
       if (error instanceof WritError && error.kind === 'unauthenticated') await limits.countFailure(request);

@@ -29,14 +29,14 @@ export interface BearerCheckDeps {
     readonly hash: (text: string) => string;
   };
   /** Whose token it was when it was last read, to count a request before it costs one. */
-  readonly owners: {
-    recall(tokenHashHex: string): string | undefined;
-    remember(tokenHashHex: string, agentId: string): void;
+  readonly tokenOwners: {
+    get(tokenHashHex: string): string | undefined;
+    set(tokenHashHex: string, agentId: string): void;
   };
 }
 
 export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
-  const { apiKeys, limits, owners, scopedTokens } = deps;
+  const { apiKeys, limits, tokenOwners, scopedTokens } = deps;
 
   const admitByKey = async (request: FastifyRequest, question: SecretQuestion): Promise<void> => {
     await apiKeys.requireApiKey(request);
@@ -55,7 +55,7 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
   ): Promise<void> => {
     const { state } = request;
     const tokenHashHex = scopedTokens.hash(text);
-    state.principalId = owners.recall(tokenHashHex);
+    state.principalId = tokenOwners.get(tokenHashHex);
     const counted = state.principalId !== undefined;
     await (counted ? limits.countPrincipal(request) : limits.countAddress(request));
     if (!counted) await limits.requireFewFailures(request);
@@ -64,7 +64,7 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
       if (!scopedTokens.isWellFormed(text)) throw unknownToken();
       const known = await deps.admission.identify(credential, question);
       state.principalId = known.requester.actor.id;
-      owners.remember(tokenHashHex, state.principalId);
+      tokenOwners.set(tokenHashHex, state.principalId);
       if (!counted) await limits.countPrincipal(request);
       state.admission = await deps.admission.admit(known, credential, state.context);
     } catch (error) {

@@ -17,16 +17,18 @@ export interface RefusedKey {
   /** For the trail, when the key id is one of ours. */
   readonly refusal?: Omit<Refusal, 'context'>;
 }
-export type RememberedKey = { readonly caller: Caller } | RefusedKey;
+export type CachedKey = { readonly caller: Caller } | RefusedKey;
 
 export interface AuthenticateDeps {
   readonly store: CredentialStore;
-  readonly memory: {
-    fingerprint(keyText: string): string;
-    recall(fingerprint: string): RememberedKey | undefined;
-    remember(fingerprint: string, fact: RememberedKey): void;
-    /** Changes what is known without extending how long. */
-    replace(fingerprint: string, fact: RememberedKey): void;
+  /** The name under which a key is cached; opaque, so that no cache holds a key. */
+  readonly fingerprint: (keyText: string) => string;
+  /** By fingerprint; an entry lives for at most 60 s (contract section 2). */
+  readonly keyCache: {
+    get(fingerprint: string): CachedKey | undefined;
+    set(fingerprint: string, key: CachedKey): void;
+    /** Changes an entry without extending how long it lives. */
+    replace(fingerprint: string, key: CachedKey): void;
   };
   /** bcrypt behind its gate: `'busy'` when there is no room. */
   readonly compare: (task: {
@@ -42,11 +44,11 @@ export interface AuthenticateDeps {
 
 export interface Authenticator {
   /** What is known without any work; undefined means that `verify` has to be asked. Malformed keys are refused here. */
-  recall(keyText: string): RememberedKey | undefined;
+  cached(keyText: string): CachedKey | undefined;
   /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY` or `BUSY`. `origin` groups callers for the gate. */
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
-  deny(remembered: RefusedKey, context: RequestContext): Promise<never>;
+  deny(refused: RefusedKey, context: RequestContext): Promise<never>;
   /**
    * Reads the live row of a key that was verified: for what does not end in a guarded write, and before a refusal.
    * A dead key is put on record and refused.
@@ -64,7 +66,7 @@ export function refusedKey(code: RefusalCode): WritError {
 }
 
 export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
-  const { store, memory, denialLog } = deps;
+  const { store, fingerprint: fingerprintOf, keyCache, denialLog } = deps;
   const inFlight = new Map<string, Promise<Caller>>();
 
   const deny = async ({ refused, refusal }: RefusedKey, context: RequestContext): Promise<never> => {
@@ -92,7 +94,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       });
     }
     const result = evaluate(stored, matches, fingerprint);
-    memory.remember(fingerprint, result);
+    keyCache.set(fingerprint, result);
     if ('refused' in result) return deny(result, from.context);
     // The answer does not wait for a time stamp that is only information.
     void store.noteUse(result.caller.keyId).catch(() => {});
@@ -100,12 +102,12 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   };
 
   return {
-    // What is remembered was well-formed when it was verified.
-    recall: (keyText) =>
-      memory.recall(memory.fingerprint(keyText)) ??
+    // What is cached was well-formed when it was verified.
+    cached: (keyText) =>
+      keyCache.get(fingerprintOf(keyText)) ??
       (parseApiKey(keyText).ok ? undefined : { refused: 'AUTH_INVALID_KEY' }),
     verify: (keyText, from) => {
-      const fingerprint = memory.fingerprint(keyText);
+      const fingerprint = fingerprintOf(keyText);
       const running = inFlight.get(fingerprint);
       if (running !== undefined) return running;
       const started = check(keyText, fingerprint, from).finally(() => inFlight.delete(fingerprint));
@@ -117,13 +119,13 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       const stored = await store.findKey(caller.keyId);
       // The secret was right when it was verified; only the row can have changed since.
       const result = evaluate(stored, true, caller.fingerprint);
-      memory.replace(caller.fingerprint, result);
+      keyCache.replace(caller.fingerprint, result);
       return 'refused' in result ? deny(result, context) : result.caller;
     },
   };
 }
 
-function evaluate(stored: StoredKey | undefined, matches: boolean, fingerprint: string): RememberedKey {
+function evaluate(stored: StoredKey | undefined, matches: boolean, fingerprint: string): CachedKey {
   if (stored === undefined) return { refused: 'AUTH_INVALID_KEY' };
   if (!matches || stored.revoked) return refusedAs('AUTH_INVALID_KEY', stored, matches);
   if (stored.expired) return refusedAs('AUTH_EXPIRED_KEY', stored, matches);

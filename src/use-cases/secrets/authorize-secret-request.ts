@@ -22,7 +22,7 @@ import type {
   AuditResource,
   PresentedCredential,
   PresentedToken,
-  ReleaseMemory,
+  ReadCache,
   ResolvedRequester,
   SecretQuestion,
   SecretReader,
@@ -44,14 +44,14 @@ export interface SecretAdmissionDeps {
   readonly reader: SecretReader;
   readonly confirm: Authenticator['confirm'];
   readonly denialLog: DenialLog;
-  readonly releases: ReleaseMemory;
+  readonly readCache: ReadCache;
 }
 
-/** Of the secrets that are remembered, in bytes: with the number of them, what they can take of memory. */
-const MAX_REMEMBERED_SIZE = 4096;
+/** Of one cached value: with the number of entries, the most that the cache takes of memory. */
+const MAX_CACHED_BYTES = 4096;
 
 export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmission {
-  const { releases } = deps;
+  const { readCache } = deps;
 
   const read = async (
     credential: PresentedCredential,
@@ -61,20 +61,20 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
     if (credential.kind === 'api_key') {
       const found =
         path === undefined ? undefined : await deps.reader.find({ path, version: question.version });
-      return { requester: requesterByKey(credential.caller), found, question, recalled: false };
+      return { requester: requesterByKey(credential.caller), found, question, fromCache: false };
     }
     const { tokenHashHex } = credential;
     const answer = await deps.reader.findByToken({ tokenHashHex, path, version: question.version });
     if (answer === undefined) throw unknownToken();
-    return { requester: requesterByToken(answer.token), found: answer.found, question, recalled: false };
+    return { requester: requesterByToken(answer.token), found: answer.found, question, fromCache: false };
   };
 
   const identify = async (
     credential: PresentedCredential,
     question: SecretQuestion,
   ): Promise<ResolvedRequester> => {
-    const name = nameOfRelease(credential, question);
-    return (name === undefined ? undefined : releases.recall(name)) ?? read(credential, question);
+    const key = cacheKeyOf(credential, question);
+    return (key === undefined ? undefined : readCache.get(key)) ?? read(credential, question);
   };
 
   const admit = async (
@@ -83,9 +83,9 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
     context: RequestContext,
   ): Promise<Admission> => {
     const { requester, question } = known;
-    const name = nameOfRelease(credential, question);
+    const key = cacheKeyOf(credential, question);
     const again = async (): Promise<Admission> => {
-      if (name !== undefined) releases.forget(name);
+      if (key !== undefined) readCache.delete(key);
       const fresh: PresentedCredential =
         credential.kind === 'api_key'
           ? { ...credential, caller: await deps.confirm(credential.caller, context) }
@@ -103,16 +103,16 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
       clientAddress: context.ipAddress ?? '',
     });
     if (refusal !== undefined) {
-      if (known.recalled) return again();
+      if (known.fromCache) return again();
       await refuseSecret(deps, requester, context, { error: errorOf(refusal, context), resource });
     }
     return {
       ...known,
       again,
-      remember: () => {
+      cacheRead: () => {
         const size = known.found?.sealed?.ciphertext.byteLength;
-        if (name === undefined || known.recalled || size === undefined || size > MAX_REMEMBERED_SIZE) return;
-        releases.remember(name, { ...known, recalled: true });
+        if (key === undefined || known.fromCache || size === undefined || size > MAX_CACHED_BYTES) return;
+        readCache.set(key, { ...known, fromCache: true });
       },
     };
   };
@@ -166,8 +166,8 @@ export function secretEvent(
 
 export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The scoped token is not known.');
 
-/** A plain request for one secret by a token; others are not remembered. */
-function nameOfRelease(
+/** A plain request for one secret by a token; no other is cached. */
+function cacheKeyOf(
   credential: PresentedCredential,
   { wish, version, asksMore }: SecretQuestion,
 ): string | undefined {

@@ -222,7 +222,7 @@ export interface ResolvedRequester {
   readonly found: FoundSecret | undefined;
   readonly question: SecretQuestion;
   /** Read for an earlier request: enough to grant under guard, not to refuse. */
-  readonly recalled: boolean;
+  readonly fromCache: boolean;
 }
 
 /** A request that may go on to its body. */
@@ -230,14 +230,14 @@ export interface Admission extends ResolvedRequester {
   /** The same request with everything read and judged afresh. */
   again(): Promise<Admission>;
   /** What was read has just been released: the next such request may start from it. */
-  remember(): void;
+  cacheRead(): void;
 }
 
 /** What was read for requests that were answered lately; bounded in number and in time. */
-export interface ReleaseMemory {
-  recall(name: string): ResolvedRequester | undefined;
-  remember(name: string, known: ResolvedRequester): void;
-  forget(name: string): void;
+export interface ReadCache {
+  get(key: string): ResolvedRequester | undefined;
+  set(key: string, read: ResolvedRequester): void;
+  delete(key: string): void;
 }
 
 export interface AuditResource {

@@ -141,7 +141,7 @@ async function open(
   const released = { secretId: secret.id, version, rowsRead };
   const written = await deps.uses.record({ guard: requester.guard, released, event });
   if (!written) return RETRY;
-  admission.remember();
+  admission.cacheRead();
   return { kind: 'secret', opened: { record: secret, version, value: utf8.decode(bytes) } };
 }
 

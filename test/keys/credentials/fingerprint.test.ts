@@ -43,3 +43,12 @@ test('a key of another length is a mistake of ours', () => {
     assert.throws(() => createFingerprint(new Uint8Array(bytes)), TypeError);
   }
 });
+
+test('a key’s fingerprint is its own, differs in every process and is a whole hash', () => {
+  const key = 'ak_live_0123456789abcdef00112233445566778899aabbccddeeff001122333a4fc082';
+  const [one, other] = [createProcessFingerprint(), createProcessFingerprint()];
+  assert.equal(one(key), one(key));
+  assert.notEqual(one(key), one(`${key} `));
+  assert.notEqual(one(key), other(key));
+  assert.equal(Buffer.from(one(key), 'base64').length, 32);
+});

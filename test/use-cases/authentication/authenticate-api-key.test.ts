@@ -5,15 +5,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inspect } from 'node:util';
 import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
-import { createCredentialMemory } from '../../../src/platform/ttl-cache.ts';
+import { createTtlCache } from '../../../src/platform/ttl-cache.ts';
 import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
 import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import {
+  type CachedKey,
   createAuthenticator,
-  type RememberedKey,
 } from '../../../src/use-cases/authentication/authenticate-api-key.ts';
 import type { StoredKey } from '../../../src/use-cases/authentication/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
@@ -46,6 +47,12 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
 /** Everything that is asked of the outside, on record; `compare` finds out what the test says. */
 function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: () => Promise<void> } = {}) {
   const clock = { ms: 0 };
+  const keyCache = createTtlCache<CachedKey>({
+    maxEntries: 100,
+    maxAgeMs: 60_000,
+    monotonicMs: () => clock.ms,
+  });
+  const cached: unknown[] = [];
   const stored = new Map<string, StoredKey>();
   const looked: string[] = [];
   const noted: string[] = [];
@@ -59,12 +66,14 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
       },
       noteUse: async (keyId) => void noted.push(keyId),
     },
-    memory: createCredentialMemory<RememberedKey>({
-      maxEntries: 100,
-      maxAgeMs: 60_000,
-      monotonicMs: () => clock.ms,
-      fingerprint: createProcessFingerprint(),
-    }),
+    fingerprint: createProcessFingerprint(),
+    keyCache: {
+      ...keyCache,
+      set: (...entry) => {
+        cached.push(entry);
+        keyCache.set(...entry);
+      },
+    },
     compare: async (task) => {
       compared.push(task);
       return options.compare === undefined ? task.hash !== DECOY : options.compare();
@@ -83,7 +92,7 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
     stored.set(keyId, aStoredKey(keyId, changes));
     return { text, keyId };
   };
-  return { authenticator, clock, stored, looked, noted, compared, recorded, aKey };
+  return { authenticator, clock, stored, looked, noted, compared, recorded, cached, aKey };
 }
 
 const refusedWith = (code: string) => (error: unknown) => error instanceof WritError && error.code === code;
@@ -91,12 +100,12 @@ const refusedWith = (code: string) => (error: unknown) => error instanceof WritE
 test('a key that is right gives its caller, and is then known without any work', async () => {
   const { authenticator, aKey, looked, compared, noted, stored } = aBench();
   const { text, keyId } = aKey();
-  assert.equal(authenticator.recall(text), undefined);
+  assert.equal(authenticator.cached(text), undefined);
   const caller = await authenticator.verify(text, from);
   const { fingerprint, ...rest } = caller;
   assert.deepEqual(rest, stored.get(keyId)?.caller);
   assert.ok(!fingerprint.includes(text.slice(24, 64)));
-  assert.deepEqual(authenticator.recall(text), { caller });
+  assert.deepEqual(authenticator.cached(text), { caller });
   assert.deepEqual([looked.length, compared.length, noted], [1, 1, [keyId]]);
 });
 
@@ -111,8 +120,8 @@ test('what is learnt of a key is known for a minute and no longer', async () => 
     [60_000, false],
   ] as const) {
     clock.ms = ms;
-    assert.equal(authenticator.recall(good.text) !== undefined, known, `${ms} ms`);
-    assert.equal(authenticator.recall(expired.text) !== undefined, known, `${ms} ms`);
+    assert.equal(authenticator.cached(good.text) !== undefined, known, `${ms} ms`);
+    assert.equal(authenticator.cached(expired.text) !== undefined, known, `${ms} ms`);
   }
 });
 
@@ -123,7 +132,18 @@ test('confirming does not make it be known any longer', async () => {
   clock.ms = 59_999;
   await authenticator.confirm(caller, from.context);
   clock.ms = 60_000;
-  assert.equal(authenticator.recall(text), undefined);
+  assert.equal(authenticator.cached(text), undefined);
+});
+
+test('what is cached of a key, be it good or refused, does not hold the key', async () => {
+  const { authenticator, aKey, cached } = aBench();
+  const [good, revoked] = [aKey(), aKey({ revoked: true })];
+  await authenticator.verify(good.text, from);
+  await assert.rejects(authenticator.verify(revoked.text, from));
+  assert.equal(cached.length, 2);
+  const held = inspect(cached, { depth: null, showHidden: true });
+  assert.ok(held.includes(good.keyId) && held.includes(revoked.keyId), 'and would be found');
+  for (const { text } of [good, revoked]) assert.ok(!held.includes(text.slice(24)));
 });
 
 test('requests at once with one key cost one look-up and one compare', async () => {
@@ -149,9 +169,9 @@ test('a check that failed for want of room or of the database is not shared with
   const { authenticator, aKey } = aBench({ compare: () => answers.shift()?.() ?? Promise.resolve(false) });
   const { text } = aKey();
   await assert.rejects(authenticator.verify(text, from), refusedWith('BUSY'));
-  assert.equal(authenticator.recall(text), undefined, 'busy is no verdict');
+  assert.equal(authenticator.cached(text), undefined, 'busy is no verdict');
   await assert.rejects(authenticator.verify(text, from), refusedWith('UNAVAILABLE'));
-  assert.equal(authenticator.recall(text), undefined);
+  assert.equal(authenticator.cached(text), undefined);
   assert.ok(await authenticator.verify(text, from));
 });
 
@@ -201,7 +221,7 @@ test('what has not the form of a key costs neither look-up nor compare', async (
     text.slice(0, 71),
     `ast_tok_${'A'.repeat(43)}`,
   ]) {
-    assert.deepEqual(authenticator.recall(malformed), { refused: 'AUTH_INVALID_KEY' });
+    assert.deepEqual(authenticator.cached(malformed), { refused: 'AUTH_INVALID_KEY' });
     await assert.rejects(authenticator.verify(malformed, from), refusedWith('AUTH_INVALID_KEY'));
   }
   assert.deepEqual([looked, compared], [[], []]);
@@ -211,7 +231,7 @@ test('a refused key is refused from memory, and each refusal is handed to the tr
   const { authenticator, aKey, compared, recorded } = aBench();
   const { text, keyId } = aKey({ revoked: true });
   await assert.rejects(authenticator.verify(text, from), refusedWith('AUTH_INVALID_KEY'));
-  const remembered = authenticator.recall(text);
+  const remembered = authenticator.cached(text);
   assert.ok(remembered !== undefined && 'refused' in remembered);
   await assert.rejects(authenticator.deny(remembered, context), refusedWith('AUTH_INVALID_KEY'));
   assert.equal(compared.length, 1);
@@ -277,7 +297,7 @@ test('confirming reads the live row: what died since is refused, what changed is
   const fresh = await authenticator.confirm(caller, from.context);
   assert.equal(fresh.principal.revision, 2);
   assert.equal(fresh.fingerprint, caller.fingerprint);
-  assert.deepEqual(authenticator.recall(text), { caller: fresh }, 'and that is what is known now');
+  assert.deepEqual(authenticator.cached(text), { caller: fresh }, 'and that is what is known now');
   for (const [row, code] of [
     [{ ...changed, revoked: true }, 'AUTH_INVALID_KEY'],
     [{ ...changed, expired: true }, 'AUTH_EXPIRED_KEY'],
@@ -297,11 +317,11 @@ test('a time stamp of use that cannot be written holds nobody up', async () => {
       findKey: async () => aStoredKey(keyId),
       noteUse: () => Promise.reject(new Error('no room')),
     },
-    memory: createCredentialMemory<RememberedKey>({
+    fingerprint: createProcessFingerprint(),
+    keyCache: createTtlCache<CachedKey>({
       maxEntries: 1,
       maxAgeMs: 1,
       monotonicMs: () => 0,
-      fingerprint: createProcessFingerprint(),
     }),
     compare: async () => true,
     dummyHash: DECOY,
