@@ -17,7 +17,7 @@ import { StartError } from './start/start-error.ts';
 import { openDatabase } from './storage/engine/open-database.ts';
 
 /** Runs until a signal, which may come before it listens. Rejects when it cannot start. */
-export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
+export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStream): Promise<void> {
   const loaded = loadConfig(env);
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
@@ -33,10 +33,11 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<void> {
     const provisioned = await retryUntilReady(() => provision({ database, config, newId }), signal, log);
     if (provisioned !== undefined) {
       // At once: it is in no other place, and whatever comes next may fail.
-      if (provisioned.newAdminKey !== undefined) printAdminKey(provisioned.newAdminKey);
+      if (provisioned.newAdminKey !== undefined) printAdminKey(stdout, provisioned.newAdminKey);
       const app = await buildApp({ config, database, provisioned, log });
       if (!signal.received()) {
-        announceAddress(await app.listen({ host: config.host, port: config.port }), provisioned.newAdminKey);
+        const address = await app.listen({ host: config.host, port: config.port });
+        announceAddress(stdout, address, provisioned.newAdminKey);
         await signal.arrival;
       }
       await app.close();
@@ -68,16 +69,20 @@ async function retryUntilReady<T>(work: () => Promise<T>, signal: Signal, log: L
 }
 
 /** To standard output and nowhere else: never through the log. */
-function printAdminKey(newAdminKey: string): void {
+function printAdminKey(stdout: NodeJS.WritableStream, newAdminKey: string): void {
   const lines = [
     'This is the first start. The administrator’s API key, shown this once:',
     '',
     `  ${newAdminKey}`,
   ];
-  process.stdout.write(`${lines.join('\n')}\n\n`);
+  stdout.write(`${lines.join('\n')}\n\n`);
 }
 
-function announceAddress(address: string, newAdminKey: string | undefined): void {
+function announceAddress(
+  stdout: NodeJS.WritableStream,
+  address: string,
+  newAdminKey: string | undefined,
+): void {
   const lines = [`Writ is listening on ${address}`];
   if (newAdminKey !== undefined) {
     lines.push(
@@ -89,7 +94,7 @@ function announceAddress(address: string, newAdminKey: string | undefined): void
       '',
     );
   }
-  process.stdout.write(`${lines.join('\n')}\n`);
+  stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** Also through a link: Node resolves it for the module, and leaves the argument as it was typed. */
@@ -121,7 +126,7 @@ function awaitSignal(shutdownTimeoutMs: number): Signal {
 }
 
 if (isStartedAsProgram()) {
-  serve(process.env).then(
+  serve(process.env, process.stdout).then(
     () => process.exit(0),
     (error: unknown) => {
       process.stderr.write(formatStartupError(error));

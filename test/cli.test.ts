@@ -1,40 +1,24 @@
 /** The command line and the life of the server process: what is printed where, and with which exit code it ends. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { SETTINGS, type Setting } from '../src/settings-table.ts';
+import { runHere, runProcess } from './support/command-line.ts';
 import { freePort } from './support/free-port.ts';
 import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until } from './support/issuing.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip } from './support/postgres.ts';
 import { startNode, startServer } from './support/processes.ts';
+import { CLI, SERVER } from './support/programs.ts';
 
-const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
-const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url));
 /** Of the advisory lock under which processes start one after the other. */
 const START_LOCK_KEY = 0x57524954;
 const skip = postgresSkip;
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function writ(
-  t: TestContext,
-  args: readonly string[],
-  env: Record<string, string> = {},
-): Promise<Ended> {
-  const started = await startNode(t, [CLI, ...args], env);
-  const code = await started.ended;
-  return { code, stdout: started.stdout(), stderr: started.stderr() };
-}
 
 async function onPostgres(t: TestContext): Promise<Record<string, string>> {
   const { url } = await createTestDatabase(t);
@@ -50,31 +34,32 @@ async function aFolder(t: TestContext): Promise<string> {
 const COMMANDS = ['serve', 'migrate', 'key', 'approvals', 'settings', 'health'];
 
 test('--help lists every command on standard output and exits 0', async (t) => {
-  for (const args of [['--help'], ['-h'], ['help']]) {
-    const { code, stdout, stderr } = await writ(t, args);
+  const asked = [['--help'], ['-h'], ['help']].map((args) => runHere(args));
+  for (const shown of [...asked, runProcess(t, ['--help'])]) {
+    const { code, stdout, stderr } = await shown;
     assert.equal(code, 0);
     assert.equal(stderr, '');
     for (const command of COMMANDS) assert.match(stdout, new RegExp(`^ {2}${command} `, 'm'));
   }
 });
 
-test('without a command the overview is shown and the exit code is 64', async (t) => {
-  const { code, stdout } = await writ(t, []);
+test('without a command the overview is shown and the exit code is 64', async () => {
+  const { code, stdout } = await runHere([]);
   assert.equal(code, 64);
   assert.match(stdout, /^Usage: writ/);
 });
 
-test('--version prints the version of the package', async (t) => {
-  const { code, stdout } = await writ(t, ['--version']);
+test('--version prints the version of the package', async () => {
+  const { code, stdout } = await runHere(['--version']);
   assert.equal(code, 0);
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
 });
 
 for (const command of COMMANDS) {
-  test(`writ ${command} --help shows its usage, needs no configuration and exits 0`, async (t) => {
-    const { code, stdout, stderr } = await writ(t, [command, '--help'], { PORT: 'no port' });
+  test(`writ ${command} --help shows its usage, needs no configuration and exits 0`, async () => {
+    const { code, stdout, stderr } = await runHere([command, '--help'], { PORT: 'no port' });
     assert.deepEqual([code, stderr], [0, '']);
-    assert.match(stdout, new RegExp(`^writ ${command}`));
+    assert.match(stdout, new RegExp(`^Usage: writ ${command}`));
   });
 }
 
@@ -104,7 +89,13 @@ const WRONG_USAGE: readonly (readonly string[])[] = [
   ['settings', 'set', 'token_audience', ''],
   ['settings', 'set', 'token_audience', 'with space'],
   ['settings', 'set', 'token_audience', 'one', 'two'],
+  ['key', 'create', '--role', 'admin', '--name', '--json'],
+  ['key', 'create', '--role', 'admin', '--name', ''],
+  ['health', '--version'],
+  ['helth'],
 ];
+/** What is wrong, and the command whose help says what is right. */
+const ONE_SENTENCE = /^(writ(?: \w+)*): [^\n]+; see \1 --help\n$/;
 
 test('wrong usage exits 64, says what is wrong on standard error, and changes nothing', {
   skip,
@@ -112,22 +103,65 @@ test('wrong usage exits 64, says what is wrong on standard error, and changes no
   const env = await onPostgres(t);
   const taken: string[] = [];
   for (const args of WRONG_USAGE) {
-    const { code, stdout, stderr } = await writ(t, args, env);
-    const refused = code === 64 && stdout === '' && stderr.startsWith('writ');
+    const { code, stdout, stderr } = await runHere(args, env);
+    const refused = code === 64 && stdout === '' && ONE_SENTENCE.test(stderr);
     if (!refused) taken.push(`writ ${args.join(' ')} (${code}): ${stdout}${stderr}`);
   }
   assert.deepEqual(taken, []);
-  assert.equal((await writ(t, ['settings', '--json'], env)).stdout, '{}\n');
+  assert.equal((await runHere(['settings', '--json'], env)).stdout, '{}\n');
+  const process = await runProcess(t, ['helth'], env);
+  assert.deepEqual([process.code, process.stdout], [64, '']);
+  assert.match(process.stderr, /unknown command 'helth' \(Did you mean health\?\)/);
 });
 
-test('configuration faults exit 2, all at once, without the values of secrets', async (t) => {
+test('each option that is wrong is named, and so is what is allowed', async () => {
+  for (const [args, sentence] of [
+    [['key', 'create', '--role', 'root', '--name', 'x'], /--role.*'root'.*admin, approver, agent/],
+    [['key', 'create', '--role', 'admin'], /'--name <name>' not specified/],
+    [['key', 'create', '--role', 'admin', '--name', '--json'], /'--name <name>' argument missing/],
+    [['migrate', '--force'], /unknown option '--force'/],
+    [['key'], /expected "create" or "revoke"/],
+    [['settings', 'set', 'port', '1'], /'port'.*issuer_url, token_audience/],
+    [['settings', 'set', 'issuer_url', 'x'], /issuer_url must be an http:/],
+  ] as const) {
+    assert.match((await runHere(args)).stderr, sentence);
+  }
+});
+
+test('the help of serve tells each setting with its meaning and default', async () => {
+  const words = (text: string) => text.replace(/\s+/g, ' ');
+  const help = words((await runHere(['serve', '--help'])).stdout);
+  for (const [variable, setting] of Object.entries<Setting>(SETTINGS)) {
+    const standard = setting.default === undefined ? '' : ` (default: ${setting.default})`;
+    const meaning = setting.help.replaceAll('`', '').slice(0, -1);
+    assert.ok(help.includes(` ${variable} ${meaning}${standard}`), variable);
+  }
+});
+
+test('a health check loads neither the database’s driver nor the embedded database', async (t) => {
+  const folder = await aFolder(t);
+  const driversLoadedBy = async (command: string): Promise<string[]> => {
+    const NODE_V8_COVERAGE = join(folder, command);
+    const DATABASE_URL = `postgres://writ@127.0.0.1:${await freePort()}/writ`;
+    await runProcess(t, [command], { DATABASE_URL, PORT: '1', NODE_V8_COVERAGE });
+    const [report = ''] = await readdir(NODE_V8_COVERAGE);
+    const scripts = await readFile(join(NODE_V8_COVERAGE, report), 'utf8');
+    return ['pg', '@electric-sql/pglite', 'drizzle-orm'].filter((name) =>
+      scripts.includes(`/node_modules/${name}/`),
+    );
+  };
+  assert.deepEqual(await driversLoadedBy('health'), []);
+  assert.deepEqual(await driversLoadedBy('migrate'), ['pg', 'drizzle-orm'], 'they would be found');
+});
+
+test('configuration faults exit 2, all at once, without the values of secrets', async () => {
   const env = {
     PORT: 'eighty',
     LOG_LEVEL: 'loud',
     MASTER_KEY: 'a secret that is no key',
     DATABASE_URL: 'mysql://root:hunter2@db/x',
   };
-  const { code, stdout, stderr } = await writ(t, ['serve'], env);
+  const { code, stdout, stderr } = await runHere(['serve'], env);
   assert.deepEqual([code, stdout], [2, '']);
   for (const variable of Object.keys(env)) assert.match(stderr, new RegExp(`^ {2}- ${variable} `, 'm'));
   assert.doesNotMatch(stderr, /a secret|hunter2/);
@@ -135,13 +169,13 @@ test('configuration faults exit 2, all at once, without the values of secrets', 
 
 test('a command does not stumble over variables that it does not read', { skip }, async (t) => {
   const { url } = await createTestDatabase(t);
-  const { code, stderr } = await writ(t, ['settings'], { DATABASE_URL: url, PORT: 'eighty' });
+  const { code, stderr } = await runProcess(t, ['settings'], { DATABASE_URL: url, PORT: 'eighty' });
   assert.equal(code, 0, stderr);
 });
 
 test('a database that cannot be reached exits 1 without the driver’s words or the password', async (t) => {
   const port = await freePort();
-  const { code, stdout, stderr } = await writ(t, ['migrate'], {
+  const { code, stdout, stderr } = await runProcess(t, ['migrate'], {
     DATABASE_URL: `postgres://writ:hunter2@127.0.0.1:${port}/writ`,
     MASTER_KEY: TEST_MASTER_KEY,
   });
@@ -153,11 +187,11 @@ test('a database that cannot be reached exits 1 without the driver’s words or 
 test('writ migrate tells how many migrations it applied, and none the second time', { skip }, async (t) => {
   const { url } = await createEmptyTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  const first = await writ(t, ['migrate', '--json'], env);
+  const first = await runHere(['migrate', '--json'], env);
   assert.equal(first.code, 0, first.stderr);
   assert.ok((JSON.parse(first.stdout) as { applied: number }).applied >= 1);
-  assert.equal((await writ(t, ['migrate', '--json'], env)).stdout, '{"applied":0}\n');
-  assert.match((await writ(t, ['migrate'], env)).stdout, /up to date/);
+  assert.equal((await runHere(['migrate', '--json'], env)).stdout, '{"applied":0}\n');
+  assert.match((await runHere(['migrate'], env)).stdout, /up to date/);
 });
 
 test('a created key works at once on a running server, and no longer once it is revoked', {
@@ -166,7 +200,7 @@ test('a created key works at once on a running server, and no longer once it is 
   const env = await onPostgres(t);
   const server = await startServer(t, { ...env, PORT: '0' });
   for (const role of ['admin', 'agent', 'approver']) {
-    const made = await writ(t, ['key', 'create', '--role', role, '--name', `${role} one`, '--json'], env);
+    const made = await runHere(['key', 'create', '--role', role, '--name', `${role} one`, '--json'], env);
     assert.equal(made.code, 0, made.stderr);
     const { api_key: key, key_id: keyId, ...facts } = JSON.parse(made.stdout) as Record<string, string>;
     assert.match(String(key), new RegExp(`^ak_live_${keyId}[0-9a-f]{48}$`));
@@ -176,18 +210,18 @@ test('a created key works at once on a running server, and no longer once it is 
     t.after(() => client.close());
     assert.equal((await client.send('GET', '/v1/me'))?.status, 200);
     assert.equal((await client.issue())?.status, role === 'approver' ? 403 : 200);
-    const revoked = await writ(t, ['key', 'revoke', String(keyId), '--json'], env);
+    const revoked = await runHere(['key', 'revoke', String(keyId), '--json'], env);
     assert.deepEqual(JSON.parse(revoked.stdout), { key_id: keyId, revoked: true });
     assert.equal((await client.send('GET', '/v1/me'))?.status, 401);
     if (role !== 'approver') assert.equal((await client.issue())?.status, 401);
-    assert.equal((await writ(t, ['key', 'revoke', String(keyId)], env)).code, 0, 'again is fine');
+    assert.equal((await runHere(['key', 'revoke', String(keyId)], env)).code, 0, 'again is fine');
   }
 });
 
 test('key create prints the key once for people, and takes scopes for agents only', { skip }, async (t) => {
   const env = await onPostgres(t);
   const scopes = ['--scope', 'secrets:read:prod/*', '--scope', 'secrets:write:prod/*'];
-  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'scoped', ...scopes], env);
+  const made = await runHere(['key', 'create', '--role', 'agent', '--name', 'scoped', ...scopes], env);
   assert.equal(made.code, 0, made.stderr);
   assert.equal(made.stdout.match(/ak_live_[0-9a-f]{64}/g)?.length, 1);
   assert.equal(made.stderr, '');
@@ -198,22 +232,22 @@ test('key create prints the key once for people, and takes scopes for agents onl
     [['--role', 'agent', '--name', 'x'.repeat(65)], /name/],
   ] as const;
   for (const [args, what] of failures) {
-    const failed = await writ(t, ['key', 'create', ...args], env);
+    const failed = await runHere(['key', 'create', ...args], env);
     assert.deepEqual([failed.code, failed.stdout], [1, ''], failed.stderr);
     assert.match(failed.stderr, what);
   }
 });
 
 test('revoking a key that does not exist exits 1 and says so', { skip }, async (t) => {
-  const { code, stdout, stderr } = await writ(t, ['key', 'revoke', '0'.repeat(16)], await onPostgres(t));
+  const { code, stdout, stderr } = await runHere(['key', 'revoke', '0'.repeat(16)], await onPostgres(t));
   assert.deepEqual([code, stdout], [1, '']);
   assert.match(stderr, /no key/);
 });
 
 test('what the command line does is in the audit trail, as the system’s', { skip }, async (t) => {
   const env = await onPostgres(t);
-  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'x', '--json'], env);
-  await writ(t, ['key', 'revoke', (JSON.parse(made.stdout) as { key_id: string }).key_id], env);
+  const made = await runHere(['key', 'create', '--role', 'agent', '--name', 'x', '--json'], env);
+  await runHere(['key', 'revoke', (JSON.parse(made.stdout) as { key_id: string }).key_id], env);
   const client = new pg.Client({ connectionString: env['DATABASE_URL'] });
   await client.connect();
   const { rows } = await client.query(
@@ -228,15 +262,15 @@ test('what the command line does is in the audit trail, as the system’s', { sk
 
 test('settings are shown and changed, for people and as JSON', { skip }, async (t) => {
   const env = await onPostgres(t);
-  assert.match((await writ(t, ['settings'], env)).stdout, /Nothing is stored/);
-  const set = await writ(t, ['settings', 'set', 'issuer_url', 'https://writ.example', '--json'], env);
+  assert.match((await runHere(['settings'], env)).stdout, /Nothing is stored/);
+  const set = await runHere(['settings', 'set', 'issuer_url', 'https://writ.example', '--json'], env);
   assert.deepEqual(JSON.parse(set.stdout), { issuer_url: 'https://writ.example' });
-  assert.match((await writ(t, ['settings', 'set', 'token_audience', 'tools'], env)).stdout, /tools/);
+  assert.match((await runHere(['settings', 'set', 'token_audience', 'tools'], env)).stdout, /tools/);
   assert.equal(
-    (await writ(t, ['settings'], env)).stdout.trim().split('\n').sort().join(' '),
+    (await runHere(['settings'], env)).stdout.trim().split('\n').sort().join(' '),
     'issuer_url=https://writ.example token_audience=tools',
   );
-  assert.deepEqual(JSON.parse((await writ(t, ['settings', '--json'], env)).stdout), {
+  assert.deepEqual(JSON.parse((await runHere(['settings', '--json'], env)).stdout), {
     issuer_url: 'https://writ.example',
     token_audience: 'tools',
   });
@@ -246,14 +280,14 @@ test('health is 0 for a server that is ready, 1 for none', { skip }, async (t) =
   const env = await onPostgres(t);
   const server = await startServer(t, { ...env, PORT: '0' });
   const { port } = new URL(server.url);
-  const ready = await writ(t, ['health', '--json'], { PORT: port });
+  const ready = await runProcess(t, ['health', '--json'], { PORT: port });
   assert.equal(ready.code, 0);
   assert.deepEqual(JSON.parse(ready.stdout), { ready: true, url: `http://127.0.0.1:${port}/ready` });
   await server.stop();
-  const gone = await writ(t, ['health'], { PORT: port });
+  const gone = await runProcess(t, ['health'], { PORT: port });
   assert.equal(gone.code, 1);
   assert.match(gone.stdout, /not ready/);
-  const wrong = await writ(t, ['health'], { PORT: 'x' });
+  const wrong = await runHere(['health'], { PORT: 'x' });
   assert.equal(wrong.code, 2);
 });
 
@@ -267,13 +301,14 @@ test('commands on an embedded folder that a server holds exit 2 and say to stop 
     ['serve'],
   ];
   for (const args of commands) {
-    const { code, stdout, stderr } = await writ(t, args, { DATA_DIR, PORT: '0' });
+    const { code, stdout, stderr } = await runProcess(t, args, { DATA_DIR, PORT: '0' });
     assert.deepEqual([code, stdout], [2, ''], args.join(' '));
     assert.match(stderr, new RegExp(`in use by process ${server.child.pid}\\b.*Stop it`));
   }
   assert.equal((await fetch(`${server.url}/ready`)).status, 200);
   assert.equal(await server.stop(), 0);
-  const made = await writ(t, ['key', 'create', '--role', 'agent', '--name', 'later', '--json'], { DATA_DIR });
+  const later = ['key', 'create', '--role', 'agent', '--name', 'later', '--json'];
+  const made = await runProcess(t, later, { DATA_DIR });
   assert.equal(made.code, 0, made.stderr);
 });
 

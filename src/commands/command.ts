@@ -1,19 +1,35 @@
-/** What a command of `writ` is, and the errors that mean "you typed something that I do not know". */
+/** What a command of `writ` is given and how it answers, so that it can be run in a process of its own or in a test. */
 
-export interface Command {
-  /** For the list in `writ --help`: one line. */
-  readonly summary: string;
-  readonly usage: string;
-  /** Resolves to the exit code. `args` are what follows the command's name. */
-  run(args: string[], env: NodeJS.ProcessEnv): Promise<number>;
+import type { Command } from 'commander';
+import { escapeControlCharacters } from './terminal-text.ts';
+
+export interface CommandIo {
+  readonly env: NodeJS.ProcessEnv;
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
 }
 
-/** Exit code 64 (sysexits EX_USAGE): the command line itself is wrong. */
+export interface CommandContext extends CommandIo {
+  /** For a command that has done what it was asked and found a "no". Without it, the exit code is 0. */
+  exitWith(code: number): void;
+}
+
+/** Adds one command, with its arguments, options and help, to the program. */
+export type DeclareCommand = (program: Command, context: CommandContext) => void;
+
+/** The command line itself is wrong. The message completes "writ key create: …". */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+export const JSON_FLAG = ['--json', 'print one JSON document'] as const;
+
 /** Standard output for people, or one JSON document with `--json`. */
-export function print(json: boolean, value: object, people: string): void {
-  process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${people}\n`);
+export function print(
+  { stdout }: CommandIo,
+  answer: { readonly json: boolean | undefined; readonly value: object; readonly people: string },
+): void {
+  const document = () => escapeControlCharacters(JSON.stringify(answer.value));
+  stdout.write(`${answer.json === true ? document() : answer.people}\n`);
 }

@@ -1,30 +1,27 @@
 /** `writ health`: asks the server that the same environment configures whether it is ready; the image's health check. */
 
 import { get } from 'node:http';
-import { parseArgs } from 'node:util';
 import { loadConfig } from '../config.ts';
 import { StartError } from '../start/start-error.ts';
-import { type Command, print } from './command.ts';
+import { type DeclareCommand, JSON_FLAG, print } from './command.ts';
 
 const TIMEOUT_MS = 3000;
 
-export const health: Command = {
-  summary: 'ask the running server whether it is ready',
-  usage: 'writ health [--json]',
-  run: async (args, env) => {
-    const { values } = parseArgs({ args, options: { json: { type: 'boolean', default: false } } });
-    const loaded = loadConfig(env, ['HOST', 'PORT']);
-    if (!loaded.ok) throw new StartError(loaded.faults);
-    const url = `http://${reachable(loaded.config.host)}:${loaded.config.port}/ready`;
-    const status = await statusOf(url);
-    const ready = status === 200;
-    print(
-      values.json,
-      { ready, url },
-      ready ? `${url} is ready` : `${url} is not ready (${status ?? 'no answer'})`,
-    );
-    return ready ? 0 : 1;
-  },
+export const declareHealth: DeclareCommand = (program, context) => {
+  program
+    .command('health')
+    .description('ask the running server at HOST and PORT whether it is ready')
+    .option(...JSON_FLAG)
+    .action(async ({ json }: { json?: true }) => {
+      const loaded = loadConfig(context.env, ['HOST', 'PORT']);
+      if (!loaded.ok) throw new StartError(loaded.faults);
+      const url = `http://${reachable(loaded.config.host)}:${loaded.config.port}/ready`;
+      const status = await statusOf(url);
+      const ready = status === 200;
+      const people = ready ? `${url} is ready` : `${url} is not ready (${status ?? 'no answer'})`;
+      print(context, { json, value: { ready, url }, people });
+      if (!ready) context.exitWith(1);
+    });
 };
 
 /** Undefined when there is no answer in time: also from a peer that accepts and says nothing. */

@@ -1,6 +1,6 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
-import { parseArgs } from 'node:util';
+import { InvalidArgumentError, Option } from 'commander';
 import { ROLES, type Role } from '../domain/principals/role.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
@@ -9,55 +9,54 @@ import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
 import type { RequestContext } from '../use-cases/audit/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
-import { type Command, print, UsageError } from './command.ts';
+import { type CommandContext, type DeclareCommand, JSON_FLAG, print } from './command.ts';
 import { withDatabase } from './database.ts';
 
 const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 
-export const key: Command = {
-  summary: 'create a principal with its API key, or revoke a key',
-  usage: `writ key create --role ${ROLES.join('|')} --name NAME [--scope SCOPE]... [--json]
-writ key revoke KEY_ID [--json]
+interface CreateOptions {
+  readonly role: Role;
+  readonly name: string;
+  readonly scope?: readonly string[];
+  readonly json?: true;
+}
 
-  --scope   may be given several times; agents only
-  KEY_ID    the 16 hex characters behind ak_live_ or ak_test_`,
-  run: async (args, env) => {
-    const { values, positionals } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        role: { type: 'string' },
-        name: { type: 'string' },
-        scope: { type: 'string', multiple: true },
-        json: { type: 'boolean', default: false },
-      },
-    });
-    const [action, keyId, ...rest] = positionals;
-    const takesNothingElse = rest.length === 0 && (values.role ?? values.name ?? values.scope) === undefined;
-    if (action === 'create' && keyId === undefined) {
-      const role = ROLES.find((candidate) => candidate === values.role);
-      if (role === undefined) throw new UsageError(`--role must be one of ${ROLES.join(', ')}`);
-      if (!values.name) throw new UsageError('--name is required');
-      return create(env, { role, name: values.name, scopes: values.scope ?? null, json: values.json });
-    }
-    if (action === 'revoke' && keyId !== undefined && takesNothingElse)
-      return revoke(env, keyId, values.json);
-    throw new UsageError('say "create" or "revoke KEY_ID"');
-  },
+export const declareKey: DeclareCommand = (program, context) => {
+  const key = program.command('key').description('create a principal with its API key, or revoke a key');
+  key
+    .command('create')
+    .description('create a principal and print its API key once')
+    .addOption(new Option('--role <role>', 'what it may do').choices(ROLES).makeOptionMandatory())
+    .requiredOption('--name <name>', 'what it is called', requireText)
+    .option('--scope <scope>', 'what an agent may open; may be given several times', collect)
+    .option(...JSON_FLAG)
+    .action((options: CreateOptions) => create(context, options));
+  key
+    .command('revoke')
+    .description('revoke an API key')
+    .argument('<key-id>', 'the 16 hex characters after ak_live_ or ak_test_')
+    .option(...JSON_FLAG)
+    .action((keyId: string, { json }: { json?: true }) => revoke(context, keyId, json));
 };
 
-async function create(
-  env: NodeJS.ProcessEnv,
-  wanted: { role: Role; name: string; scopes: string[] | null; json: boolean },
-): Promise<number> {
-  return withDatabase(env, ['BCRYPT_COST'], async ({ database, config }) => {
+function requireText(given: string): string {
+  if (given === '') throw new InvalidArgumentError('It must not be empty.');
+  return given;
+}
+
+function collect(given: string, before: readonly string[] = []): readonly string[] {
+  return [...before, given];
+}
+
+function create(context: CommandContext, { role, name, scope, json }: CreateOptions): Promise<void> {
+  return withDatabase(context.env, ['BCRYPT_COST'], async ({ database, config }) => {
     const created = await managerOf(database, config.bcryptCost).create(
       {
-        name: wanted.name,
-        role: wanted.role,
+        name,
+        role,
         email: null,
         description: null,
-        allowedScopes: wanted.scopes,
+        allowedScopes: scope ?? null,
         allowedNamespaces: null,
         policy: null,
         keyExpiresAt: null,
@@ -65,31 +64,32 @@ async function create(
       'system',
       AT_THE_COMMAND_LINE,
     );
-    const facts = { id: created.agent.id, name: wanted.name, role: wanted.role, key_id: created.keyId };
-    print(
-      wanted.json,
-      { ...facts, api_key: created.apiKey },
-      `${wanted.role} ${wanted.name} (${created.agent.id})\nAPI key, shown this once:\n\n  ${created.apiKey}\n`,
-    );
-    return 0;
+    const { apiKey, keyId } = created;
+    const { id } = created.agent;
+    print(context, {
+      json,
+      value: { id, name, role, key_id: keyId, api_key: apiKey },
+      people: `${role} ${name} (${id})\nAPI key, shown this once:\n\n  ${apiKey}\n`,
+    });
   });
 }
 
-async function revoke(env: NodeJS.ProcessEnv, keyId: string, json: boolean): Promise<number> {
-  return withDatabase(env, ['BCRYPT_COST'], async ({ database, config }) => {
+function revoke(context: CommandContext, keyId: string, json: true | undefined): Promise<void> {
+  return withDatabase(context.env, ['BCRYPT_COST'], async ({ database, config }) => {
     const stored = await createCredentialStore(database).findKey(keyId);
     if (stored === undefined) {
-      process.stderr.write(`There is no key ${keyId}.\n`);
-      return 1;
+      context.stderr.write(`There is no key ${keyId}.\n`);
+      context.exitWith(1);
+      return;
     }
-    const target = { agent: stored.caller.principal.id, keyId };
+    const { id, name } = stored.caller.principal;
+    const target = { agent: id, keyId };
     await managerOf(database, config.bcryptCost).revokeKey(target, 'system', AT_THE_COMMAND_LINE);
-    print(
+    print(context, {
       json,
-      { key_id: keyId, revoked: true },
-      `Key ${keyId} of ${stored.caller.principal.name} is revoked.`,
-    );
-    return 0;
+      value: { key_id: keyId, revoked: true },
+      people: `Key ${keyId} of ${name} is revoked.`,
+    });
   });
 }
 

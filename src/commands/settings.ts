@@ -1,54 +1,54 @@
 /** `writ settings`: what must be the same on every replica. A change takes effect when the replicas start again. */
 
-import { parseArgs } from 'node:util';
-import { loadConfig } from '../config.ts';
+import { Argument } from 'commander';
+import { SETTINGS } from '../settings-table.ts';
 import { readSettings, setSetting } from '../storage/settings-store.ts';
-import { type Command, print, UsageError } from './command.ts';
+import { type CommandContext, type DeclareCommand, JSON_FLAG, print, UsageError } from './command.ts';
 import { withDatabase } from './database.ts';
 
-/** The setting's name and the variable whose rules its value follows. */
-const SETTINGS = { issuer_url: 'ISSUER_URL', token_audience: 'TOKEN_AUDIENCE' } as const;
+/** The stored setting's name, and the variable whose rules its value follows. */
+const STORED = { issuer_url: SETTINGS.ISSUER_URL, token_audience: SETTINGS.TOKEN_AUDIENCE } as const;
+type StoredSetting = keyof typeof STORED;
 
-export const settings: Command = {
-  summary: 'show or change issuer_url and token_audience',
-  usage: `writ settings [--json]
-writ settings set issuer_url|token_audience VALUE [--json]`,
-  run: async (args, env) => {
-    const { values, positionals } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: { json: { type: 'boolean', default: false } },
-    });
-    if (positionals.length === 0) return show(env, values.json);
-    const [action, name, value, ...rest] = positionals;
-    const known = Object.entries(SETTINGS).find(([setting]) => setting === name);
-    if (action !== 'set' || known === undefined || !value || rest.length > 0) {
-      throw new UsageError('say nothing, or "set issuer_url|token_audience VALUE"');
-    }
-    const [setting, variable] = known;
-    const checked = loadConfig({ [variable]: value }, [variable]);
-    if (!checked.ok) throw new UsageError(checked.faults.join('\n'));
-    return withDatabase(env, [], async ({ database }) => {
-      await setSetting(database, setting, value);
-      print(
-        values.json,
-        { [setting]: value },
-        `${setting} is ${value}. Start every replica again, with this or no ${setting.toUpperCase()} in its environment.`,
-      );
-      return 0;
-    });
-  },
+export const declareSettings: DeclareCommand = (program, context) => {
+  const settings = program
+    .command('settings')
+    .description('show or change what all processes share: issuer and audience');
+  settings
+    .command('show', { isDefault: true })
+    .description('show what is stored')
+    .option(...JSON_FLAG)
+    .action(({ json }: { json?: true }) => show(context, json));
+  settings
+    .command('set')
+    .description('change a stored setting; it takes effect when the processes start again')
+    .addArgument(new Argument('<name>', 'which setting').choices(Object.keys(STORED)))
+    .argument('<value>', 'its new value')
+    .option(...JSON_FLAG)
+    .action((name: StoredSetting, value: string, { json }: { json?: true }) =>
+      change(context, { name, value, json }),
+    );
 };
 
-function show(env: NodeJS.ProcessEnv, json: boolean): Promise<number> {
-  return withDatabase(env, [], async ({ database }) => {
+function show(context: CommandContext, json: true | undefined): Promise<void> {
+  return withDatabase(context.env, [], async ({ database }) => {
     const stored = await readSettings(database);
     const lines = [...stored].map(([name, value]) => `${name}=${value}`);
-    print(
-      json,
-      Object.fromEntries(stored),
-      lines.join('\n') || 'Nothing is stored: Writ has not been started yet.',
-    );
-    return 0;
+    const people = lines.join('\n') || 'Nothing is stored: Writ has not been started yet.';
+    print(context, { json, value: Object.fromEntries(stored), people });
+  });
+}
+
+async function change(
+  context: CommandContext,
+  { name, value, json }: { name: StoredSetting; value: string; json: true | undefined },
+): Promise<void> {
+  if (STORED[name].parse(value) === undefined) {
+    throw new UsageError(`${name} must be ${STORED[name].allowed}`);
+  }
+  await withDatabase(context.env, [], async ({ database }) => {
+    await setSetting(database, name, value);
+    const people = `${name} is ${value}. Start every replica again, with this or no ${name.toUpperCase()} in its environment.`;
+    print(context, { json, value: { [name]: value }, people });
   });
 }

@@ -8,50 +8,20 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { suite, type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { available, startVault } from '../clients/agentsecretstore-server.ts';
 import { type Answer, KEYS, runOnTerminal, terminalSkip } from '../clients/terminal.ts';
+import { type Ended, runHere, runProcess } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
 import { fencesOf, readText } from '../support/markdown.ts';
-import { startNode } from '../support/processes.ts';
+import { CLI } from '../support/programs.ts';
 
-const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 const atTerminal = { skip: terminalSkip };
 /** What moves a cursor, sets a colour, ends a row or turns the reading direction. */
 const STEERS = /[^\n\P{C}]|[\u2028\u2029]/u;
 
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** The command by itself: what `writ` loads beside it takes most of a second, and a table has many rows. */
-const COMMAND = `
-  import { approvals } from ${JSON.stringify(new URL('../../dist/commands/approvals.js', import.meta.url).href)};
-  import { exitCodeFor, formatStartupError } from ${JSON.stringify(new URL('../../dist/start/exit-report.js', import.meta.url).href)};
-  const isUsage = (error) => error.name === 'UsageError' || /^ERR_PARSE_ARGS/.test(error.code);
-  approvals.run(process.argv.slice(1), process.env).then(
-    (code) => process.exit(code),
-    (error) => {
-      process.stderr.write(isUsage(error) ? 'usage: ' + error.message : formatStartupError(error));
-      process.exit(isUsage(error) ? 64 : exitCodeFor(error));
-    },
-  );`;
-
-async function quickly(t: TestContext, env: Record<string, string>, ...args: string[]): Promise<Ended> {
-  const started = await startNode(t, ['--input-type=module', '-e', COMMAND, '--', ...args], env);
-  const code = await started.ended;
-  return { code, stdout: started.stdout(), stderr: started.stderr() };
-}
-
-/** Its output piped; an environment with nothing but what is given. */
-async function approvals(t: TestContext, env: Record<string, string>, ...args: string[]): Promise<Ended> {
-  const started = await startNode(t, [CLI, 'approvals', ...args], env);
-  const code = await started.ended;
-  return { code, stdout: started.stdout(), stderr: started.stderr() };
-}
+const approvals = (env: Record<string, string>, ...args: string[]): Promise<Ended> =>
+  runHere(['approvals', ...args], env);
 
 const typing = (
   t: TestContext,
@@ -72,6 +42,9 @@ interface View {
   readonly reason: string | null;
   readonly [member: string]: unknown;
 }
+
+/** What is wrong, and the command whose help says what is right. */
+const ONE_SENTENCE = /^(writ approvals(?: \w+)*): [^\n]+; see \1 --help\n$/;
 
 suite('writ approvals', () => {
   const server = startVault(available, { CRITICAL_DELAY_SECONDS: '0' });
@@ -105,7 +78,7 @@ suite('writ approvals', () => {
     const id = await ask(agent.key, { scopes: ['secrets:read:team/a/*', 'secrets:write:team/b'] });
     const denied = await ask(agent.key);
     await server.ask('POST', `/v1/approvals/${denied}/deny`, {});
-    const { code, stdout, stderr } = await approvals(t, env, 'list');
+    const { code, stdout, stderr } = await runProcess(t, ['approvals', 'list'], env);
     assert.deepEqual([code, stderr], [0, '']);
     const [header = '', ...rows] = stdout.trimEnd().split('\n');
     assert.match(header, /^ID +STATUS +TIER +VOTES +AGENT +UNTIL +SCOPES$/);
@@ -128,17 +101,17 @@ suite('writ approvals', () => {
       );
     }
     assert.ok(!stdout.includes(denied), 'what is denied is not pending');
-    const all = await approvals(t, env, 'list', '--status', 'all');
+    const all = await approvals(env, 'list', '--status', 'all');
     assert.match(all.stdout, new RegExp(`^${denied} +denied `, 'm'));
-    const claimed = await approvals(t, env, 'list', '--status', 'claimed');
+    const claimed = await approvals(env, 'list', '--status', 'claimed');
     assert.deepEqual([claimed.code, claimed.stdout], [0, 'There are no claimed approvals.\n']);
   });
 
-  test('--json is what the server says, for a list, one and a decision', async (t) => {
+  test('--json is what the server says, for a list, one and a decision', async () => {
     const { env, name } = await anApprover();
     const id = await ask((await anAgent()).key);
     const json = async (...args: string[]): Promise<unknown> => {
-      const { code, stdout, stderr } = await approvals(t, env, ...args, '--json');
+      const { code, stdout, stderr } = await approvals(env, ...args, '--json');
       assert.deepEqual([code, stderr], [0, ''], stdout);
       return JSON.parse(stdout);
     };
@@ -156,7 +129,7 @@ suite('writ approvals', () => {
     assert.deepEqual([denied.status, denied.reason], ['denied', 'after all']);
   });
 
-  test('what is shown is everything that will be opened, for whom, from where and how long', async (t) => {
+  test('what is shown is everything that will be opened, for whom, from where and how long', async () => {
     const { env } = await anApprover();
     await server.put('guarded/KEY', { value: 'not-to-be-shown', access_tier: 'critical' });
     const agent = await anAgent();
@@ -167,7 +140,7 @@ suite('writ approvals', () => {
       allowed_ips: ['192.0.2.0/24', '2001:db8::1'],
       description: 'the change of Thursday',
     });
-    const { code, stdout } = await approvals(t, env, 'show', id);
+    const { code, stdout } = await approvals(env, 'show', id);
     assert.equal(code, 0);
     const { request_digest: digest } = await viewOf(id);
     for (const [title, text] of [
@@ -188,7 +161,7 @@ suite('writ approvals', () => {
     assert.ok(!stdout.includes('not-to-be-shown'), 'no value is shown');
     const open = await ask(agent.key);
     assert.match(
-      (await approvals(t, env, 'show', open)).stdout,
+      (await approvals(env, 'show', open)).stdout,
       /^used +as often as it likes, from any address$/m,
     );
   });
@@ -219,41 +192,41 @@ suite('writ approvals', () => {
     const { env } = await anApprover();
     const id = await ask((await anAgent()).key);
     for (const flags of [[], ['--json'], ['--reason', 'y']]) {
-      const { code, stdout, stderr } = await approvals(t, env, 'approve', id, ...flags);
+      const { code, stdout, stderr } = await runProcess(t, ['approvals', 'approve', id, ...flags], env);
       assert.deepEqual([code, stdout], [1, '']);
       assert.match(stderr, /secrets:read:team\/\*[\s\S]+Nothing was done\.\n$/);
     }
     await untouched(id);
   });
 
-  test('a critical request takes two approvers, and each is told how many there are', async (t) => {
+  test('a critical request takes two approvers, and each is told how many there are', async () => {
     await server.put('guarded/KEY', { value: 'v', access_tier: 'critical' });
     const [first, second] = [await anApprover(), await anApprover()];
     const id = await ask((await anAgent()).key, { scopes: ['secrets:read:guarded/KEY'] });
-    const one = await approvals(t, first.env, 'approve', id, '--yes');
+    const one = await approvals(first.env, 'approve', id, '--yes');
     assert.deepEqual([one.code, one.stdout, one.stderr], [0, `${id}: 1 of 2 approvals.\n`, '']);
-    const again = await approvals(t, first.env, 'approve', id, '--yes');
+    const again = await approvals(first.env, 'approve', id, '--yes');
     assert.deepEqual([again.code, again.stdout], [1, '']);
     assert.match(again.stderr, /refuses \(409\)/);
     assert.match(
-      (await approvals(t, second.env, 'show', id)).stdout,
+      (await approvals(second.env, 'show', id)).stdout,
       new RegExp(`^approved by +${first.name}, 2 required$`, 'm'),
     );
-    const two = await approvals(t, second.env, 'approve', id, '--yes');
+    const two = await approvals(second.env, 'approve', id, '--yes');
     assert.match(two.stdout, new RegExp(`^${id}: 2 of 2 approvals, in effect from \\S+\\.\\n$`));
     assert.equal((await viewOf(id)).status, 'approved');
   });
 
-  test('a denial needs no question, says so, and is shown with its reason', async (t) => {
+  test('a denial needs no question, says so, and is shown with its reason', async () => {
     const { env } = await anApprover();
     const id = await ask((await anAgent()).key);
-    const denied = await approvals(t, env, 'deny', id, '--reason', 'not today');
+    const denied = await approvals(env, 'deny', id, '--reason', 'not today');
     assert.deepEqual([denied.code, denied.stdout, denied.stderr], [0, `${id} is denied.\n`, '']);
     assert.deepEqual([(await viewOf(id)).status, (await viewOf(id)).reason], ['denied', 'not today']);
-    assert.match((await approvals(t, env, 'show', id)).stdout, /^denied +not today$/m);
+    assert.match((await approvals(env, 'show', id)).stdout, /^denied +not today$/m);
   });
 
-  test('what the server refuses exits 1 with its sentence and prints nothing else', async (t) => {
+  test('what the server refuses exits 1 with its sentence and prints nothing else', async () => {
     const approver = await anApprover();
     const agent = await anAgent();
     const id = await ask(agent.key);
@@ -276,7 +249,7 @@ suite('writ approvals', () => {
       ['a reason that is too long', approver.env, ['deny', id, '--reason', 'x'.repeat(501)], /\(400\)/],
     ];
     for (const [what, env, args, sentence] of refusals) {
-      const { code, stdout, stderr } = await quickly(t, env, ...args);
+      const { code, stdout, stderr } = await approvals(env, ...args);
       assert.deepEqual([code, stdout], [1, ''], `${what}: ${stderr}`);
       assert.match(stderr, sentence, what);
       assert.ok(!stderr.includes(String(env['WRIT_KEY'])), `${what}: the key is not shown`);
@@ -302,6 +275,7 @@ suite('writ approvals', () => {
       [env, 'list', '--reason', 'x'],
       [env, 'show', id, '--yes'],
       [env, 'deny', id, '--reason'],
+      [env, 'deny', id, '--reason', '--json'],
       [env, 'deny', id, '--url', 'writ'],
       [env, 'deny', id, '--url', 'file:///etc/passwd'],
       [env, 'deny', id, '--url', 'http://user:hunter2@127.0.0.1'],
@@ -312,42 +286,42 @@ suite('writ approvals', () => {
     ];
     const taken: string[] = [];
     for (const [surroundings, ...args] of wrong) {
-      const { code, stdout, stderr } = await quickly(t, surroundings, ...args);
-      const refused = code === 64 && stdout === '' && stderr.startsWith('usage: ');
+      const { code, stdout, stderr } = await approvals(surroundings, ...args);
+      const refused = code === 64 && stdout === '' && ONE_SENTENCE.test(stderr);
       if (!refused || stderr.includes('hunter2'))
         taken.push(`${args.join(' ')} (${code}): ${stdout}${stderr}`);
     }
     assert.deepEqual(taken, []);
-    const { code, stderr } = await approvals(t, env, 'deny', id, '--yes');
+    const { code, stderr } = await runProcess(t, ['approvals', 'deny', id, '--yes'], env);
     assert.equal(code, 64);
-    assert.match(stderr, /^writ approvals: deny takes no --yes\n\nwrit approvals list /);
+    assert.match(stderr, /^writ approvals deny: unknown option '--yes'; see writ approvals deny --help\n$/);
     await untouched(id);
   });
 
-  test('a key as the documents print it is wrong usage, which names the variable', async (t) => {
+  test('a key as the documents print it is wrong usage, which names the variable', async () => {
     const { env } = await anApprover();
-    const { code, stdout, stderr } = await approvals(t, { ...env, WRIT_KEY: 'ak_live_…' }, 'list');
+    const { code, stdout, stderr } = await approvals({ ...env, WRIT_KEY: 'ak_live_…' }, 'list');
     assert.deepEqual([code, stdout], [64, '']);
-    assert.match(stderr, /^writ approvals: WRIT_KEY holds a character that no API key has\n/);
+    assert.match(stderr, /^writ approvals list: WRIT_KEY holds a character that no API key has; /);
   });
 
-  test('--url wins over WRIT_URL, and a slash at its end does no harm', async (t) => {
+  test('--url wins over WRIT_URL, and a slash at its end does no harm', async () => {
     const { env } = await anApprover();
     const nowhere = { ...env, WRIT_URL: `http://127.0.0.1:${await freePort()}` };
-    const away = await approvals(t, nowhere, 'list');
+    const away = await approvals(nowhere, 'list');
     assert.deepEqual([away.code, away.stdout], [1, '']);
     assert.equal(away.stderr, `${nowhere.WRIT_URL} does not answer.\n`);
-    assert.equal((await approvals(t, nowhere, 'list', '--url', `${server.url}/`)).code, 0);
+    assert.equal((await approvals(nowhere, 'list', '--url', `${server.url}/`)).code, 0);
   });
 
-  test('a direction mark in what an agent wrote is shown as a mark that does nothing', async (t) => {
+  test('a direction mark in what an agent wrote is shown as a mark that does nothing', async () => {
     const { env } = await anApprover();
     const description = 'safe \u202egnihton\u202c \u2066x\u2069 \u200f \u061c \ufeff\u200b';
     const id = await ask((await anAgent()).key, { description });
-    const shown = await approvals(t, env, 'show', id);
+    const shown = await approvals(env, 'show', id);
     assert.match(shown.stdout, /^description +safe \uFFFDgnihton\uFFFD \uFFFDx\uFFFD/m);
     assert.doesNotMatch(shown.stdout, STEERS);
-    const json = await approvals(t, env, 'show', id, '--json');
+    const json = await approvals(env, 'show', id, '--json');
     assert.doesNotMatch(json.stdout, STEERS);
     assert.equal((JSON.parse(json.stdout) as View)['description'], description);
   });
@@ -446,15 +420,15 @@ suite('writ approvals against a server that is not to be trusted', () => {
       ['deny', 'apr_aaaaaaaa'],
     ]) {
       for (const surroundings of [env, refusing.env]) {
-        const { stdout, stderr } = await quickly(t, surroundings, ...args);
+        const { stdout, stderr } = await approvals(surroundings, ...args);
         assert.ok((stdout + stderr).length > 10, args.join(' '));
         assert.doesNotMatch(stdout, STEERS, args.join(' '));
         assert.doesNotMatch(stderr, STEERS, args.join(' '));
       }
     }
-    const { stdout } = await approvals(t, env, 'show', 'apr_aaaaaaaa', '--json');
+    const { stdout } = await approvals(env, 'show', 'apr_aaaaaaaa', '--json');
     assert.deepEqual({ ...(JSON.parse(stdout) as object), ...AN_APPROVAL }, JSON.parse(stdout));
-    const rows = (await approvals(t, env, 'list')).stdout.trimEnd().split('\n');
+    const rows = (await approvals(env, 'list')).stdout.trimEnd().split('\n');
     assert.equal(rows.length, 3, 'a row for each and the header');
   });
 
@@ -466,7 +440,7 @@ suite('writ approvals against a server that is not to be trusted', () => {
       scopes: [`secrets:read:${'a'.repeat(300)}`],
     });
     const { env } = await aServer(t, { status: 200, text });
-    const { stdout } = await approvals(t, env, 'show', 'apr_aaaaaaaa');
+    const { stdout } = await approvals(env, 'show', 'apr_aaaaaaaa');
     const lines = stdout.trimEnd().split('\n');
     const widths = lines.map((line) => [...line].reduce((sum, one) => sum + (one > '~' ? 2 : 1), 0));
     assert.ok(Math.max(...widths) <= 80, `${Math.max(...widths)} columns`);
@@ -492,7 +466,7 @@ suite('writ approvals against a server that is not to be trusted', () => {
 
   test('it approves what it has shown: the digest of that goes along', async (t) => {
     const { env, asked } = await aServer(t, { status: 200, text: JSON.stringify(AN_APPROVAL) });
-    assert.equal((await approvals(t, env, 'approve', 'apr_aaaaaaaa', '--yes', '--reason', 'why')).code, 0);
+    assert.equal((await approvals(env, 'approve', 'apr_aaaaaaaa', '--yes', '--reason', 'why')).code, 0);
     assert.deepEqual(
       asked.map(({ method, url, body }) => [method, url, body === '' ? undefined : JSON.parse(body)]),
       [
@@ -509,7 +483,7 @@ suite('writ approvals against a server that is not to be trusted', () => {
       text: '{}',
       location: `${elsewhere.url}/v1/approvals`,
     });
-    const { code, stdout } = await approvals(t, env, 'list');
+    const { code, stdout } = await approvals(env, 'list');
     assert.deepEqual([code, stdout, elsewhere.asked], [1, '', []]);
     assert.equal(asked.length, 1);
   });
@@ -522,7 +496,7 @@ suite('writ approvals against a server that is not to be trusted', () => {
       [502, '{"detail":7}'],
     ] as const) {
       const { env } = await aServer(t, { status, text });
-      const { code, stdout, stderr } = await quickly(t, env, 'list');
+      const { code, stdout, stderr } = await approvals(env, 'list');
       assert.deepEqual([code, stdout], [1, ''], `${status} ${text}`);
       assert.match(stderr, new RegExp(`refuses \\(${status}\\): the answer is not Writ’s\\n$`));
     }

@@ -1,0 +1,67 @@
+/** An approval in words: all that it opens, for whom, from where and for how long. */
+
+import { renderFields, renderTable, sanitizeLine } from './terminal-text.ts';
+
+/** As the server answers it. */
+export interface Approval {
+  readonly id: string;
+  readonly agent_name: string;
+  readonly access_tier: string;
+  readonly status: string;
+  readonly scopes: readonly string[];
+  readonly ttl_seconds: number;
+  readonly max_uses: number | null;
+  readonly allowed_ips: readonly string[] | null;
+  readonly description: string | null;
+  readonly expires_at: string;
+  readonly approvals: readonly { readonly approver_name: string; readonly reason: string | null }[];
+  readonly approvals_required: number;
+  readonly effective_at: string | null;
+  readonly denied_at: string | null;
+  readonly reason: string | null;
+  readonly request_digest: string;
+}
+
+const HEADER = ['ID', 'STATUS', 'TIER', 'VOTES', 'AGENT', 'UNTIL', 'SCOPES'];
+
+export function renderApprovals(approvals: readonly Approval[]): string {
+  const rows = approvals.map((approval) => [
+    approval.id,
+    approval.status,
+    approval.access_tier,
+    `${approval.approvals.length}/${approval.approvals_required}`,
+    approval.agent_name,
+    approval.expires_at,
+    approval.scopes.join(' '),
+  ]);
+  return renderTable([HEADER, ...rows]);
+}
+
+export function describeApproval(approval: Approval): string {
+  const uses = approval.max_uses === null ? 'as often as it likes' : `at most ${approval.max_uses}×`;
+  const from = approval.allowed_ips === null ? 'any address' : approval.allowed_ips.join(', ');
+  const votes = approval.approvals.map(({ approver_name, reason }) =>
+    reason === null ? approver_name : `${approver_name} (${reason})`,
+  );
+  return renderFields([
+    ['request', approval.id],
+    ['agent', approval.agent_name],
+    ['asks for', approval.scopes.join('\n')],
+    ['opens', `secrets up to ${approval.access_tier}`],
+    ['lives', `${approval.ttl_seconds} seconds from the moment it is handed over`],
+    ['used', `${uses}, from ${from}`],
+    ['description', approval.description ?? '-'],
+    ['status', approval.status],
+    ['approved by', `${votes.join(', ') || 'nobody yet'}, ${approval.approvals_required} required`],
+    ...(approval.denied_at === null ? [] : [['denied', approval.reason ?? 'without a reason'] as const]),
+    ['in effect', approval.effective_at ?? '-'],
+    ['until', approval.expires_at],
+    ['digest', approval.request_digest],
+  ]);
+}
+
+/** After a vote: how many there are, and from when the approval can be claimed. */
+export function describeVotes({ approvals, approvals_required, effective_at }: Approval): string {
+  const from = effective_at === null ? '' : `, in effect from ${effective_at}`;
+  return sanitizeLine(`${approvals.length} of ${approvals_required} approvals${from}`);
+}

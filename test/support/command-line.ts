@@ -1,0 +1,53 @@
+/**
+ * Guarantees that a test runs `writ` as a person does, with nothing in the environment but what is given: in this
+ * process, which takes milliseconds, or in one of its own, which shows the exit code.
+ */
+import { Readable, Writable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import { run } from '../../src/commands/run.ts';
+import { startNode } from './processes.ts';
+import { CLI } from './programs.ts';
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+type Environment = Readonly<Record<string, string>>;
+
+/** Standard input is no terminal and has ended. */
+export async function runHere(args: readonly string[], env: Environment = {}): Promise<Ended> {
+  const stdout = collector();
+  const stderr = collector();
+  const code = await run(args, {
+    env,
+    stdin: Readable.from([]),
+    stdout: stdout.stream,
+    stderr: stderr.stream,
+  });
+  return { code, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+/** The built `writ`, its output piped. */
+export async function runProcess(
+  t: TestContext,
+  args: readonly string[],
+  env: Environment = {},
+): Promise<Ended> {
+  const started = await startNode(t, [CLI, ...args], env);
+  const code = await started.ended;
+  return { code, stdout: started.stdout(), stderr: started.stderr() };
+}
+
+function collector(): { stream: Writable; text: () => string } {
+  let text = '';
+  const stream = new Writable({
+    decodeStrings: false,
+    write: (chunk: string, _encoding, done) => {
+      text += chunk;
+      done();
+    },
+  });
+  return { stream, text: () => text };
+}
