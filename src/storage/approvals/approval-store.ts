@@ -13,22 +13,11 @@ import type {
 } from '../../use-cases/approvals/ports.ts';
 import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
+import { AGENT_IS_LIVE, APPROVAL_STATUS, isRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 
-/** Of `approval`, joined with its `agent`. What a revoked agent asked for has ended with it. */
-const STATUS = `
-  case
-    when approval.denied_at is not null then 'denied'
-    when approval.claimed_at is not null then 'claimed'
-    when agent.revoked_at is not null then 'expired'
-    when approval.effective_at is null and approval.expires_at <= clock_timestamp() then 'expired'
-    when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
-    when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'
-    else 'approved'
-  end`;
-
 const SELECT = `
-    select approval.*, agent.name as agent_name, agent.revoked_at is not null as agent_revoked, ${STATUS} as status,
+    select approval.*, agent.name as agent_name, ${isRevoked('agent')} as agent_revoked, ${APPROVAL_STATUS} as status,
       coalesce((
         select json_agg(
           json_build_object(
@@ -58,7 +47,7 @@ const LIST: Statement = {
   text: `
     ${SELECT}
     where ($1::timestamptz is null or (approval.created_at, approval.id) < ($1, $2))
-      and ($3::text is null or ${STATUS} = $3)
+      and ($3::text is null or ${APPROVAL_STATUS} = $3)
     order by approval.created_at desc, approval.id desc limit $4`,
 };
 
@@ -66,17 +55,14 @@ const LIST: Statement = {
 const LOCK_AGENT: Statement = {
   name: 'lock_requesting_agent',
   effect: 'write',
-  text: `select id from agents where id = $1 and revision = $2 and revoked_at is null for no key update`,
+  text: `select id from agents agent where id = $1 and revision = $2 and ${AGENT_IS_LIVE} for no key update`,
 };
 
 const LOCK_KEY: Statement = {
   name: 'hold_requesting_key',
   effect: 'write',
   text: `
-    select key_id from api_keys
-    where key_id = $1 and agent_id = $2 and revoked_at is null
-      and (expires_at is null or expires_at > clock_timestamp())
-    for share`,
+    select key_id from api_keys key where key_id = $1 and agent_id = $2 and ${KEY_IS_LIVE} for share`,
 };
 
 const COUNT_PENDING: Statement = {
@@ -84,7 +70,7 @@ const COUNT_PENDING: Statement = {
   effect: 'read',
   text: `
     select count(*)::int as pending from approvals approval join agents agent on agent.id = approval.agent_id
-    where approval.agent_id = $1 and ${STATUS} = 'pending'`,
+    where approval.agent_id = $1 and ${APPROVAL_STATUS} = 'pending'`,
 };
 
 const OPEN: Statement = {
@@ -118,8 +104,8 @@ const ACTOR_DECIDES: Statement = {
   effect: 'write',
   text: `
     select 1 from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and agent.role in ('admin', 'approver') and agent.revoked_at is null
-      and key.revoked_at is null and (key.expires_at is null or key.expires_at > clock_timestamp())
+    where key.key_id = $1 and agent.role in ('admin', 'approver') and ${AGENT_IS_LIVE}
+      and ${KEY_IS_LIVE}
     for share of key`,
 };
 
@@ -158,12 +144,8 @@ const CLAIM: Statement = {
       update approvals approval set claimed_at = clock_timestamp(), token_id = $3::uuid
       from agents agent, api_keys key
       where approval.id = $1 and approval.request_digest = $2
-        and approval.claimed_at is null and approval.denied_at is null
-        and approval.effective_at <= clock_timestamp()
-        and approval.effective_at + make_interval(secs => approval.window_seconds) > clock_timestamp()
-        and agent.id = approval.agent_id and agent.id = $5::uuid and agent.revoked_at is null
-        and key.key_id = $6 and key.agent_id = agent.id and key.revoked_at is null
-        and (key.expires_at is null or key.expires_at > clock_timestamp())
+        and agent.id = approval.agent_id and agent.id = $5::uuid and ${APPROVAL_STATUS} = 'approved'
+        and key.key_id = $6 and key.agent_id = agent.id and ${KEY_IS_LIVE}
       returning approval.id
     ), token as (
       insert into scoped_tokens (

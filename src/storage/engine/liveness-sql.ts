@@ -1,10 +1,56 @@
-/** The SQL of "live": each definition stands here and nowhere else. */
+/**
+ * The SQL of "live": each definition stands here and nowhere else. Aliases are fixed: `agent`, `key`, `token`, `secret`,
+ * `approval`. Time is `clock_timestamp()`, which goes on while a statement waits for a lock.
+ */
 
-/** What a token can still do, its agent's liveness included: `token` joined with `agent`. */
+export const isRevoked = (row: string): string => `${row}.revoked_at is not null`;
+export const isNotRevoked = (row: string): string => `${row}.revoked_at is null`;
+
+/** A row may have no end. */
+export const hasExpired = (row: string): string => `(${row}.expires_at <= clock_timestamp()) is true`;
+const hasNotExpired = (row: string): string =>
+  `(${row}.expires_at is null or ${row}.expires_at > clock_timestamp())`;
+
+export const AGENT_IS_LIVE = isNotRevoked('agent');
+
+/** The key alone: a statement that lets it act requires `AGENT_IS_LIVE` as well. */
+export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${hasNotExpired('key')}`;
+
+/** The scoped token alone, its uses apart; its agent's liveness is required beside it. */
+export const TOKEN_IS_LIVE = `${isNotRevoked('token')} and token.expires_at > clock_timestamp()`;
+
+/** What a scoped token can still do, its agent's liveness included. */
 export const TOKEN_STATE = `
   case
-    when token.revoked_at is not null or agent.revoked_at is not null then 'revoked'
-    when token.expires_at <= clock_timestamp() then 'expired'
+    when ${isRevoked('token')} or ${isRevoked('agent')} then 'revoked'
+    when ${hasExpired('token')} then 'expired'
     when token.uses >= token.max_uses then 'exhausted'
     else 'live'
+  end`;
+
+/** Of an intent token: itself, its agent, an ancestor or the agent of one is revoked, or one of them is gone. */
+export const INTENT_TOKEN_IS_REVOKED = `
+  (${isRevoked('token')} or ${isRevoked('agent')} or exists (
+    select from unnest(token.ancestors) as ancestor (jti)
+    left join intent_tokens parent on parent.jti = ancestor.jti
+    left join agents parent_agent on parent_agent.id = parent.agent_id
+    where parent_agent.id is null or ${isRevoked('parent')} or ${isRevoked('parent_agent')}
+  ))`;
+
+/** An expired secret keeps its row and reads as absent. */
+export const SECRET_IS_LIVE = hasNotExpired('secret');
+
+/** As of the start of the transaction, which an index can serve: for a count, never for a release. */
+export const SECRET_HAD_EXPIRED = `secret.expires_at <= now()`;
+
+/** What a revoked agent asked for has ended with it. */
+export const APPROVAL_STATUS = `
+  case
+    when approval.denied_at is not null then 'denied'
+    when approval.claimed_at is not null then 'claimed'
+    when ${isRevoked('agent')} then 'expired'
+    when approval.effective_at is null and ${hasExpired('approval')} then 'expired'
+    when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
+    when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'
+    else 'approved'
   end`;

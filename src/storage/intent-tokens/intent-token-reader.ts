@@ -3,20 +3,14 @@
 import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent-tokens/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
+import { hasExpired, INTENT_TOKEN_IS_REVOKED } from '../engine/liveness-sql.ts';
 
-/** Liveness is derived: a token is dead as soon as it, an ancestor, or the agent of any of them is revoked or missing. */
 const FIND_STATES: Statement = {
   name: 'find_intent_token_states',
   effect: 'read',
   text: `
     select asked.position::int as position, token.agent_id, token.actions, agent.policy as agent_policy,
-      token.expires_at <= clock_timestamp() as expired,
-      token.revoked_at is not null or agent.revoked_at is not null or exists (
-        select from unnest(token.ancestors) as ancestor (jti)
-        left join intent_tokens parent on parent.jti = ancestor.jti
-        left join agents parent_agent on parent_agent.id = parent.agent_id
-        where parent_agent.id is null or parent.revoked_at is not null or parent_agent.revoked_at is not null
-      ) as revoked
+      ${hasExpired('token')} as expired, ${INTENT_TOKEN_IS_REVOKED} as revoked
     from unnest($1::uuid[]) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti
     join agents agent on agent.id = token.agent_id`,

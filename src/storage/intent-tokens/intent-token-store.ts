@@ -11,6 +11,7 @@ import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
+import { AGENT_IS_LIVE, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 
 /**
  * Closes the race between issuing and revoking: a member is written only while its key and its agent are live and
@@ -58,8 +59,7 @@ function issueText(idempotency: boolean): string {
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.revision
-      where agent.revoked_at is null and key.revoked_at is null
-        and (key.expires_at is null or key.expires_at > clock_timestamp())
+      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
     ), ${idempotency ? IDEMPOTENCY : 'granted as (select * from live), '}token as (
       insert into intent_tokens (
         jti, plan_id, agent_id, key_id, kid, plan_hash, merkle_root, tree_size, policy, actions, issued_at, expires_at, root_jti

@@ -3,7 +3,7 @@
  * change happens, its event is written. `revision` grows with every change of an agent's row.
  */
 
-import { and, asc, eq, gt, inArray, isNull, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, inArray, sql } from 'drizzle-orm';
 import { UUID } from '../../domain/formats/uuid.ts';
 import type {
   ActorWrite,
@@ -15,6 +15,7 @@ import type {
 } from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
+import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { agents, apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
 
@@ -36,9 +37,12 @@ const ACTOR_IS_LIVE: Statement = {
   effect: 'read',
   text: `
     select 1 from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and agent.role = 'admin' and agent.revoked_at is null and key.revoked_at is null
-      and (key.expires_at is null or key.expires_at > clock_timestamp())`,
+    where key.key_id = $1 and agent.role = 'admin' and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}`,
 };
+
+/** For drizzle, which gives tables their own names. */
+const IS_LIVE = sql.raw(isNotRevoked('agents'));
+const IS_NOT_REVOKED = sql.raw(isNotRevoked('api_keys'));
 
 export function createAgentStore(database: Database): AgentStore {
   /** Runs `change` on an agent; its event follows if it had an effect. */
@@ -73,7 +77,7 @@ export function createAgentStore(database: Database): AgentStore {
       // An id wins; by name only the active are found, because a name may be used again.
       const wanted = UUID.test(idOrName)
         ? eq(agents.id, idOrName.toLowerCase())
-        : and(eq(agents.name, idOrName), isNull(agents.revokedAt));
+        : and(eq(agents.name, idOrName), IS_LIVE);
       const rows = await database.orm('read', (orm) => orm.select().from(agents).where(wanted).limit(1));
       return (await withKeys(database, rows))[0];
     },
@@ -95,7 +99,7 @@ export function createAgentStore(database: Database): AgentStore {
         const updated = await orm
           .update(agents)
           .set({ ...columnsOf(changes), revision: sql`${agents.revision} + 1` })
-          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)))
+          .where(and(eq(agents.id, agentId), IS_LIVE))
           .returning({ id: agents.id });
         return updated.length === 1 ? 'updated' : 'absent';
       }),
@@ -105,7 +109,7 @@ export function createAgentStore(database: Database): AgentStore {
         const revoked = await orm
           .update(agents)
           .set({ revokedAt: sql`clock_timestamp()`, revision: sql`${agents.revision} + 1` })
-          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)))
+          .where(and(eq(agents.id, agentId), IS_LIVE))
           .returning({ id: agents.id });
         return revoked.length === 1 ? 'revoked' : 'absent';
       }),
@@ -115,7 +119,7 @@ export function createAgentStore(database: Database): AgentStore {
         const live = await orm
           .select({ id: agents.id })
           .from(agents)
-          .where(and(eq(agents.id, agentId), isNull(agents.revokedAt)));
+          .where(and(eq(agents.id, agentId), IS_LIVE));
         if (live.length === 0) return 'absent';
         await orm.insert(apiKeys).values(keyRow(agentId, key));
         return 'added';
@@ -126,15 +130,13 @@ export function createAgentStore(database: Database): AgentStore {
         const revoked = await orm
           .update(apiKeys)
           .set({ revokedAt: sql`clock_timestamp()` })
-          .where(and(eq(apiKeys.keyId, keyId), eq(apiKeys.agentId, agentId), isNull(apiKeys.revokedAt)))
+          .where(and(eq(apiKeys.keyId, keyId), eq(apiKeys.agentId, agentId), IS_NOT_REVOKED))
           .returning({ keyId: apiKeys.keyId });
         return revoked.length === 1 ? 'revoked' : 'absent';
       }),
 
     countAgents: () =>
-      database.orm('read', (orm) =>
-        orm.$count(agents, and(eq(agents.role, 'agent'), isNull(agents.revokedAt))),
-      ),
+      database.orm('read', (orm) => orm.$count(agents, and(eq(agents.role, 'agent'), IS_LIVE))),
   };
 }
 

@@ -5,14 +5,14 @@ import type { Role } from '../../domain/principals/role.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import type { CredentialStore, Principal, StoredKey } from '../../use-cases/authentication/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
+import { hasExpired, isRevoked } from '../engine/liveness-sql.ts';
 
 const FIND_KEY: Statement = {
   name: 'find_api_key',
   effect: 'read',
   text: `
     select key.key_id, key.prefix, key.hash,
-      key.revoked_at is not null or agent.revoked_at is not null as revoked,
-      coalesce(key.expires_at <= clock_timestamp(), false) as expired,
+      ${isRevoked('key')} or ${isRevoked('agent')} as revoked, ${hasExpired('key')} as expired,
       agent.id, agent.name, agent.role, agent.allowed_scopes, agent.allowed_namespaces, agent.policy, agent.revision
     from api_keys key join agents agent on agent.id = key.agent_id
     where key.key_id = $1`,

@@ -15,7 +15,7 @@ import { AUDIT_COLUMNS, auditValues } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
-import { TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';
 
 /**
@@ -37,8 +37,7 @@ const ISSUE: Statement = {
       )
       join api_keys key on key.key_id = asked.key_id and key.agent_id = asked.agent_id
       join agents agent on agent.id = asked.agent_id and agent.revision = asked.revision
-      where agent.revoked_at is null and key.revoked_at is null
-        and (key.expires_at is null or key.expires_at > clock_timestamp())
+      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
     ), token as (
       insert into scoped_tokens (
         id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at
@@ -101,12 +100,11 @@ const REVOKE: Statement = {
   text: `
     with actor as (
       select agent.id, agent.role from api_keys key join agents agent on agent.id = key.agent_id
-      where key.key_id = $2 and agent.revoked_at is null and key.revoked_at is null
-        and (key.expires_at is null or key.expires_at > clock_timestamp())
+      where key.key_id = $2 and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
     ), revoked as (
       update scoped_tokens token set revoked_at = clock_timestamp()
       from actor
-      where token.id = $1 and token.revoked_at is null and (actor.role = 'admin' or actor.id = token.agent_id)
+      where token.id = $1 and ${isNotRevoked('token')} and (actor.role = 'admin' or actor.id = token.agent_id)
       returning token.id
     ), event as (
       insert into audit_events (${AUDIT_COLUMNS})

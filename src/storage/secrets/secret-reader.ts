@@ -16,7 +16,7 @@ import type {
 import { createBatcher } from '../engine/batcher.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
 
 const SECRET_COLUMNS = `
       secret.id as secret_id, secret.path, secret.namespace, secret.key, secret.version, secret.secret_type,
@@ -26,15 +26,13 @@ const SECRET_COLUMNS = `
 /** Another text as soon as either row is written: `xmin` is the transaction that wrote a row as it is. */
 export const ROWS_READ = `secret.xmin::text || ' ' || held.xmin::text`;
 
-const NOT_EXPIRED = `(secret.expires_at is null or secret.expires_at > clock_timestamp())`;
-
 /**
  * The secret at a path and the version asked for: `asked` has `path` and `version`. Each row asks its index: a group is
  * planned as a hundred rows, for which a join would read a table of some thousand whole.
  */
 const JOIN_SECRET = (kind: 'join' | 'left join') => `
     ${kind} lateral (
-      select *, xmin from secrets secret where secret.path = asked.path and ${NOT_EXPIRED} limit 1
+      select *, xmin from secrets secret where secret.path = asked.path and ${SECRET_IS_LIVE} limit 1
     ) as secret on true
     left join lateral (
       select *, xmin from secret_versions held
@@ -78,7 +76,7 @@ const LIST: Statement = {
   effect: 'read',
   text: `
     select ${SECRET_COLUMNS} from secrets secret
-    where secret.namespace = $1 and secret.key > $2 and ${NOT_EXPIRED}
+    where secret.namespace = $1 and secret.key > $2 and ${SECRET_IS_LIVE}
     order by secret.key limit $3`,
 };
 
@@ -90,7 +88,7 @@ const LIST_NAMESPACES: Statement = {
     select present.namespace, present.secret_count - coalesce(expired.count, 0)::int as "secretCount"
     from namespaces present
     left join (
-      select namespace, count(*) as count from secrets where expires_at <= now() group by namespace
+      select namespace, count(*) as count from secrets secret where ${SECRET_HAD_EXPIRED} group by namespace
     ) as expired on expired.namespace = present.namespace
     where present.namespace > $1 and present.secret_count > coalesce(expired.count, 0)
     order by present.namespace limit $2`,

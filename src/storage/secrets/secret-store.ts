@@ -13,19 +13,19 @@ import type {
 } from '../../use-cases/secrets/ports.ts';
 import { columnsOf, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
+import { AGENT_IS_LIVE, hasExpired, KEY_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
 import { type SecretRow, secretRecordOf } from './secret-reader.ts';
 
-const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and agent.revoked_at is null`;
+const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and ${AGENT_IS_LIVE}`;
 
 const CHECK_KEY: Statement = {
   name: 'check_api_key',
   effect: 'write',
   text: `
     select from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and ${AGENT_AS_READ} and key.revoked_at is null
-      and (key.expires_at is null or key.expires_at > clock_timestamp())`,
+    where key.key_id = $1 and ${AGENT_AS_READ} and ${KEY_IS_LIVE}`,
 };
 
 const CHECK_TOKEN: Statement = {
@@ -33,8 +33,7 @@ const CHECK_TOKEN: Statement = {
   effect: 'write',
   text: `
     select from scoped_tokens token join agents agent on agent.id = token.agent_id
-    where token.id = $1 and ${AGENT_AS_READ} and token.revoked_at is null
-      and token.expires_at > clock_timestamp()`,
+    where token.id = $1 and ${AGENT_AS_READ} and ${TOKEN_IS_LIVE}`,
 };
 
 /** Closes the race for the last use: the condition is in the statement that consumes it. */
@@ -44,8 +43,8 @@ const CONSUME_USE: Statement = {
   text: `
     update scoped_tokens token set uses = token.uses + 1
     from agents agent
-    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and token.revoked_at is null
-      and token.expires_at > clock_timestamp() and token.uses < token.max_uses
+    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and ${TOKEN_IS_LIVE}
+      and token.uses < token.max_uses
     returning token.id`,
 };
 
@@ -57,8 +56,8 @@ const LOCK_SECRETS: Statement = {
   name: 'lock_secrets',
   effect: 'write',
   text: `
-    select ${SECRET_COLUMNS}, coalesce(expires_at <= clock_timestamp(), false) as expired
-    from secrets where path = any($1::text[])
+    select ${SECRET_COLUMNS}, ${hasExpired('secret')} as expired
+    from secrets secret where path = any($1::text[])
     order by path for update`,
 };
 

@@ -8,6 +8,7 @@ import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
+import { AGENT_IS_LIVE, KEY_IS_LIVE, SECRET_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { ROWS_READ } from './secret-reader.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
@@ -27,16 +28,13 @@ const ASKED = (credentialType: 'uuid' | 'text') => `
  * not at the revision that was read, or whose secret and version are not the very rows that were, is left out.
  */
 const AS_READ = `
-      join agents agent on agent.id = asked.agent_id and agent.revision = asked.agent_revision
-        and agent.revoked_at is null
+      join agents agent on agent.id = asked.agent_id and agent.revision = asked.agent_revision and ${AGENT_IS_LIVE}
       where (asked.secret_id is null or exists (
         select from secrets secret
         join secret_versions held on held.secret_id = secret.id and held.version = asked.version
         where secret.id = asked.secret_id and ${ROWS_READ} = asked.rows_read
-          and (secret.expires_at is null or secret.expires_at > clock_timestamp())
+          and ${SECRET_IS_LIVE}
       ))`;
-
-const TOKEN_IS_LIVE = `token.revoked_at is null and token.expires_at > clock_timestamp()`;
 
 const EVENT = `
       insert into audit_events (${AUDIT_COLUMNS})
@@ -101,8 +99,7 @@ const USE_KEYS: Statement = {
       ${AS_READ}
         and exists (
           select from api_keys key
-          where key.key_id = asked.credential and key.agent_id = asked.agent_id and key.revoked_at is null
-            and (key.expires_at is null or key.expires_at > clock_timestamp())
+          where key.key_id = asked.credential and key.agent_id = asked.agent_id and ${KEY_IS_LIVE}
         )
     ), event as (${EVENT}
     )
