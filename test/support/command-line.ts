@@ -2,9 +2,14 @@
  * Guarantees that a test runs `writ` as a person does, with nothing in the environment but what is given: in this
  * process, which takes milliseconds, or in one of its own, which shows the exit code.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { run } from '../../src/commands/run.ts';
+import { TEST_MASTER_KEY } from './issuing.ts';
+import { createTestDatabase } from './postgres.ts';
 import { startNode } from './processes.ts';
 import { CLI } from './programs.ts';
 
@@ -50,4 +55,17 @@ function collector(): { stream: Writable; text: () => string } {
     },
   });
   return { stream, text: () => text };
+}
+
+/** The environment of a server, or of a command, on a migrated database of its own. */
+export async function onPostgres(t: TestContext): Promise<Record<string, string>> {
+  const { url } = await createTestDatabase(t);
+  return { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+}
+
+/** Removed after the test. */
+export async function aFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'writ-test-cli-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
 }
