@@ -26,7 +26,7 @@ const KNOWN: Readonly<Record<string, string>> = {
 };
 
 const REAL = readSources();
-const REAL_IMPORTS = importsOf(REAL);
+const REAL_IMPORTS = await importsOf(REAL);
 const REAL_BREACHES = new Set(breachesOf(REAL, REAL_IMPORTS));
 const HEADER = '/** Planted. */\n';
 
@@ -66,29 +66,29 @@ const FORBIDDEN: readonly [path: string, imported: string][] = [
   ['src/verify.ts', './use-cases/ports.ts'],
 ];
 
-test('an import that the table of layers does not name is found', () => {
+test('an import that the table of layers does not name is found', async () => {
   for (const [path, imported] of FORBIDDEN) {
     const to = new URL(imported, `file:///${path}`).pathname.slice(1);
     assert.ok(REAL[to] !== undefined, `${to} exists`);
-    const found = plant({ [path]: `import type {} from '${imported}';` });
+    const found = await plant({ [path]: `import type {} from '${imported}';` });
     assert.ok(found.includes(`layer: ${path} → ${to}`), `${path} may not import ${to}`);
   }
 });
 
-test('keys, storage and platform take the types of a port and no value', () => {
+test('keys, storage and platform take the types of a port and no value', async () => {
   for (const layer of ['keys', 'storage', 'platform']) {
     const path = `src/${layer}/planted.ts`;
     for (const port of ['../use-cases/ports.ts', '../use-cases/audit/ports.ts']) {
       const to = port.replace('..', 'src');
-      assert.deepEqual(plant({ [path]: `export type * from '${port}';` }), []);
+      assert.deepEqual(await plant({ [path]: `export type * from '${port}';` }), []);
       for (const value of [`import { type X } from '${port}';`, `export * from '${port}';`]) {
-        assert.deepEqual(plant({ [path]: value }), [`value of a port: ${path} → ${to}`]);
+        assert.deepEqual(await plant({ [path]: value }), [`value of a port: ${path} → ${to}`]);
       }
     }
   }
 });
 
-test('no way of naming a module passes unseen', () => {
+test('no way of naming a module passes unseen', async () => {
   const path = 'src/domain/planted.ts';
   const ways = [
     "import { x } from '../storage/schema.ts';",
@@ -114,25 +114,25 @@ test('no way of naming a module passes unseen', () => {
     "import { x } from './/.././storage/../storage/schema.ts';",
   ];
   for (const way of ways) {
-    assert.deepEqual(plant({ [path]: way }), [`layer: ${path} → src/storage/schema.ts`], way);
+    assert.deepEqual(await plant({ [path]: way }), [`layer: ${path} → src/storage/schema.ts`], way);
   }
 });
 
-test('what is no import is taken for none', () => {
+test('what is no import is taken for none', async () => {
   const harmless = [
     "// import '../storage/schema.ts';",
     "/* export * from '../storage/schema.ts'; */",
     'export const x = "import y from \'../storage/schema.ts\'";',
     "export const x = `see ../storage/schema.ts`;\nexport const y = /'..\\/storage\\/schema.ts'/;",
   ];
-  for (const text of harmless) assert.deepEqual(plant({ 'src/domain/planted.ts': text }), [], text);
+  for (const text of harmless) assert.deepEqual(await plant({ 'src/domain/planted.ts': text }), [], text);
 });
 
-test('a path that cannot be followed is found', () => {
+test('a path that cannot be followed is found', async () => {
   const path = 'src/domain/planted.ts';
   const found = (text: string) => plant({ [path]: text });
   for (const specifier of ['./no-such-file.ts', './scopes/scope', './scopes/scope.js', '../../test/x.ts']) {
-    assert.deepEqual(found(`import '${specifier}';`), [`no such file in src: ${path} → ${specifier}`]);
+    assert.deepEqual(await found(`import '${specifier}';`), [`no such file in src: ${path} → ${specifier}`]);
   }
   for (const specifier of [
     '/src/storage/schema.ts',
@@ -142,7 +142,7 @@ test('a path that cannot be followed is found', () => {
     'writ/x',
     '@noble/hashes/../../pg',
   ]) {
-    assert.deepEqual(found(`import '${specifier}';`), [
+    assert.deepEqual(await found(`import '${specifier}';`), [
       `no package and no relative path: ${path} → ${specifier}`,
     ]);
   }
@@ -150,11 +150,11 @@ test('a path that cannot be followed is found', () => {
     'export const x = (at: string) => import(at);',
     'export const x = (y: 1) => import(`./$' + '{y}.ts`);',
   ]) {
-    assert.deepEqual(found(text), [`computed import: ${path}`]);
+    assert.deepEqual(await found(text), [`computed import: ${path}`]);
   }
 });
 
-test('an import against the order of the subjects is found in every layer', () => {
+test('an import against the order of the subjects is found in every layer', async () => {
   const against: Record<string, string> = {
     'src/use-cases/audit/planted.ts': '../authentication/ports.ts',
     'src/use-cases/authentication/planted.ts': '../principals/ports.ts',
@@ -171,34 +171,36 @@ test('an import against the order of the subjects is found in every layer', () =
   for (const [path, imported] of Object.entries(against)) {
     const to = new URL(imported, `file:///${path}`).pathname.slice(1);
     assert.ok(REAL[to] !== undefined, `${to} exists`);
-    const found = plant({ [path]: `import type {} from '${imported}';` });
+    const found = await plant({ [path]: `import type {} from '${imported}';` });
     assert.ok(found.includes(`subject: ${path} → ${to}`), `${path} may not import ${to}`);
   }
 });
 
-test('a circle of files is found, also one of types', () => {
+test('a circle of files is found, also one of types', async () => {
   const hen = { 'src/domain/json/hen.ts': "import type { Egg } from './egg.ts';" };
-  assert.deepEqual(plant({ ...hen, 'src/domain/json/egg.ts': "export type * from './hen.ts';" }), [
+  assert.deepEqual(await plant({ ...hen, 'src/domain/json/egg.ts': "export type * from './hen.ts';" }), [
     'circle of files: src/domain/json/egg.ts, src/domain/json/hen.ts',
   ]);
-  assert.deepEqual(plant({ 'src/domain/json/self.ts': "import './self.ts';" }), [
+  assert.deepEqual(await plant({ 'src/domain/json/self.ts': "import './self.ts';" }), [
     'circle of files: src/domain/json/self.ts',
   ]);
 });
 
-test('a circle of folders is found where no file is in one', () => {
-  const found = plant({ 'src/domain/json/planted.ts': "import type {} from '../formats/rfc3339.ts';" });
+test('a circle of folders is found where no file is in one', async () => {
+  const found = await plant({ 'src/domain/json/planted.ts': "import type {} from '../formats/rfc3339.ts';" });
   assert.deepEqual(found, ['circle of folders: src/domain/formats, src/domain/json']);
 });
 
-test('a file in no layer, of no resource, of a taken name, too long or without a header is found', () => {
-  assert.deepEqual(plant({ 'src/helpers/planted.ts': '' }), ['no layer: src/helpers/planted.ts']);
-  assert.deepEqual(plant({ 'src/planted.ts': '' }), ['no layer: src/planted.ts']);
-  assert.deepEqual(plant({ 'src/http/routes/planted.ts': '' }), ['no resource: src/http/routes/planted.ts']);
-  assert.deepEqual(plant({ 'src/http/server/health-routes.ts': '' }), [
+test('a file in no layer, of no resource, of a taken name, too long or without a header is found', async () => {
+  assert.deepEqual(await plant({ 'src/helpers/planted.ts': '' }), ['no layer: src/helpers/planted.ts']);
+  assert.deepEqual(await plant({ 'src/planted.ts': '' }), ['no layer: src/planted.ts']);
+  assert.deepEqual(await plant({ 'src/http/routes/planted.ts': '' }), [
+    'no resource: src/http/routes/planted.ts',
+  ]);
+  assert.deepEqual(await plant({ 'src/http/server/health-routes.ts': '' }), [
     'same name: src/http/routes/health-routes.ts, src/http/server/health-routes.ts',
   ]);
-  assert.deepEqual(plant({ 'src/domain/planted.ts': '//\n'.repeat(250) }), [
+  assert.deepEqual(await plant({ 'src/domain/planted.ts': '//\n'.repeat(250) }), [
     'over 250 lines: src/domain/planted.ts',
   ]);
   const bare = { ...REAL, 'src/domain/planted.ts': 'export const x = 1;\n' };
@@ -208,9 +210,9 @@ test('a file in no layer, of no resource, of a taken name, too long or without a
 });
 
 /** What these files break beside the real ones. */
-function plant(files: Readonly<Record<string, string>>): string[] {
+async function plant(files: Readonly<Record<string, string>>): Promise<string[]> {
   const texts = Object.fromEntries(Object.entries(files).map(([path, text]) => [path, HEADER + text]));
-  const imports = new Map([...REAL_IMPORTS, ...importsOf(texts)]);
+  const imports = new Map([...REAL_IMPORTS, ...(await importsOf(texts))]);
   return added(breachesOf({ ...REAL, ...texts }, imports));
 }
 

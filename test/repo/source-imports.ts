@@ -17,8 +17,8 @@ import {
   type SourceFile,
   SyntaxKind,
 } from 'typescript/unstable/ast';
+import { API } from 'typescript/unstable/async';
 import { createVirtualFileSystem } from 'typescript/unstable/fs';
-import { API } from 'typescript/unstable/sync';
 
 /** Text by path, `/` between folders, relative to the root of the repository. */
 export type SourceTexts = Readonly<Record<string, string>>;
@@ -31,7 +31,7 @@ export interface SourceImport {
 }
 
 /** The imports of each file, in the order in which they stand there. */
-export function importsOf(texts: SourceTexts): Map<string, SourceImport[]> {
+export async function importsOf(texts: SourceTexts): Promise<Map<string, SourceImport[]>> {
   const paths = Object.keys(texts);
   const project = '/virtual/tsconfig.json';
   const config = {
@@ -51,22 +51,20 @@ export function importsOf(texts: SourceTexts): Map<string, SourceImport[]> {
     fs: createVirtualFileSystem({ ...files, [project]: JSON.stringify(config) }),
   });
   try {
-    const snapshot = api.updateSnapshot({ openProjects: [project] });
+    const snapshot = await api.updateSnapshot({ openProjects: [project] });
     const program = snapshot.getProject(project)?.program;
-    const found = new Map(
-      paths.map((path) => {
-        const source = program?.getSourceFile(`/virtual/${path}`);
-        if (source === undefined) throw new Error(`the compiler has not read ${path}`);
-        if (program?.getSyntacticDiagnostics(`/virtual/${path}`).length !== 0) {
-          throw new Error(`${path} is not TypeScript`);
-        }
-        return [path, importsIn(source)] as const;
-      }),
-    );
-    snapshot.dispose();
+    const found = new Map<string, SourceImport[]>();
+    for (const path of paths) {
+      const source = await program?.getSourceFile(`/virtual/${path}`);
+      if (program === undefined || source === undefined) throw new Error(`the compiler has not read ${path}`);
+      const issues = await program.getSyntacticDiagnostics(`/virtual/${path}`);
+      if (issues.length > 0) throw new Error(`${path} is not TypeScript`);
+      found.set(path, importsIn(source));
+    }
+    await snapshot.dispose();
     return found;
   } finally {
-    api.close();
+    await api.close();
   }
 }
 
