@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { markdownFiles, readText } from '../support/markdown.ts';
+import { anchorsOf, markdownFiles, readText, withoutFences } from '../support/markdown.ts';
 
 const LINK = /\[[^\]]*\]\(([^)\s]+)\)/g;
 
@@ -47,18 +47,4 @@ function resolves(file: string, text: string, target: string): boolean {
   const found = join(dirname(file), path);
   if (path !== '' && !existsSync(found)) return false;
   return heading === undefined || anchorsOf(path === '' ? text : readText(found)).includes(heading);
-}
-
-/** The anchors that GitHub makes of headings. */
-function anchorsOf(text: string): string[] {
-  return [...withoutFences(text).matchAll(/^#+ (.+)$/gm)].map((match) =>
-    (match[1] ?? '')
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N} _-]/gu, '')
-      .replaceAll(' ', '-'),
-  );
-}
-
-function withoutFences(text: string): string {
-  return text.replace(/^```.*?^```$/gms, '');
 }

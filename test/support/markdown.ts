@@ -46,3 +46,17 @@ export function plain(cell: string | undefined): string {
 export function readText(path: string): string {
   return readFileSync(path, 'utf8');
 }
+
+/** The anchors that GitHub makes of headings. */
+export function anchorsOf(text: string): string[] {
+  return [...withoutFences(text).matchAll(/^#+ (.+)$/gm)].map((match) =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+export function withoutFences(text: string): string {
+  return text.replace(/^```.*?^```$/gms, '');
+}

@@ -1,6 +1,6 @@
 /**
- * A secret past its `expires_at` (contract section 6): it reads as absent, yet keeps id, tier and versions. Where the
- * contract is silent, a write that names no expiry over one that has passed lets the secret live on without one.
+ * A secret past its `expires_at` (contract section 6): it reads as absent, yet keeps id, tier and versions; a write that
+ * names no expiry over one that has passed lets the secret live on without one.
  */
 
 import assert from 'node:assert/strict';
