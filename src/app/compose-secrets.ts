@@ -30,8 +30,9 @@ import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspe
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
 import { createSecretAdmission } from '../use-cases/secrets/authorize-secret-request.ts';
+import type { ResolvedRequester } from '../use-cases/secrets/authorized-request.ts';
 import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
-import type { ResolvedRequester, SecretReader } from '../use-cases/secrets/ports.ts';
+import type { SecretReader } from '../use-cases/secrets/ports.ts';
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
 import { createWriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 

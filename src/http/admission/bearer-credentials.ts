@@ -7,7 +7,7 @@ import type { FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import { type SecretAdmission, unknownToken } from '../../use-cases/secrets/authorize-secret-request.ts';
-import type { PresentedCredential, SecretQuestion } from '../../use-cases/secrets/ports.ts';
+import type { PresentedCredential, SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
 import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
 import type { RateLimits } from './rate-limits.ts';
 

@@ -5,7 +5,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/ports.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
 import type { CredentialCheck } from './api-key-credentials.ts';
 import type { BearerCheck } from './bearer-credentials.ts';
 

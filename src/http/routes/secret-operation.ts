@@ -10,7 +10,7 @@ import {
 } from '../../domain/scopes/secret-path.ts';
 import type { SecretOperation } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/ports.ts';
+import type { SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
 export function parseReadTarget(rawTarget: string): SecretOperation {

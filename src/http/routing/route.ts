@@ -10,7 +10,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
-import type { Admission, SecretQuestion } from '../../use-cases/secrets/ports.ts';
+import type { Admission, SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
 import {
   type AdmittanceDeps,
   type Admitted,

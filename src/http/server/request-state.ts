@@ -3,7 +3,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
-import type { Admission } from '../../use-cases/secrets/ports.ts';
+import type { Admission } from '../../use-cases/secrets/authorized-request.ts';
 
 export interface RequestState {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */

@@ -4,7 +4,7 @@
  * is consumed.
  */
 
-import type { SecretRequester } from '../secrets/ports.ts';
+import type { SecretRequester } from '../secrets/authorized-request.ts';
 import type { ScopedTokenRecord, ScopedTokenStore } from './ports.ts';
 
 /** Which token; `itself`: the one that asks. */

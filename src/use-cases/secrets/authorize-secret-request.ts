@@ -21,13 +21,12 @@ import type {
   Admission,
   AuditResource,
   PresentedCredential,
-  PresentedToken,
   ReadCache,
   ResolvedRequester,
   SecretQuestion,
-  SecretReader,
   SecretRequester,
-} from './ports.ts';
+} from './authorized-request.ts';
+import type { PresentedToken, SecretReader } from './ports.ts';
 
 export interface SecretAdmission {
   /** Rejects with `TOKEN_INVALID`. */

@@ -11,15 +11,8 @@ import type { EventType, RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
-import type {
-  Admission,
-  AuditResource,
-  LockedSecret,
-  SecretChange,
-  SecretRecord,
-  SecretRequester,
-  SecretStore,
-} from './ports.ts';
+import type { Admission, AuditResource, SecretRequester } from './authorized-request.ts';
+import type { LockedSecret, SecretChange, SecretRecord, SecretStore } from './ports.ts';
 
 export interface ChangeSecretsDeps {
   readonly store: SecretStore;

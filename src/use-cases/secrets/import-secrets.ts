@@ -7,8 +7,8 @@ import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/s
 import { type EnvEntry, type EnvTextFault, parseEnvText } from '../../domain/secrets/dotenv-parser.ts';
 import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/ports.ts';
+import type { Admission } from './authorized-request.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
-import type { Admission } from './ports.ts';
 import {
   buildCreate,
   buildVersion,

@@ -10,8 +10,8 @@ import type { RequestContext } from '../audit/ports.ts';
 import type { DenialLog } from '../audit/record-refusal.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
+import type { Admission } from './authorized-request.ts';
 import type {
-  Admission,
   FoundSecret,
   NamespaceCount,
   SecretCipher,

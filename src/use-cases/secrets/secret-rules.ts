@@ -7,7 +7,8 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { type AccessTier, isLowerTier, tierOpens } from '../../domain/secrets/access-tier.ts';
 import { WritError } from '../../errors.ts';
-import type { LockedSecret, SecretChange, SecretCipher, SecretRequester } from './ports.ts';
+import type { SecretRequester } from './authorized-request.ts';
+import type { LockedSecret, SecretChange, SecretCipher } from './ports.ts';
 
 export const SECRET_TYPES = [
   'api_key',

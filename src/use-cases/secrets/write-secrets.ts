@@ -3,8 +3,9 @@
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { WritError } from '../../errors.ts';
 import type { EventType, RequestContext } from '../audit/ports.ts';
+import type { Admission, AuditResource } from './authorized-request.ts';
 import { type ChangeSecretsDeps, changeSecrets, type SecretsToChange } from './change-secrets.ts';
-import type { Admission, AuditResource, SecretRecord } from './ports.ts';
+import type { SecretRecord } from './ports.ts';
 import {
   buildCreate,
   buildVersion,

@@ -1,0 +1,61 @@
+/** Who asks for secrets, what for, and what is known once they may: types only. */
+
+import type { Role } from '../../domain/principals/role.ts';
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { SecretGrant, SecretOperation } from '../../domain/secrets/secret-authorization.ts';
+import type { Caller } from '../authentication/ports.ts';
+import type { CredentialGuard, FoundSecret } from './ports.ts';
+
+export type PresentedCredential =
+  /** Its row has been read for this request. */
+  | { readonly kind: 'api_key'; readonly caller: Caller }
+  | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
+
+export interface SecretQuestion {
+  readonly wish: SecretOperation;
+  /** Which version to read; undefined: the newest. */
+  readonly version: number | undefined;
+  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
+  readonly asksMore: boolean;
+}
+
+/** Who asks, as far as secrets are concerned. */
+export interface SecretRequester {
+  readonly actor: { readonly id: string; readonly role: Role };
+  /** The token's id, or the key's. */
+  readonly credentialId: string;
+  readonly guard: CredentialGuard;
+  readonly grant: SecretGrant;
+  /** Opens secrets up to this tier. */
+  readonly tier: AccessTier;
+  readonly mayLowerTiers: boolean;
+}
+
+/** A known credential, not judged yet. */
+export interface ResolvedRequester {
+  readonly requester: SecretRequester;
+  readonly found: FoundSecret | undefined;
+  readonly question: SecretQuestion;
+  /** Read for an earlier request: enough to grant under guard, not to refuse. */
+  readonly fromCache: boolean;
+}
+
+/** A request that may go on to its body. */
+export interface Admission extends ResolvedRequester {
+  /** The same request with everything read and judged afresh. */
+  again(): Promise<Admission>;
+  /** What was read has just been released: the next such request may start from it. */
+  cacheRead(): void;
+}
+
+/** What was read for requests that were answered lately; bounded in number and in time. */
+export interface ReadCache {
+  get(key: string): ResolvedRequester | undefined;
+  set(key: string, read: ResolvedRequester): void;
+  delete(key: string): void;
+}
+
+export interface AuditResource {
+  readonly type: 'secret' | 'namespace' | 'scoped_token';
+  readonly id: string;
+}
