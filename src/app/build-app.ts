@@ -17,6 +17,7 @@ import { addMeRoute } from '../http/routes/me-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { createRoutes } from '../http/routing/route.ts';
 import { createServer } from '../http/server/create-server.ts';
+import { createClientReader } from '../http/server/request-state.ts';
 import { compareApiKey, dummyHash, makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../keys/credentials/fingerprint.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
@@ -49,7 +50,6 @@ import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-inten
 import { createDescribeCaller } from '../use-cases/principals/describe-caller.ts';
 import { createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { countVisibleSecrets } from '../use-cases/secrets/visible-namespaces.ts';
-import { readClientBehind } from './client-address-cache.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import { deliveryOf, keepPartitions } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
@@ -138,7 +138,7 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
 
   const app = createServer({
     requestTimeoutMs: config.requestTimeoutMs,
-    readClient: readClientBehind(config.trustProxy),
+    readClient: createClientReader(config.trustProxy),
     readJson: readStrictJson,
     newRequestId: newId,
     logRequest: (line) => logRequest(log, line),

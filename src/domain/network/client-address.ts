@@ -19,7 +19,7 @@ export interface ForwardedRequest {
 }
 
 export type ClientAddress =
-  | { readonly ok: true; readonly address: string }
+  | { readonly ok: true; readonly address: Address }
   /** `seen` is what could not be read as an address, shortened to printable ASCII so that it may be named. */
   | { readonly ok: false; readonly seen: string };
 
@@ -28,7 +28,7 @@ export function clientAddress({ peer, forwardedFor, trustedProxies }: ForwardedR
   const socket = parseClientAddress(peer);
   if (!socket.ok) return refuse(peer);
   if (forwardedFor === undefined || !addressInBlocks(socket.address, trustedProxies))
-    return accept(socket.address);
+    return { ok: true, address: socket.address };
   const entries = forwardedFor.split(',');
   let rightmost: Address | undefined;
   for (const entry of entries.reverse()) {
@@ -36,20 +36,19 @@ export function clientAddress({ peer, forwardedFor, trustedProxies }: ForwardedR
     const hop = parseClientAddress(text);
     // Skipping what cannot be read would let the client choose the entry to its left.
     if (!hop.ok) return refuse(text);
-    if (!addressInBlocks(hop.address, trustedProxies)) return accept(hop.address);
+    if (!addressInBlocks(hop.address, trustedProxies)) return { ok: true, address: hop.address };
     rightmost ??= hop.address;
   }
-  return accept(rightmost ?? socket.address);
+  return { ok: true, address: rightmost ?? socket.address };
 }
 
 /**
  * What is counted before a caller is known: an IPv4 address, or the /64 of an IPv6 address, since one customer holds at
- * least that much. Texts that are no address share one count.
+ * least that much. Clients without an address that can be read share one count.
  */
-export function rateLimitKey(addressText: string): string {
-  const parsed = parseClientAddress(addressText);
-  if (!parsed.ok) return 'unreadable';
-  const { family, text, octets } = parsed.address;
+export function rateLimitKey(address: Address | undefined): string {
+  if (address === undefined) return 'unreadable';
+  const { family, text, octets } = address;
   if (family === 4) return text;
   const site = octets.map((octet, index) => (index < IPV6_SITE_OCTETS ? octet : 0));
   return `${new ipaddr.IPv6(site).toRFC5952String()}/64`;
@@ -66,10 +65,6 @@ function trimOptionalWhiteSpace(text: string): string {
 
 function isBlank(character: string | undefined): boolean {
   return character === ' ' || character === '\t';
-}
-
-function accept(address: Address): ClientAddress {
-  return { ok: true, address: address.text };
 }
 
 function refuse(seen: unknown): ClientAddress {

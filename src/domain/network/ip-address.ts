@@ -93,11 +93,13 @@ export function addressInBlocks(address: Address, blocks: readonly AddressBlock[
   );
 }
 
-/** Whether a list (`null`: no restriction) lets a client in. A text that is no address is let in by no list. */
-export function addressAllowed(addressText: string, blocks: readonly AddressBlock[] | null): boolean {
+/** Whether a list (`null`: no restriction) lets a client in. Without a readable address no list does. */
+export function addressAllowed(
+  address: Address | undefined,
+  blocks: readonly AddressBlock[] | null,
+): boolean {
   if (blocks === null) return true;
-  const parsed = parseClientAddress(addressText);
-  return parsed.ok && addressInBlocks(parsed.address, blocks);
+  return address !== undefined && addressInBlocks(address, blocks);
 }
 
 function readAddress(text: string): { address: Address; mapped: boolean } | undefined {

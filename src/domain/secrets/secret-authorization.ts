@@ -3,7 +3,7 @@
  * their order: the first that refuses is the answer, so a caller learns nothing that a later check knows.
  */
 
-import { type AddressBlock, addressAllowed } from '../network/ip-address.ts';
+import { type Address, type AddressBlock, addressAllowed } from '../network/ip-address.ts';
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '../scopes/scope.ts';
 import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
@@ -37,7 +37,8 @@ export interface SecretGrant {
 export interface SecretRequest {
   readonly wish: SecretOperation;
   readonly grant: SecretGrant;
-  readonly clientAddress: string;
+  /** Undefined where none could be read. */
+  readonly clientAddress: Address | undefined;
 }
 
 export type SecretRequestRefusal =

@@ -148,12 +148,9 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
         : {}),
       handler: async (request, reply) => {
         const { body, query, params, state } = request;
-        const input = { body, query, params, context: state.context, request } as RouteInput<
-          never,
-          never,
-          never
-        >;
-        return send(reply, await handle(input));
+        const { context } = state;
+        const input: RouteInput<unknown, unknown, unknown> = { body, query, params, context, request };
+        return send(reply, await handle(input as RouteInput<never, never, never>));
       },
     });
   };

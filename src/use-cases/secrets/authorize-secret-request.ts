@@ -20,6 +20,7 @@ import type { Caller } from '../authentication/ports.ts';
 import type {
   Admission,
   AuditResource,
+  ClientContext,
   PresentedCredential,
   ReadCache,
   ResolvedRequester,
@@ -35,7 +36,7 @@ export interface SecretAdmission {
   admit(
     known: ResolvedRequester,
     credential: PresentedCredential,
-    context: RequestContext,
+    context: ClientContext,
   ): Promise<Admission>;
 }
 
@@ -79,7 +80,7 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
   const admit = async (
     known: ResolvedRequester,
     credential: PresentedCredential,
-    context: RequestContext,
+    context: ClientContext,
   ): Promise<Admission> => {
     const { requester, question } = known;
     const key = cacheKeyOf(credential, question);
@@ -99,7 +100,7 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
     const refusal = authorizeSecretOperation({
       wish: question.wish,
       grant: requester.grant,
-      clientAddress: context.ipAddress ?? '',
+      clientAddress: context.clientAddress,
     });
     if (refusal !== undefined) {
       if (known.fromCache) return again();

@@ -9,8 +9,13 @@ import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/cidr.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
 
-const { addressAllowed, addressInBlocks, parseAddressBlock, parseAddressBlocks, parseClientAddress } =
-  address;
+const { addressInBlocks, parseAddressBlock, parseAddressBlocks, parseClientAddress } = address;
+
+/** From the text on, as a server reads a client's address. */
+function addressAllowed(text: string, blocks: readonly address.AddressBlock[] | null): boolean {
+  const parsed = parseClientAddress(text);
+  return address.addressAllowed(parsed.ok ? parsed.address : undefined, blocks);
+}
 
 function blocksOf(list: string[]): readonly address.AddressBlock[] {
   const parsed = parseAddressBlocks(list);

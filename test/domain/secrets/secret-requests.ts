@@ -1,7 +1,11 @@
 /** Requests for secrets as tests ask them: a live token from an allowed address, and what differs. */
 
 import assert from 'node:assert/strict';
-import { type AddressBlock, parseAddressBlocks } from '../../../src/domain/network/ip-address.ts';
+import {
+  type AddressBlock,
+  parseAddressBlocks,
+  parseClientAddress,
+} from '../../../src/domain/network/ip-address.ts';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import {
   authorizeSecretOperation,
@@ -35,6 +39,7 @@ export interface Asked {
 export function aRequest(asked: Asked): SecretRequest {
   const { tokenScopes = [], ownerScopes = ['secrets:*:*', 'namespaces:read'] } = asked;
   const own = tokenScopes.map(aScope);
+  const client = parseClientAddress('from' in asked ? asked.from : HOME);
   return {
     wish: asked.wish,
     grant: {
@@ -43,7 +48,7 @@ export function aRequest(asked: Asked): SecretRequest {
       state: asked.state ?? 'live',
       namespacesTakeScope: asked.namespacesTakeScope ?? true,
     },
-    clientAddress: 'from' in asked ? asked.from : HOME,
+    clientAddress: client.ok ? client.address : undefined,
   };
 }
 
