@@ -11,6 +11,6 @@ function choose<T>(short: T, full: T): T {
 /** Of a property: fast-check's own default, and ten times that. */
 export const PROPERTY_RUNS = choose(100, 1_000);
 /** Where few random inputs are of the kind that matters, as among texts of an address grammar, and a run takes microseconds. */
-export const RARE_CASE_RUNS = choose(1_000, 20_000);
+export const RARE_CASE_RUNS = choose(1_000, 10_000);
 /** Where a run signs, asks a database or goes through a hundred cases: milliseconds each. */
 export const COSTLY_RUNS = choose(20, 100);

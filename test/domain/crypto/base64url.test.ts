@@ -32,7 +32,7 @@ test('a text is read only if writing its bytes gives that very text', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(read > 100 && refused > 100, `${read} read, ${refused} refused`);
+  assert.ok(Math.min(read, refused) > RARE_CASE_RUNS / 50, `${read} read, ${refused} refused`);
 });
 
 test('of all texts of two characters exactly 256 are bytes: trailing bits give no second spelling', () => {

@@ -43,7 +43,9 @@ test('any text has the family that net.isIP gives it', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  for (const kind of [0, 4, 6]) assert.ok((seen.get(kind) ?? 0) > 500, `${seen.get(kind)} of family ${kind}`);
+  for (const kind of [0, 4, 6]) {
+    assert.ok((seen.get(kind) ?? 0) > RARE_CASE_RUNS / 40, `${seen.get(kind)} of family ${kind}`);
+  }
 });
 
 test('an address with one character changed, added or removed has the family that net.isIP gives it', () => {

@@ -240,7 +240,7 @@ test('a decision equals that of net.BlockList, within a family', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(seen.true > 300 && seen.false > 300, JSON.stringify(seen));
+  assert.ok(Math.min(seen.true, seen.false) > RARE_CASE_RUNS / 10, JSON.stringify(seen));
 });
 
 function write(octets: Uint8Array): string {

@@ -69,7 +69,7 @@ test('deny wins: what a deny pattern matches is allowed by no allow list', () =>
     }),
     { numRuns: PROPERTY_RUNS },
   );
-  assert.ok(denied > 300, `only ${denied} were denied`);
+  assert.ok(denied > PROPERTY_RUNS / 10, `only ${denied} were denied`);
 });
 
 test('leaving out mcp never turns deny into allow', () => {
@@ -83,7 +83,7 @@ test('leaving out mcp never turns deny into allow', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(denied > 500, `only ${denied} were denied`);
+  assert.ok(denied > RARE_CASE_RUNS / 6, `only ${denied} were denied`);
 });
 
 test('a longer deny list or a shorter allow list never allows more', () => {

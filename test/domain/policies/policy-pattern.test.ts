@@ -65,7 +65,7 @@ test('the matcher equals a naive one on any pattern and subject', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(matched > 500, `only ${matched} matched`);
+  assert.ok(matched > RARE_CASE_RUNS / 40, `only ${matched} matched`);
 });
 
 test('a segment with several stars equals the naive matcher on every short text', () => {

@@ -107,7 +107,7 @@ test('on any pattern and namespaces, the cut names exactly what lies in both', (
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(inside > 300, `only ${inside} paths lay in both`);
+  assert.ok(inside > RARE_CASE_RUNS / 10, `only ${inside} paths lay in both`);
 });
 
 test('a cut is always a scope that can be written down and read again', () => {

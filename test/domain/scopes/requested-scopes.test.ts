@@ -216,7 +216,7 @@ test('soundness: no path and action is granted that is not held', () => {
     }),
     { numRuns: PROPERTY_RUNS },
   );
-  assert.ok(seen.granted > 300 && seen.denied > 100 && seen.open > 200, JSON.stringify(seen));
+  assert.ok(Math.min(seen.granted, 2 * seen.denied, seen.open) > PROPERTY_RUNS / 10, JSON.stringify(seen));
 });
 
 test('what is granted is what was asked, letter for letter and nothing beside it', () => {
@@ -277,7 +277,7 @@ test('on small patterns a scope is granted if and only if, for each action, one 
     }),
     { numRuns: PROPERTY_RUNS },
   );
-  assert.ok(seen.true > 20 && seen.false > 20, JSON.stringify(seen));
+  assert.ok(Math.min(seen.true, seen.false) > PROPERTY_RUNS / 20, JSON.stringify(seen));
 });
 
 test('to hold more never refuses what was granted, and what was granted could be asked for again', () => {

@@ -85,7 +85,7 @@ test('soundness: whatever a covered scope matches, the covering one matches', ()
     ),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(held > 500, `only ${held} covered pairs were seen`);
+  assert.ok(held > RARE_CASE_RUNS / 10, `only ${held} covered pairs were seen`);
 });
 
 test('a widened pattern covers the one it was made from', () => {
@@ -127,7 +127,7 @@ test('coverage is transitive', () => {
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(held > 500, `only ${held} chains were seen`);
+  assert.ok(held > RARE_CASE_RUNS / 6, `only ${held} chains were seen`);
 });
 
 test('every action is covered by one scope or the whole is not', () => {
@@ -228,7 +228,7 @@ test('coverage of lists is transitive: who was given a part of a part holds no m
     }),
     { numRuns: PROPERTY_RUNS },
   );
-  assert.ok(held > 500, `only ${held} chains were seen`);
+  assert.ok(held > PROPERTY_RUNS, `only ${held} chains were seen`);
 });
 
 test('the worst scope over the worst is decided in less than a millisecond', () => {

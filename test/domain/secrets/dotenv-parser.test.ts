@@ -239,7 +239,7 @@ test('of random text, what is accepted is what dotenv reads, and nothing of it i
     }),
     { numRuns: RARE_CASE_RUNS },
   );
-  assert.ok(accepted > 500, `${accepted}`);
+  assert.ok(accepted > RARE_CASE_RUNS / 20, `${accepted}`);
 });
 
 test('every character is taken as dotenv takes it, wherever it stands', () => {
