@@ -4,7 +4,7 @@
  * row is searched for each of them in every form that text is commonly carried in.
  *
  * What may appear, and nowhere else:
- * - a value of `metadata`: in `audit_events` (contract 4.1), and where that is listed or exported;
+ * - a value of `metadata`: in `audit_events` (contract section 4.1), and where that is listed or exported;
  * - an API key: in the one answer that creates it, and the first administrator's on standard output, once;
  * - a member of the policy: in the answers to whoever sent it, and in `intent_tokens` (it is signed);
  * - the value of a secret: in the answer to a `GET` of that secret and version;

@@ -5,10 +5,11 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { plain, readText, tableOf } from '../support/markdown.ts';
 
 const BIOME = resolve('node_modules/@biomejs/biome/bin/biome');
 const IMPORTS = 'lint/style/noRestrictedImports';
@@ -16,8 +17,8 @@ const IMPORTS = 'lint/style/noRestrictedImports';
 /** Packages that each layer may import, and a choice of those that it may not. */
 const LAYERS = {
   domain: {
-    permitted: '@noble/hashes/sha2.js @noble/ed25519 @scure/base picomatch ipaddr.js',
-    forbidden: 'node:crypto crypto node:fs uuidv7 pg fastify typebox bcrypt',
+    permitted: '@noble/hashes/sha2.js @noble/ed25519 ipaddr.js',
+    forbidden: 'node:crypto crypto node:fs uuidv7 pg fastify typebox bcrypt picomatch',
   },
   'use-cases': {
     permitted: '',
@@ -37,7 +38,7 @@ const LAYERS = {
     forbidden: 'pg drizzle-orm bcrypt node:crypto node:fs picomatch uuidv7',
   },
   platform: {
-    permitted: 'pino prom-client lru-cache standardwebhooks uuidv7 node:module node:crypto',
+    permitted: 'pino lru-cache standardwebhooks uuidv7 node:module node:crypto',
     forbidden: 'pg fastify bcrypt node:fs typebox',
   },
 };
@@ -90,6 +91,42 @@ test('files may not import each other in a circle', async (t) => {
   };
   assert.deepEqual(await refusals(t, planted), refusedBy('lint/suspicious/noImportCycles', planted));
 });
+
+test('the table of docs/architecture.md names the packages that lint lets in', async () => {
+  const { overrides } = JSON.parse(await readFile('biome.json', 'utf8')) as { overrides: Override[] };
+  const rows = new Map(
+    tableOf(readText('docs/architecture.md'), 'layer').map((row) => [plain(row[0]), row[2] ?? '']),
+  );
+  for (const layer of Object.keys(LAYERS)) {
+    const { linter } =
+      overrides.find(({ includes }) => includes[0] === `src/${layer}/**`) ?? assert.fail(layer);
+    const group = linter.rules.style.noRestrictedImports.options.patterns[0]?.group ?? [];
+    const permitted = group.filter((glob) => /^!(?!\.)/.test(glob)).map((glob) => glob.slice(1));
+    const named = [...(rows.get(layer) ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '');
+    // What lies inside a package that is let in, is let in with it.
+    const whole = permitted.filter(
+      (name) => !/\/\*\*$|^node:fs\/promises$/.test(name) || name === '@fastify/**',
+    );
+    assert.deepEqual(
+      named.map((name) => name.replace('@fastify/rate-limit', '@fastify/**')).sort(),
+      whole.sort(),
+      layer,
+    );
+  }
+});
+
+interface Override {
+  readonly includes: readonly string[];
+  readonly linter: {
+    readonly rules: {
+      readonly style: {
+        readonly noRestrictedImports: {
+          readonly options: { readonly patterns: readonly { readonly group: readonly string[] }[] };
+        };
+      };
+    };
+  };
+}
 
 type Files = Readonly<Record<string, string>>;
 

@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { breachesOf } from './import-law.ts';
+import { plain, readText, tableOf } from '../support/markdown.ts';
+import { breachesOf, LAYERS } from './import-law.ts';
 import { importsOf, type SourceTexts } from './source-imports.ts';
 
 /** Breaches that are known, each with the reason why it stands. Nothing else is let through. */
@@ -36,6 +37,31 @@ test('every file of src keeps the law', () => {
   assert.deepEqual(unknown, []);
 });
 
+test('the law is the table of docs/architecture.md', () => {
+  const rows = tableOf(readText('docs/architecture.md'), 'layer').map(([layer, imports = '']) => ({
+    layer: plain(layer),
+    imports,
+  }));
+  const above = rows
+    .map(({ layer }) => layer)
+    .slice(
+      0,
+      rows.findIndex(({ layer }) => layer === 'start'),
+    );
+  let earlier = ['errors', ...above];
+  for (const { layer, imports } of rows) {
+    const named = [...imports.matchAll(/`([\w-]+)`/g)].map((match) => match[1] ?? '');
+    if (imports.includes('everything above')) earlier = [...earlier, ...named];
+    const stated = imports.includes('everything above') ? earlier : named;
+    assert.deepEqual([...(LAYERS[layer]?.imports ?? [])].sort(), [...stated].sort(), layer);
+    assert.equal(LAYERS[layer]?.ports === true, imports.includes('ports (types)'), layer);
+  }
+  assert.deepEqual(
+    Object.keys(LAYERS).filter((layer) => !rows.some((row) => row.layer === layer)),
+    ['errors'],
+  );
+});
+
 const FORBIDDEN: readonly [path: string, imported: string][] = [
   ['src/errors.ts', './domain/json/strict-json.ts'],
   ['src/domain/planted.ts', '../use-cases/ports.ts'],
@@ -63,7 +89,6 @@ const FORBIDDEN: readonly [path: string, imported: string][] = [
   ['src/app/planted.ts', '../server.ts'],
   ['src/commands/planted.ts', '../cli.ts'],
   ['src/server.ts', './commands/serve.ts'],
-  ['src/verify.ts', './use-cases/ports.ts'],
 ];
 
 test('an import that the table of layers does not name is found', async () => {

@@ -12,7 +12,9 @@ const DECIDING = ['errors', 'domain'];
 const BELOW = [...DECIDING, 'use-cases', 'keys', 'storage', 'http', 'platform', 'config'];
 
 /** What a layer may import beside itself. `ports`: the types of any `ports.ts` as well. */
-const LAYERS: Readonly<Record<string, { readonly imports: readonly string[]; readonly ports?: true }>> = {
+export const LAYERS: Readonly<
+  Record<string, { readonly imports: readonly string[]; readonly ports?: true }>
+> = {
   errors: { imports: [] },
   domain: { imports: ['errors'] },
   'use-cases': { imports: DECIDING },
@@ -21,7 +23,6 @@ const LAYERS: Readonly<Record<string, { readonly imports: readonly string[]; rea
   http: { imports: [...DECIDING, 'use-cases'] },
   platform: { imports: ['errors'], ports: true },
   config: { imports: DECIDING },
-  verify: { imports: DECIDING },
   start: { imports: BELOW },
   app: { imports: [...BELOW, 'start'] },
   server: { imports: [...BELOW, 'start', 'app'] },

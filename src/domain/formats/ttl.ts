@@ -20,9 +20,9 @@ export interface SecondsRange {
   readonly defaultSeconds: number;
 }
 
-/** Contract 5.1. */
+/** Contract section 5.1. */
 export const SCOPED_TOKEN_TTL: SecondsRange = { minSeconds: 300, maxSeconds: 86_400, defaultSeconds: 3600 };
-/** Contract 4.1. */
+/** Contract section 4.1. */
 export const INTENT_TOKEN_VALIDITY: SecondsRange = { minSeconds: 1, maxSeconds: 86_400, defaultSeconds: 60 };
 
 export type ValiditySeconds =

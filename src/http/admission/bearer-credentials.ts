@@ -12,7 +12,7 @@ import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export interface BearerCheck {
-  /** Sets `state.admission`, or rejects as contract 5.4 orders it. */
+  /** Sets `state.admission`, or rejects as contract section 5.4 orders it. */
   admit(request: FastifyRequest, question: SecretQuestion): Promise<void>;
 }
 

@@ -9,7 +9,7 @@ export interface Principal {
   readonly id: string;
   readonly name: string;
   readonly role: Role;
-  /** The operator's policy for this agent (contract 4.4), beside which every plan's own is decided. */
+  /** The operator's policy for this agent (contract section 4.4), beside which every plan's own is decided. */
   readonly policy: Policy | null;
   readonly effectiveScopes: readonly Scope[];
   readonly revision: number;

@@ -310,7 +310,7 @@ function eventOf(
   };
 }
 
-/** What online verification needs to know of the plan, and nothing else of it (contract 4.6). */
+/** What online verification needs to know of the plan, and nothing else of it (contract section 4.6). */
 function distinctActions(plan: Plan): JsonValue[] {
   const pairs = new Map<string, JsonValue>();
   // No name holds a blank, so no two pairs share a key.

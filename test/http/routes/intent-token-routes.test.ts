@@ -1,5 +1,5 @@
 /**
- * `POST /token/issue` and `/iap/sdk/token` (contract 4.1 to 4.5): `issue.accepts`, `.refuses`, `.decides`, `.records`,
+ * `POST /token/issue` and `/iap/sdk/token` (contract sections 4.1 to 4.5): `issue.accepts`, `.refuses`, `.decides`, `.records`,
  * `.authenticates`. Answers are checked by `jose`, by the step-proof verifier and by recomputing every hash.
  */
 
