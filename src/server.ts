@@ -14,6 +14,7 @@ import { createLog, type Log } from './platform/log.ts';
 import { exitCodeFor, formatStartupError } from './start/exit-report.ts';
 import { provision } from './start/provision.ts';
 import { StartError } from './start/start-error.ts';
+import { awaitStopSignal, type StopSignal } from './start/stop-signal.ts';
 import { openDatabase } from './storage/engine/open-database.ts';
 
 /** Runs until a signal, which may come before it listens. Rejects when it cannot start. */
@@ -21,7 +22,7 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
   const loaded = loadConfig(env);
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
-  const signal = awaitSignal(config.shutdownTimeoutMs);
+  const signal = awaitStopSignal(config.shutdownTimeoutMs);
   const log = createLog({ level: config.logLevel, formatTimestamp });
   const database = await openDatabase({
     databaseUrl: config.databaseUrl,
@@ -53,7 +54,11 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
 const PATIENCE_MS = 30_000;
 
 /** A database that starts beside us, or a busy machine, is waited for; a refusal is not. Undefined: a signal came first. */
-async function retryUntilReady<T>(work: () => Promise<T>, signal: Signal, log: Log): Promise<T | undefined> {
+async function retryUntilReady<T>(
+  work: () => Promise<T>,
+  signal: StopSignal,
+  log: Log,
+): Promise<T | undefined> {
   for (const deadline = performance.now() + PATIENCE_MS; ; ) {
     if (signal.received()) return undefined;
     try {
@@ -102,27 +107,6 @@ function isStartedAsProgram(): boolean {
   const [, program] = process.argv;
   if (program === undefined || !existsSync(program)) return false;
   return realpathSync(program) === fileURLToPath(import.meta.url);
-}
-
-interface Signal {
-  received(): boolean;
-  readonly arrival: Promise<void>;
-}
-
-/** A stop that takes too long is cut off, and a second signal ends the process at once. */
-function awaitSignal(shutdownTimeoutMs: number): Signal {
-  let isReceived = false;
-  const arrival = new Promise<void>((resolve) => {
-    const onSignal = (): void => {
-      if (isReceived) process.exit(1);
-      isReceived = true;
-      setTimeout(() => process.exit(1), shutdownTimeoutMs).unref();
-      resolve();
-    };
-    process.on('SIGTERM', onSignal);
-    process.on('SIGINT', onSignal);
-  });
-  return { received: () => isReceived, arrival };
 }
 
 if (isStartedAsProgram()) {

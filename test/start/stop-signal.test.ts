@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { onPostgres } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
@@ -16,11 +16,8 @@ import { SERVER } from '../support/programs.ts';
 /** Of the advisory lock under which processes start one after the other. */
 const START_LOCK_KEY = 0x57524954;
 
-test('SIGTERM while it starts ends it with 0 before it listens, and the next start serves', {
-  skip,
-}, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
-  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+/** A server that has started and waits for its turn with the database, until `proceed`. */
+async function startWaiting(t: TestContext, env: Record<string, string>, url: string) {
   // Whoever starts waits for whoever else starts.
   const other = new pg.Client({ connectionString: url });
   await other.connect();
@@ -33,12 +30,32 @@ test('SIGTERM while it starts ends it with 0 before it listens, and the next sta
     );
     return rows.length === 1;
   });
+  return { started, proceed: () => other.query('select pg_advisory_unlock($1)', [START_LOCK_KEY]) };
+}
+
+test('SIGTERM while it starts ends it with 0 before it listens, and the next start serves', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const { started, proceed } = await startWaiting(t, env, url);
   started.child.kill('SIGTERM');
-  await other.query('select pg_advisory_unlock($1)', [START_LOCK_KEY]);
+  await proceed();
   assert.equal(await started.ended, 0, started.stderr());
   assert.doesNotMatch(started.stdout(), /listening/);
   const client = await clientOfNextStart(t, env, printedKey(started.stdout()));
   assert.equal((await client.send('GET', '/v1/agents'))?.status, 200);
+});
+
+test('a start that finds a fault after SIGTERM reports it and ends with 2', { skip }, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  assert.equal(await (await startServer(t, { ...env, PORT: '0' })).stop(), 0);
+  const { started, proceed } = await startWaiting(t, { ...env, MASTER_KEY: '77'.repeat(32) }, url);
+  started.child.kill('SIGTERM');
+  await proceed();
+  assert.equal(await started.ended, 2, started.stderr());
+  assert.match(started.stderr(), /master key/);
 });
 
 test('SIGTERM while it waits for its database ends it with 0', async (t) => {
