@@ -28,12 +28,12 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
     databaseUrl: config.databaseUrl,
     dataDir: config.dataDir,
     poolMax: config.databasePoolMax,
-    onIdleError: (err) => log.warn({ err }, 'an idle database connection broke'),
+    onIdleError: (err) => log.warn({ err }, 'an idle connection to the database broke'),
   });
   try {
     const provisioned = await retryUntilReady(() => provision({ database, config, newId }), signal, log);
     if (provisioned !== undefined) {
-      // At once: it is in no other place, and whatever comes next may fail.
+      // Printed at once: the key is stored nowhere else, and the next step may fail.
       if (provisioned.newAdminKey !== undefined) printAdminKey(stdout, provisioned.newAdminKey);
       const app = await buildApp({ config, database, provisioned, log });
       if (!signal.received()) {
@@ -53,7 +53,10 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
 
 const PATIENCE_MS = 30_000;
 
-/** A database that starts beside us, or a busy machine, is waited for; a refusal is not. Undefined: a signal came first. */
+/**
+ * Waits for a database that starts at the same time or is busy, but not for one that refuses. Undefined if a signal
+ * came first.
+ */
 async function retryUntilReady<T>(
   work: () => Promise<T>,
   signal: StopSignal,
@@ -67,13 +70,13 @@ async function retryUntilReady<T>(
       const passing =
         err instanceof WritError && err.code === 'UNAVAILABLE' && !/ (28|3D)/.test(err.detail ?? '');
       if (!passing || performance.now() > deadline) throw err;
-      log.warn({ err }, 'the database does not answer yet');
+      log.warn({ err }, 'the database does not answer yet; the start is tried again');
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
 }
 
-/** To standard output and nowhere else: never through the log. */
+/** To standard output only, never through the log. */
 function printAdminKey(stdout: NodeJS.WritableStream, newAdminKey: string): void {
   const lines = [
     'This is the first start. The administrator’s API key, shown this once:',
@@ -102,7 +105,7 @@ function announceAddress(
   stdout.write(`${lines.join('\n')}\n`);
 }
 
-/** Also through a link: Node resolves it for the module, and leaves the argument as it was typed. */
+/** Also when started through a link: Node.js resolves the link for the module, but not in the arguments. */
 function isStartedAsProgram(): boolean {
   const [, program] = process.argv;
   if (program === undefined || !existsSync(program)) return false;

@@ -46,7 +46,10 @@ test('a port in use exits 1 and is named', { skip }, async (t) => {
   const port = await takenPort(t);
   const server = await startNode(t, [SERVER], { ...env, PORT: String(port) });
   assert.equal(await server.ended, 1);
-  assert.match(server.stderr(), new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${port} \\(EADDRINUSE\\)`));
+  assert.match(
+    server.stderr(),
+    new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${port} \\(EADDRINUSE\\)\\. Another process .* PORT`),
+  );
 });
 
 test('a first start that cannot listen prints the administrator’s key all the same, and the next serves it', {

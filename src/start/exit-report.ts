@@ -5,6 +5,12 @@ import { describeError } from '../platform/log.ts';
 import { FolderHeldError } from '../storage/engine/directory-lock.ts';
 import { StartError } from './start-error.ts';
 
+const LISTEN_ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'Another process listens there: end it, or set PORT to a free port',
+  EADDRNOTAVAIL: 'Set HOST to an address of this machine',
+  EACCES: 'This user may not listen there: set PORT to 1024 or more',
+};
+
 /** Every fault on a line of its own; never a secret, never a driver's message. */
 export function formatStartupError(error: unknown): string {
   if (error instanceof StartError) {
@@ -17,8 +23,10 @@ export function formatStartupError(error: unknown): string {
     port?: number;
     address?: string;
   };
-  if (syscall === 'listen')
-    return `Writ cannot listen on ${address ?? '?'} port ${port ?? '?'} (${code ?? '?'}).\n`;
+  if (syscall === 'listen') {
+    const advice = LISTEN_ADVICE[code ?? ''] ?? 'Set HOST and PORT to an address of this machine';
+    return `Writ cannot listen on ${address ?? '?'} port ${port ?? '?'} (${code ?? '?'}). ${advice}.\n`;
+  }
   if (error instanceof WritError)
     return `${error.publicMessage}${error.detail === undefined ? '' : ` (${error.detail})`}\n`;
   return `Writ failed: ${JSON.stringify(describeError(error))}\n`;

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../config.ts';
-import { parseMasterKey } from '../setting-kinds.ts';
+import { MASTER_KEY, parseMasterKey } from '../setting-kinds.ts';
 import { StartError } from './start-error.ts';
 
 /** 32 bytes. Throws `StartError`. */
@@ -17,12 +17,12 @@ export function resolveMasterKey(config: Config, databaseHoldsWrappedKeys: boole
   const text = readIfPresent(path) ?? (databaseHoldsWrappedKeys ? undefined : createMasterKeyFile(path));
   if (text === undefined) {
     throw new StartError([
-      `The master key file ${path} is missing, but the database holds keys that it wrapped. Restore the file; a new key could not open them.`,
+      `The master key file ${path} is missing, but the database holds keys that it encrypts. Restore the file: a new master key cannot open them.`,
     ]);
   }
   const key = parseMasterKey(text);
   if (key !== undefined) return key;
-  throw new StartError([`The master key file ${path} must hold 32 bytes as 64 hex or 44 base64 characters.`]);
+  throw new StartError([`The master key file ${path} must hold ${MASTER_KEY.allowed}.`]);
 }
 
 function readIfPresent(path: string): string | undefined {

@@ -8,6 +8,7 @@ import { parseApiKey } from '../domain/principals/api-key.ts';
 import { generateApiKey, hashApiKey } from '../keys/credentials/api-key-hash.ts';
 import { createKeyEncryption, type KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import { generateSigningKey } from '../keys/signing/signing-key.ts';
+import { API_KEY } from '../setting-kinds.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
@@ -60,23 +61,27 @@ export async function provision(options: {
 async function requireServer(database: Database, config: Config): Promise<void> {
   if (database.kind === 'embedded') return;
   const { versionNumber, unsafeSettings } = await readServerFacts(database);
-  if (versionNumber < OLDEST_POSTGRES) throw new StartError(['The database must be PostgreSQL 15 or newer.']);
+  if (versionNumber < OLDEST_POSTGRES)
+    throw new StartError(['DATABASE_URL must name a PostgreSQL server of version 15 or newer.']);
   if (unsafeSettings.length > 0 && !config.acceptUnsafeDurability) {
     throw new StartError([
-      `The database has ${unsafeSettings.join(', ')} off: it can lose what it has acknowledged. Turn it on, or set ACCEPT_UNSAFE_DURABILITY=1.`,
+      `PostgreSQL runs with ${unsafeSettings.join(', ')} off, so it can lose acknowledged writes. Turn it on, or set ACCEPT_UNSAFE_DURABILITY=1.`,
     ]);
   }
 }
 
 export async function migrateIfPending(database: Database, migrate: () => Promise<void>): Promise<number> {
   const { pending, unknown } = await readMigrationState(database);
-  if (unknown > 0) throw new StartError(['The database was migrated by a newer Writ. Start that version.']);
+  if (unknown > 0)
+    throw new StartError([
+      'The database was migrated by a newer Writ. Start that version of Writ or a later one.',
+    ]);
   if (pending === 0) return 0;
   await migrate().catch((error: unknown) => {
     if (readFault(error).sqlState !== '42501') throw error;
     throw new StartError(
       [
-        'Migrations are pending and this database role may not run them. Run `writ migrate` as the owner first.',
+        'Migrations are pending, and the database role of DATABASE_URL may not run them. Run `writ migrate` as the owner of the database first.',
       ],
       { cause: error },
     );
@@ -90,7 +95,7 @@ async function openMasterKey(database: Database, config: Config): Promise<KeyEnc
   if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
   else if (check.kekId !== kek.kekId || !kek.opensCheckValue(check.checkValue)) {
     throw new StartError([
-      'The master key is not the one that this database was made with. Give the right one.',
+      'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
     ]);
   }
   return kek;
@@ -106,7 +111,7 @@ function differingSettings(stored: ReadonlyMap<string, string>, config: Config):
     const known = stored.get(name);
     if (known === undefined || configured === undefined || configured === known) return [];
     return [
-      `${name.toUpperCase()} is ${configured}, but this database was started with ${known}. Use that one, or change it for all replicas with: writ settings set ${name} ${configured}`,
+      `${name.toUpperCase()} is ${configured}, but the database stores ${known}. Set it to the stored value, or change that for all replicas with: writ settings set ${name} ${configured}`,
     ];
   });
 }
@@ -138,7 +143,7 @@ async function addFirstAdmin(options: {
   if (await hasEverHadAdmin(database)) return undefined;
   const text = config.bootstrapAdminKey ?? generateApiKey().text;
   const parsed = parseApiKey(text);
-  if (!parsed.ok) throw new StartError(['BOOTSTRAP_ADMIN_KEY is not an API key.']);
+  if (!parsed.ok) throw new StartError([`BOOTSTRAP_ADMIN_KEY must be ${API_KEY.allowed}`]);
   const id = newId();
   const outcome = await createAgentStore(database).create(
     {
@@ -174,7 +179,9 @@ async function addFirstAdmin(options: {
     },
   );
   if (outcome !== 'created')
-    throw new StartError(['An active agent is named "admin", so no administrator was made.']);
+    throw new StartError([
+      'Writ cannot create the first administrator: an active agent is already named "admin". Create one with: writ key create --role admin --name NAME',
+    ]);
   // Who brought the key has it; what is printed ends in a log.
   return config.bootstrapAdminKey === undefined ? text : undefined;
 }

@@ -136,7 +136,7 @@ test('another master key is refused in clear words, and the database stays usabl
   const wrong = 'ab'.repeat(32);
   const refused = await refusedStart(t, { ...right, MASTER_KEY: wrong });
   assert.equal(refused.code, 2);
-  assert.match(refused.said, /master key is not the one/);
+  assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
   assert.ok(!refused.said.includes(wrong));
   assert.equal((await fetch(`${(await startServer(t, { ...BASE, ...right })).url}/ready`)).status, 200);
 });
@@ -195,8 +195,8 @@ test('whatever differs from what is stored is told at once: issuer, audience and
   await (await startServer(t, { ...BASE, ...env, ...stored })).stop();
   const others = { ISSUER_URL: 'https://two.example', TOKEN_AUDIENCE: 'two' };
   const aboutSettings = [
-    /^ISSUER_URL is https:\/\/two\.example, but this database was started with https:\/\/one\.example\./,
-    /^TOKEN_AUDIENCE is two, but this database was started with one\./,
+    /^ISSUER_URL is https:\/\/two\.example, but the database stores https:\/\/one\.example\./,
+    /^TOKEN_AUDIENCE is two, but the database stores one\./,
   ];
   const faultsOf = async (given: Record<string, string>): Promise<string[]> => {
     const { code, said } = await refusedStart(t, { ...env, ...given });
@@ -209,7 +209,10 @@ test('whatever differs from what is stored is told at once: issuer, audience and
   };
   assertTold(await faultsOf(others), aboutSettings);
   const wrong = { MASTER_KEY: 'ab'.repeat(32) };
-  assertTold(await faultsOf({ ...others, ...wrong }), [/master key is not the one/, ...aboutSettings]);
+  assertTold(await faultsOf({ ...others, ...wrong }), [
+    /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/,
+    ...aboutSettings,
+  ]);
   await (await startServer(t, { ...BASE, ...env, ...stored })).stop();
 });
 
