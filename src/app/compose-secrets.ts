@@ -23,7 +23,7 @@ import { createApprovalWebhookEvents } from '../use-cases/approvals/approval-eve
 import { createClaimApproval } from '../use-cases/approvals/claim-approval.ts';
 import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { type ApprovalSettings, createRequestApproval } from '../use-cases/approvals/request-approval.ts';
-import type { DenialLog } from '../use-cases/audit/record-refusal.ts';
+import type { DenialLog } from '../use-cases/audit/denial-log.ts';
 import type { DenyCaller } from '../use-cases/authentication/deny-caller.ts';
 import type { Clock } from '../use-cases/ports.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';

@@ -10,8 +10,8 @@ import {
 import { APPROVAL_ID } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { DenialLog } from '../audit/record-refusal.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';

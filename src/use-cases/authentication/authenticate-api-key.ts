@@ -6,8 +6,8 @@
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
 import { WritError } from '../../errors.ts';
+import type { DenialLog, Refusal } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { DenialLog, Refusal } from '../audit/record-refusal.ts';
 import type { Caller, CredentialStore, StoredKey } from './ports.ts';
 
 type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';

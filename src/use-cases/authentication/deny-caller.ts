@@ -1,8 +1,8 @@
 /** Refusing a caller that is known: on record first, then in words. One place for `FORBIDDEN` and for dead keys. */
 
 import { WritError } from '../../errors.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { DenialLog } from '../audit/record-refusal.ts';
 import { type Authenticator, refusedKey } from './authenticate-api-key.ts';
 import type { Caller } from './ports.ts';
 

@@ -13,8 +13,8 @@ import {
   type SecretRequestRefusal,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
 import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
-import type { DenialLog } from '../audit/record-refusal.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type {

@@ -7,8 +7,8 @@
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
 import type { EventType, RequestContext } from '../audit/ports.ts';
-import type { DenialLog } from '../audit/record-refusal.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type { Admission, AuditResource, SecretRequester } from './authorized-request.ts';

@@ -6,8 +6,8 @@
 import type { Namespace } from '../../domain/scopes/secret-path.ts';
 import { mayList, mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { DenialLog } from '../audit/record-refusal.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type { Admission } from './authorized-request.ts';

@@ -10,8 +10,8 @@ import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
 import { createTtlCache } from '../../../src/platform/ttl-cache.ts';
+import type { Refusal } from '../../../src/use-cases/audit/denial-log.ts';
 import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
-import type { Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import {
   type CachedKey,
   createAuthenticator,

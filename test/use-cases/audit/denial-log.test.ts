@@ -5,8 +5,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/denial-log.ts';
 import type { AuditEvent } from '../../../src/use-cases/audit/ports.ts';
-import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/record-refusal.ts';
 import { type Deferred, deferred, settled } from '../../support/deferred.ts';
 
 const refusal = (changes: Partial<Refusal> = {}): Refusal => ({
