@@ -18,10 +18,12 @@ import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-s
 import { addSetting, readSettings } from '../storage/settings-store.ts';
 import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
+import { auditEvent, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
 
 const OLDEST_POSTGRES = 150_000;
+const NO_REQUEST = { requestId: null, ipAddress: null };
 
 export interface Provisioned {
   readonly kek: KeyEncryption;
@@ -165,17 +167,12 @@ async function addFirstAdmin(options: {
     },
     {
       actorKeyId: null,
-      event: {
+      event: auditEvent(SYSTEM, NO_REQUEST, {
         id: newId(),
-        eventType: 'agent.created',
-        actorId: 'system',
-        actorType: 'system',
-        resourceType: 'agent',
-        resourceId: id,
+        type: 'agent.created',
+        resource: { type: 'agent', id },
         metadata: { name: 'admin', role: 'admin', key_id: parsed.key.keyId },
-        ipAddress: null,
-        requestId: null,
-      },
+      }),
     },
   );
   if (outcome !== 'created')

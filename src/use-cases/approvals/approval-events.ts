@@ -1,31 +1,7 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
-import type { ActorType, AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { ApprovalRequest, WebhookEvent } from './ports.ts';
-
-export function approvalEvent(
-  id: string,
-  actor: { readonly id: string; readonly role: ActorType },
-  context: RequestContext,
-  what: {
-    readonly type: Extract<EventType, `approval.${string}`>;
-    readonly approvalId: string;
-    readonly metadata: Readonly<Record<string, unknown>>;
-  },
-): AuditEvent {
-  return {
-    id,
-    eventType: what.type,
-    actorId: actor.id,
-    actorType: actor.role,
-    resourceType: 'approval',
-    resourceId: what.approvalId,
-    metadata: what.metadata,
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
-  };
-}
 
 /** Undefined where no webhook is configured. Never holds a token. */
 export type ApprovalWebhookEvents = (

@@ -4,6 +4,7 @@
  */
 
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
@@ -12,7 +13,6 @@ import {
   type MakeScopedTokenDeps,
   makeScopedToken,
 } from '../scoped-tokens/mint-scoped-token.ts';
-import { approvalEvent } from './approval-events.ts';
 import {
   type DecideApprovalDeps,
   findApproval,
@@ -44,9 +44,10 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
       requireUnchanged(deps, approval);
       // Its time starts at the claim, not when it was asked for.
       const { text, token } = makeScopedToken(deps, caller, approval);
-      const event = approvalEvent(deps.newId(), caller.principal, context, {
+      const event = auditEvent(caller.principal, context, {
+        id: deps.newId(),
         type: 'approval.claimed',
-        approvalId: id,
+        resource: { type: 'approval', id },
         metadata: {
           key_id: caller.keyId,
           token_id: token.id,

@@ -10,12 +10,14 @@ import {
 import { APPROVAL_ID } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
-import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
+import type { ApprovalWebhookEvents } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';
 
@@ -65,10 +67,12 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
         requireUnchanged(deps, approval);
         return change(approval);
       })
-      .catch(async (error: unknown) => {
-        if (error instanceof WritError && error.kind === 'denied')
-          await record(deps, id, caller, context, error);
-        throw error;
+      .catch((error: unknown) => {
+        const denied = { actor: caller.principal, credentialId: caller.keyId, context };
+        return deny(deps.denialLog, denied, error, {
+          type: 'auth.denied',
+          resource: { type: 'approval', id },
+        });
       });
     if (outcome === 'actor_not_live') return deps.denyCaller.deadKey(caller, context);
     if (outcome === 'absent') throw noSuchApproval();
@@ -89,9 +93,10 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
         return {
           change: { kind: 'vote', approverId, reason, isLast },
           event: (effectiveAt) =>
-            approvalEvent(deps.newId(), caller.principal, context, {
+            auditEvent(caller.principal, context, {
+              id: deps.newId(),
               type: 'approval.granted',
-              approvalId: id,
+              resource: { type: 'approval', id },
               metadata: {
                 key_id: caller.keyId,
                 votes,
@@ -122,9 +127,10 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
         return {
           change: { kind: 'deny', reason },
           event: () =>
-            approvalEvent(deps.newId(), caller.principal, context, {
+            auditEvent(caller.principal, context, {
+              id: deps.newId(),
               type: 'approval.denied',
-              approvalId: id,
+              resource: { type: 'approval', id },
               metadata: { key_id: caller.keyId, reason, request_digest: approval.requestDigest },
             }),
           notice: () => deps.notices('approval.denied', approval, 'denied', { at: deps.clock.now() }),
@@ -182,20 +188,3 @@ const otherRequest = (): WritError =>
   new WritError('VERSION_CONFLICT', 'request_digest is not this request’s: look at it again.', {
     details: { pointer: '/request_digest' },
   });
-
-function record(
-  deps: DecideApprovalDeps,
-  id: string,
-  { principal, keyId }: Caller,
-  context: RequestContext,
-  { code }: WritError,
-): Promise<void> {
-  return deps.denialLog.record({
-    eventType: 'auth.denied',
-    code,
-    actor: { id: principal.id, type: principal.role },
-    credentialId: keyId,
-    resource: { type: 'approval', id },
-    context,
-  });
-}

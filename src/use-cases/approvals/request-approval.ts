@@ -8,10 +8,11 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { Clock } from '../ports.ts';
 import { RETRY } from '../retry-guarded-write.ts';
 import { MAX_PENDING, type RequestApproval } from '../scoped-tokens/ports.ts';
-import { type ApprovalWebhookEvents, approvalEvent } from './approval-events.ts';
+import type { ApprovalWebhookEvents } from './approval-events.ts';
 import type { ApprovalRequest, ApprovalStore } from './ports.ts';
 
 export interface ApprovalSettings {
@@ -55,9 +56,10 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
         keyId,
         agentRevision: principal.revision,
         maxPending: MAX_PENDING,
-        event: approvalEvent(deps.newId(), principal, context, {
+        event: auditEvent(principal, context, {
+          id: deps.newId(),
           type: 'approval.requested',
-          approvalId: approval.id,
+          resource: { type: 'approval', id: approval.id },
           metadata: {
             key_id: keyId,
             scopes: approval.scopes,

@@ -1,29 +1,30 @@
 /**
- * Refusals of known credentials in the audit trail (contract section 8). The first of a kind (credential, code,
+ * Denials of known credentials in the audit trail (contract section 8). The first of a kind (credential, code,
  * resource) is written before it is answered; equal ones in the next 60 s are counted in memory, and one further
  * row tells how many. A crash may lose that number, never the first row.
  */
 
 import type { ErrorCode } from '../../errors.ts';
-import type { ActorType, AuditEvent, AuditTrail, EventType, RequestContext } from './ports.ts';
+import { type AuditActor, type AuditResource, auditEvent } from './build-audit-event.ts';
+import type { AuditEvent, AuditTrail, EventType, RequestContext } from './ports.ts';
 
 const WINDOW_MS = 60_000;
-/** Beyond so many kinds at once every refusal is written: nothing is dropped to save memory. */
+/** Beyond so many kinds at once every denial is written: nothing is dropped to save memory. */
 const MAX_KINDS = 10_000;
 
-export interface Refusal {
-  readonly eventType: EventType;
+export interface Denial {
+  readonly type: EventType;
   readonly code: ErrorCode;
-  readonly actor: { readonly id: string; readonly type: ActorType };
+  readonly actor: AuditActor;
   readonly credentialId: string;
-  readonly resource: { readonly type: string; readonly id: string };
+  readonly resource: AuditResource;
   readonly metadata?: Readonly<Record<string, unknown>>;
   readonly context: RequestContext;
 }
 
 export interface DenialLog {
-  /** Resolves when the refusal is on record or counted. */
-  record(refusal: Refusal): Promise<void>;
+  /** Resolves when the denial is on record or counted. */
+  record(denial: Denial): Promise<void>;
   /** Writes the counts whose minute is over (all of them with `everything`); called by a job and at shutdown. */
   flush(everything?: boolean): Promise<void>;
 }
@@ -34,8 +35,8 @@ export function createDenialLog(deps: {
   monotonicMs: () => number;
 }): DenialLog {
   const kinds = new Map<string, Kind>();
-  const write = (refusal: Refusal, repeated?: number): Promise<void> =>
-    deps.trail.append(eventOf(refusal, deps.newId(), repeated));
+  const write = (denial: Denial, repeated?: number): Promise<void> =>
+    deps.trail.append(eventOf(denial, deps.newId(), repeated));
 
   /** A count that cannot be written is kept for the next time. */
   const writeCount = async (name: string, kind: Kind): Promise<void> => {
@@ -52,18 +53,18 @@ export function createDenialLog(deps: {
   };
 
   return {
-    record: async (refusal) => {
-      const name = JSON.stringify([refusal.credentialId, refusal.code, refusal.resource, refusal.eventType]);
+    record: async (denial) => {
+      const name = JSON.stringify([denial.credentialId, denial.code, denial.resource, denial.type]);
       const known = kinds.get(name);
       if (known !== undefined && known.until > deps.monotonicMs()) {
         known.repeated += 1;
-        known.last = refusal;
+        known.last = denial;
         // Counted only behind a row that exists: if the first one cannot be written, neither is answered.
         return known.firstRow;
       }
       const firstRow =
-        known === undefined ? write(refusal) : writeCount(name, known).then(() => write(refusal));
-      const kind: Kind = { until: deps.monotonicMs() + WINDOW_MS, repeated: 0, last: refusal, firstRow };
+        known === undefined ? write(denial) : writeCount(name, known).then(() => write(denial));
+      const kind: Kind = { until: deps.monotonicMs() + WINDOW_MS, repeated: 0, last: denial, firstRow };
       if (known !== undefined || kinds.size < MAX_KINDS) kinds.set(name, kind);
       try {
         await firstRow;
@@ -88,27 +89,19 @@ export function createDenialLog(deps: {
 
 interface Kind {
   readonly until: number;
-  /** Refusals that no row tells of yet. */
+  /** Denials that no row tells of yet. */
   repeated: number;
-  last: Refusal;
+  last: Denial;
   readonly firstRow: Promise<void>;
 }
 
-function eventOf(refusal: Refusal, id: string, repeated: number | undefined): AuditEvent {
-  return {
-    id,
-    eventType: refusal.eventType,
-    actorId: refusal.actor.id,
-    actorType: refusal.actor.type,
-    resourceType: refusal.resource.type,
-    resourceId: refusal.resource.id,
-    metadata: {
-      code: refusal.code,
-      ...refusal.metadata,
-      credential: refusal.credentialId,
-      ...(repeated === undefined ? {} : { repeated }),
-    },
-    ipAddress: refusal.context.ipAddress,
-    requestId: refusal.context.requestId,
+function eventOf(denial: Denial, id: string, repeated: number | undefined): AuditEvent {
+  const { type, code, actor, credentialId, resource, context } = denial;
+  const metadata = {
+    code,
+    ...denial.metadata,
+    credential: credentialId,
+    ...(repeated === undefined ? {} : { repeated }),
   };
+  return auditEvent(actor, context, { id, type, resource, metadata });
 }

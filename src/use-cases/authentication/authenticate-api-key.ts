@@ -6,7 +6,9 @@
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
 import { WritError } from '../../errors.ts';
-import type { DenialLog, Refusal } from '../audit/denial-log.ts';
+import { ANONYMOUS } from '../audit/build-audit-event.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
+import { type DeniedRequester, deny as denyOnRecord } from '../audit/deny.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller, CredentialStore, StoredKey } from './ports.ts';
 
@@ -15,7 +17,7 @@ type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';
 export interface RefusedKey {
   readonly refused: RefusalCode;
   /** For the trail, when the key id is one of ours. */
-  readonly refusal?: Omit<Refusal, 'context'>;
+  readonly denied?: Omit<DeniedRequester, 'context'>;
 }
 export type CachedKey = { readonly caller: Caller } | RefusedKey;
 
@@ -69,9 +71,11 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   const { store, fingerprint: fingerprintOf, keyCache, denialLog } = deps;
   const inFlight = new Map<string, Promise<Caller>>();
 
-  const deny = async ({ refused, refusal }: RefusedKey, context: RequestContext): Promise<never> => {
-    if (refusal !== undefined) await denialLog.record({ ...refusal, context });
-    throw refusedKey(refused);
+  const deny = async ({ refused, denied }: RefusedKey, context: RequestContext): Promise<never> => {
+    const error = refusedKey(refused);
+    if (denied === undefined) throw error;
+    const resource = { type: 'api_key', id: denied.credentialId };
+    return denyOnRecord(denialLog, { ...denied, context }, error, { type: 'auth.denied', resource });
   };
 
   const check = async (
@@ -137,12 +141,9 @@ function refusedAs(code: RefusalCode, { caller }: StoredKey, matches: boolean): 
   const { principal, keyId } = caller;
   return {
     refused: code,
-    refusal: {
-      eventType: 'auth.denied',
-      code,
-      actor: matches ? { id: principal.id, type: principal.role } : { id: 'anonymous', type: 'anonymous' },
+    denied: {
+      actor: matches ? { id: principal.id, role: principal.role } : ANONYMOUS,
       credentialId: keyId,
-      resource: { type: 'api_key', id: keyId },
     },
   };
 }

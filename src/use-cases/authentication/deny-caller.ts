@@ -2,6 +2,7 @@
 
 import { WritError } from '../../errors.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { type Authenticator, refusedKey } from './authenticate-api-key.ts';
 import type { Caller } from './ports.ts';
@@ -25,16 +26,10 @@ export function createDenyCaller(deps: {
       await deps.confirm(caller, context);
       throw refusedKey('AUTH_INVALID_KEY');
     },
-    forbid: async (caller, context, { type, id, why }) => {
-      await deps.denialLog.record({
-        eventType: 'auth.denied',
-        code: 'FORBIDDEN',
-        actor: { id: caller.principal.id, type: caller.principal.role },
-        credentialId: caller.keyId,
-        resource: { type, id },
-        context,
-      });
-      throw new WritError('FORBIDDEN', why);
+    forbid: (caller, context, { type, id, why }) => {
+      const denied = { actor: caller.principal, credentialId: caller.keyId, context };
+      const error = new WritError('FORBIDDEN', why);
+      return deny(deps.denialLog, denied, error, { type: 'auth.denied', resource: { type, id } });
     },
   };
 }

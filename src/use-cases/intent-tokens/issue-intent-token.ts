@@ -10,7 +10,9 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -103,7 +105,7 @@ async function assessOnly(
     throw keyReused();
   }
   const decision = decide(request, confirmed);
-  if (!decision.allowed) return deny(deps, request, confirmed, decision);
+  if (!decision.allowed) return denyPlan(deps, request, confirmed, decision);
   return { ...request.assessed.assessment, validation: decision.policy_validation };
 }
 
@@ -126,7 +128,7 @@ function issueNew(
       const fresh = await deps.confirm(caller, request.context);
       const changed = fresh.principal.revision !== caller.principal.revision;
       caller = fresh;
-      return changed ? RETRY : deny(deps, request, caller, decision);
+      return changed ? RETRY : denyPlan(deps, request, caller, decision);
     }
     const validation = decision.policy_validation;
     const assessment = { ...request.assessed.assessment, validation };
@@ -173,23 +175,19 @@ function decide({ assessed }: Request, { principal }: Caller): PlanDecision {
 }
 
 /** One denied step refuses the whole plan, and the refusal is on record before it is answered. */
-async function deny(
+function denyPlan(
   deps: IssueIntentTokenDeps,
   { assessed, context }: Request,
   { principal, keyId }: Caller,
   { policy_validation: validation }: PlanDecision,
 ): Promise<never> {
-  await deps.denialLog.record({
-    eventType: 'intent.denied',
-    code: 'POLICY_DENIED',
-    actor: { id: principal.id, type: principal.role },
-    credentialId: keyId,
+  const error = new WritError('POLICY_DENIED', 'The policy denies a step of this plan.', {
+    members: { policy_validation: validation },
+  });
+  return deny(deps.denialLog, { actor: principal, credentialId: keyId, context }, error, {
+    type: 'intent.denied',
     resource: { type: 'plan', id: assessed.assessment.digest.planHashHex },
     metadata: { denied_tools: validation.denied_tools.slice(0, 20) },
-    context,
-  });
-  throw new WritError('POLICY_DENIED', 'The policy denies a step of this plan.', {
-    members: { policy_validation: validation },
   });
 }
 
@@ -288,13 +286,10 @@ function eventOf(
   { principal, keyId }: Caller,
 ): AuditEvent {
   const { userId, agentId, contextId, userEmail } = command.onBehalfOf;
-  return {
+  return auditEvent(principal, context, {
     id: deps.newId(),
-    eventType: 'intent.issued',
-    actorId: principal.id,
-    actorType: principal.role,
-    resourceType: 'intent_token',
-    resourceId: issued.jti,
+    type: 'intent.issued',
+    resource: { type: 'intent_token', id: issued.jti },
     metadata: {
       key_id: keyId,
       plan_id: issued.planId,
@@ -305,9 +300,7 @@ function eventOf(
       user_email: userEmail,
       ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
     },
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
-  };
+  });
 }
 
 /** What online verification needs to know of the plan, and nothing else of it (contract section 4.6). */

@@ -15,6 +15,7 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { AuditTrail, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
@@ -197,20 +198,16 @@ function recordVerification(
   },
 ): Promise<void> {
   const { verification, jti, question, caller, context } = made;
-  return deps.trail.append({
+  const event = auditEvent(caller.principal, context, {
     id: deps.newId(),
-    eventType: 'intent.verified',
-    actorId: caller.principal.id,
-    actorType: caller.principal.role,
-    resourceType: 'intent_token',
+    type: 'intent.verified',
     // Of a token that is not ours nothing is known, not even its name.
-    resourceId: jti ?? 'unknown',
+    resource: { type: 'intent_token', id: jti ?? 'unknown' },
     metadata: {
       key_id: caller.keyId,
       code: verification.code,
       ...(question.step === undefined ? {} : { step_index: question.step.stepIndex }),
     },
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
   });
+  return deps.trail.append(event);
 }

@@ -12,7 +12,8 @@ import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
-import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
+import { auditEvent, SYSTEM } from '../audit/build-audit-event.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type {
@@ -90,10 +91,10 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const write = (
     actor: Actor,
     context: RequestContext,
-    event: { type: EventType; resource: [type: string, id: string]; metadata?: Record<string, unknown> },
+    event: Omit<Parameters<typeof auditEvent>[2], 'id'>,
   ): ActorWrite => ({
     actorKeyId: actor === 'system' ? null : actor.keyId,
-    event: eventOf(deps.newId(), actor, context, event),
+    event: auditEvent(actor === 'system' ? SYSTEM : actor.principal, context, { ...event, id: deps.newId() }),
   });
 
   const newKey = async (
@@ -128,7 +129,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       const { text, ...key } = await newKey(null, spec.keyExpiresAt, '/key_expires_at');
       const event = write(actor, context, {
         type: 'agent.created',
-        resource: ['agent', id],
+        resource: { type: 'agent', id },
         metadata: { name: spec.name, role: spec.role, key_id: key.keyId },
       });
       const outcome = await store.create({ ...spec, id, policyText: policyText(spec.policy), key }, event);
@@ -155,7 +156,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
         { ...changes, ...(policy === undefined ? {} : { policyText: policyText(policy) }) },
         write(actor, context, {
           type: 'agent.updated',
-          resource: ['agent', before.id],
+          resource: { type: 'agent', id: before.id },
           metadata: { changed: [...Object.keys(changes), ...(policy === undefined ? [] : ['policy'])] },
         }),
       );
@@ -174,7 +175,11 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
         });
       }
       if (agent.revokedAt !== null) return;
-      const event = write(actor, context, { type: 'agent.revoked', resource: ['agent', agent.id] });
+      const event = write(actor, context, {
+        type: 'agent.revoked',
+        resource: { type: 'agent', id: agent.id },
+        metadata: {},
+      });
       if ((await store.revoke(agent.id, event)) === 'actor_not_live') await refuseDeadActor(actor, context);
     },
 
@@ -183,7 +188,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       const { text, ...key } = await newKey(spec.name, spec.expiresAt, '/expires_at');
       const event = write(actor, context, {
         type: 'key.created',
-        resource: ['api_key', key.keyId],
+        resource: { type: 'api_key', id: key.keyId },
         metadata: { agent_id: agent.id },
       });
       const outcome = await store.addKey(agent.id, key, event);
@@ -207,7 +212,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       if (key.revokedAt !== null) return;
       const event = write(actor, context, {
         type: 'key.revoked',
-        resource: ['api_key', keyId],
+        resource: { type: 'api_key', id: keyId },
         metadata: { agent_id: agent.id },
       });
       const outcome = await store.revokeKey({ agentId: agent.id, keyId }, event);
@@ -274,23 +279,3 @@ function validateGrants(
 }
 
 const policyText = (policy: JsonValue): string | null => (policy === null ? null : canonicalText(policy));
-
-function eventOf(
-  id: string,
-  actor: Actor,
-  context: RequestContext,
-  event: { type: EventType; resource: [type: string, id: string]; metadata?: Record<string, unknown> },
-): AuditEvent {
-  const who = actor === 'system' ? { id: 'system', role: 'system' as const } : actor.principal;
-  return {
-    id,
-    eventType: event.type,
-    actorId: who.id,
-    actorType: who.role,
-    resourceType: event.resource[0],
-    resourceId: event.resource[1],
-    metadata: event.metadata ?? {},
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
-  };
-}

@@ -7,7 +7,9 @@ import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -119,23 +121,15 @@ function checkScope(
   return new WritError(code, `${place} ${why}.`, { details: { pointer: `/${place}` } });
 }
 
-async function refuse(
+function refuse(
   deps: IssueScopedTokenDeps,
   error: WritError,
   { principal, keyId }: Caller,
   context: RequestContext,
 ): Promise<never> {
-  if (error.kind === 'denied' || error.code === 'RATE_LIMITED') {
-    await deps.denialLog.record({
-      eventType: 'token.denied',
-      code: error.code,
-      actor: { id: principal.id, type: principal.role },
-      credentialId: keyId,
-      resource: { type: 'agent', id: principal.id },
-      context,
-    });
-  }
-  throw error;
+  const denied = { actor: principal, credentialId: keyId, context };
+  const resource = { type: 'agent', id: principal.id };
+  return deny(deps.denialLog, denied, error, { type: 'token.denied', resource });
 }
 
 function eventOf(
@@ -144,13 +138,10 @@ function eventOf(
   { principal, keyId }: Caller,
   context: RequestContext,
 ): AuditEvent {
-  return {
+  return auditEvent(principal, context, {
     id: deps.newId(),
-    eventType: 'token.issued',
-    actorId: principal.id,
-    actorType: principal.role,
-    resourceType: 'scoped_token',
-    resourceId: token.id,
+    type: 'token.issued',
+    resource: { type: 'scoped_token', id: token.id },
     metadata: {
       key_id: keyId,
       scopes: token.scopes,
@@ -158,7 +149,5 @@ function eventOf(
       max_uses: token.maxUses,
       allowed_ips: token.allowedIps,
     },
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
-  };
+  });
 }

@@ -3,6 +3,7 @@
 import { UUID } from '../../domain/formats/uuid.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -38,17 +39,12 @@ export function createScopedTokenManager(deps: {
       const token = await get(id, caller);
       const outcome = await deps.store.revoke(token.id, {
         actorKeyId: caller.keyId,
-        event: {
+        event: auditEvent(caller.principal, context, {
           id: deps.newId(),
-          eventType: 'token.revoked',
-          actorId: caller.principal.id,
-          actorType: caller.principal.role,
-          resourceType: 'scoped_token',
-          resourceId: token.id,
+          type: 'token.revoked',
+          resource: { type: 'scoped_token', id: token.id },
           metadata: { key_id: caller.keyId, agent_id: token.agentId },
-          ipAddress: context.ipAddress,
-          requestId: context.requestId,
-        },
+        }),
       });
       if (outcome === 'actor_not_live') await deps.denyCaller.deadKey(caller, context);
     },

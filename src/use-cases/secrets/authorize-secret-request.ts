@@ -13,7 +13,9 @@ import {
   type SecretRequestRefusal,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -120,23 +122,14 @@ export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmissio
 }
 
 /** Puts a refusal of a known credential on record, unless it is about the request's form, and rejects with it. */
-export async function refuseSecret(
+export function refuseSecret(
   deps: { readonly denialLog: DenialLog },
   { guard, actor, credentialId }: SecretRequester,
   context: RequestContext,
-  { error, resource }: { readonly error: WritError; readonly resource: AuditResource },
+  { error, resource }: { readonly error: unknown; readonly resource: AuditResource },
 ): Promise<never> {
-  if (error.kind === 'denied' || error.kind === 'unauthenticated') {
-    await deps.denialLog.record({
-      eventType: guard.kind === 'scoped_token' ? 'token.denied' : 'secret.denied',
-      code: error.code,
-      actor: { id: actor.id, type: actor.role },
-      credentialId,
-      resource,
-      context,
-    });
-  }
-  throw error;
+  const type = guard.kind === 'scoped_token' ? 'token.denied' : 'secret.denied';
+  return deny(deps.denialLog, { actor, credentialId, context }, error, { type, resource });
 }
 
 /** The event of an effect on secrets. */
@@ -151,17 +144,7 @@ export function secretEvent(
   },
 ): AuditEvent {
   const by = guard.kind === 'scoped_token' ? { token_id: guard.tokenId } : { key_id: guard.keyId };
-  return {
-    id,
-    eventType: what.type,
-    actorId: actor.id,
-    actorType: actor.role,
-    resourceType: what.resource.type,
-    resourceId: what.resource.id,
-    metadata: { ...by, ...what.metadata },
-    ipAddress: context.ipAddress,
-    requestId: context.requestId,
-  };
+  return auditEvent(actor, context, { ...what, id, metadata: { ...by, ...what.metadata } });
 }
 
 export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The scoped token is not known.');

@@ -61,10 +61,7 @@ export function changeSecrets(
       });
       return records === 'not_granted' ? RETRY : records;
     } catch (error) {
-      if (error instanceof WritError && error.kind === 'denied') {
-        return refuseSecret(deps, requester, context, { error, resource });
-      }
-      throw error;
+      return refuseSecret(deps, requester, context, { error, resource });
     }
   });
 }

@@ -5,14 +5,14 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createDenialLog, type Refusal } from '../../../src/use-cases/audit/denial-log.ts';
+import { createDenialLog, type Denial } from '../../../src/use-cases/audit/denial-log.ts';
 import type { AuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { type Deferred, deferred, settled } from '../../support/deferred.ts';
 
-const refusal = (changes: Partial<Refusal> = {}): Refusal => ({
-  eventType: 'auth.denied',
+const refusal = (changes: Partial<Denial> = {}): Denial => ({
+  type: 'auth.denied',
   code: 'FORBIDDEN',
-  actor: { id: 'agent-1', type: 'agent' },
+  actor: { id: 'agent-1', role: 'agent' },
   credentialId: 'key-1',
   resource: { type: 'endpoint', id: 'GET /v1/agents' },
   context: { requestId: 'r', ipAddress: '192.0.2.1' },
@@ -93,11 +93,11 @@ test('after its minute the next one is a first one again, after the count of tho
 
 test('another credential, code, resource or event is another kind', async () => {
   const { recorder, rows } = aBench();
-  const kinds: Partial<Refusal>[] = [
+  const kinds: Partial<Denial>[] = [
     {},
     { credentialId: 'key-2' },
     { code: 'POLICY_DENIED' },
-    { eventType: 'intent.denied' },
+    { type: 'intent.denied' },
     { resource: { type: 'endpoint', id: 'POST /v1/agents' } },
     { resource: { type: 'plan', id: 'GET /v1/agents' } },
   ];

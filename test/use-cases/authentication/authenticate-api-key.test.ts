@@ -10,7 +10,7 @@ import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
 import { createTtlCache } from '../../../src/platform/ttl-cache.ts';
-import type { Refusal } from '../../../src/use-cases/audit/denial-log.ts';
+import type { Denial } from '../../../src/use-cases/audit/denial-log.ts';
 import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
 import {
   type CachedKey,
@@ -57,7 +57,7 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
   const looked: string[] = [];
   const noted: string[] = [];
   const compared: { keyText: string; hash: string; origin: string; preferred: boolean }[] = [];
-  const recorded: Refusal[] = [];
+  const recorded: Denial[] = [];
   const authenticator = createAuthenticator({
     store: {
       findKey: async (keyId) => {
@@ -238,9 +238,9 @@ test('a refused key is refused from memory, and each refusal is handed to the tr
   assert.equal(recorded.length, 2);
   for (const refusal of recorded) {
     assert.deepEqual(refusal, {
-      eventType: 'auth.denied',
+      type: 'auth.denied',
       code: 'AUTH_INVALID_KEY',
-      actor: { id: 'agent-1', type: 'agent' },
+      actor: { id: 'agent-1', role: 'agent' },
       credentialId: keyId,
       resource: { type: 'api_key', id: keyId },
       context,
@@ -265,7 +265,7 @@ test('a wrong secret does not learn that its key is expired, and is nobody on re
     authenticator.verify(aKey({ expired: true }).text, from),
     refusedWith('AUTH_INVALID_KEY'),
   );
-  assert.deepEqual(recorded[0]?.actor, { id: 'anonymous', type: 'anonymous' });
+  assert.deepEqual(recorded[0]?.actor, { id: 'anonymous', role: 'anonymous' });
 });
 
 test('an unknown id is not on record: it is no credential of ours', async () => {
