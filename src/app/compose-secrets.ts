@@ -29,7 +29,7 @@ import type { Clock } from '../use-cases/ports.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
-import { createSecretAdmission } from '../use-cases/secrets/authorize-secret-request.ts';
+import { createSecretAuthorization } from '../use-cases/secrets/authorize-secret-request.ts';
 import type { ResolvedRequester } from '../use-cases/secrets/authorized-request.ts';
 import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
 import type { SecretReader } from '../use-cases/secrets/ports.ts';
@@ -86,7 +86,7 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
     bearers: createBearerCheck({
       apiKeys: deps.apiKeys,
       authenticator,
-      admission: createSecretAdmission({ reader, confirm, denialLog, readCache }),
+      secrets: createSecretAuthorization({ reader, confirm, denialLog, readCache }),
       limits: deps.limits,
       scopedTokens: {
         prefix: SCOPED_TOKEN_PREFIX,

@@ -1,6 +1,7 @@
 /**
  * May this credential do this with this secret? The checks of contract section 5.4 that precede a request's body, in
- * their order: the first that refuses is the answer, so a caller learns nothing that a later check knows.
+ * their order: the first that refuses is the answer, so a caller learns nothing that a later check knows. What is
+ * allowed is said once, so that nothing downstream judges a scope again.
  */
 
 import { type Address, type AddressBlock, addressAllowed } from '../network/ip-address.ts';
@@ -8,18 +9,28 @@ import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '..
 import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
 
-/** What a request wants, as far as it can be known before its body. */
+/** What a request is about, as far as it can be known before its body. */
 export type SecretOperation =
-  | { readonly kind: 'use'; readonly action: SecretAction; readonly secret: SecretPath }
-  | { readonly kind: 'list'; readonly namespace: Namespace }
+  | SimpleOperation
   /** `GET` of two or more segments: one secret, or a nested namespace, which some paths are too long to be. */
   | { readonly kind: 'read-or-list'; readonly secret: SecretPath; readonly namespace: Namespace | undefined }
+  | { readonly kind: 'malformed-path' };
+
+/** What a request was found to be allowed. */
+export type AuthorizedOperation =
+  | SimpleOperation
+  /** Where there is no such secret: `orList`, the namespace of its name, if that may be listed. */
+  | { readonly kind: 'read'; readonly secret: SecretPath; readonly orList: Namespace | undefined };
+
+/** Allowed as it is, or not at all. */
+type SimpleOperation =
+  | { readonly kind: 'use'; readonly action: SecretAction; readonly secret: SecretPath }
+  | { readonly kind: 'list'; readonly namespace: Namespace }
   | { readonly kind: 'list-namespaces' }
   /** What a token is: an answer that a dead one is owed as well. */
   | { readonly kind: 'introspect' }
   /** The body names the path, so the scope is judged after it. */
-  | { readonly kind: 'named-by-body' }
-  | { readonly kind: 'malformed-path' };
+  | { readonly kind: 'named-by-body' };
 
 export type TokenState = 'live' | 'revoked' | 'expired' | 'exhausted';
 
@@ -34,14 +45,15 @@ export interface SecretGrant {
   readonly namespacesTakeScope: boolean;
 }
 
-export interface SecretRequest {
-  readonly wish: SecretOperation;
+/** An operation, the credential it is tried with, and where from. */
+export interface AccessAttempt {
+  readonly operation: SecretOperation;
   readonly grant: SecretGrant;
   /** Undefined where none could be read. */
   readonly clientAddress: Address | undefined;
 }
 
-export type SecretRequestRefusal =
+export type AccessDenial =
   | 'INVALID_PATH'
   | 'IP_NOT_ALLOWED'
   | 'TOKEN_REVOKED'
@@ -49,22 +61,31 @@ export type SecretRequestRefusal =
   | 'TOKEN_EXHAUSTED'
   | 'SCOPE_DENIED';
 
-type Check = (request: SecretRequest) => SecretRequestRefusal | undefined;
+export type AccessDecision =
+  | { readonly allowed: true; readonly operation: AuthorizedOperation }
+  | { readonly allowed: false; readonly code: AccessDenial };
 
 /**
- * Before these: rate limit, and whether the credential is known at all. After these: the body, existence, tier, and
- * the guarded write, which judges everything again.
+ * Before these checks: rate limit, and whether the credential is known at all. After them: the body, existence, tier,
+ * and the guarded write, which judges everything again.
  */
-const CHECKS: readonly Check[] = [pathIsWellFormed, addressIsAllowed, tokenIsLive, scopesAllowWish];
-
-/** Undefined when nothing refuses. */
-export function authorizeSecretOperation(request: SecretRequest): SecretRequestRefusal | undefined {
-  for (const check of CHECKS) {
-    const refusal = check(request);
-    if (refusal !== undefined) return refusal;
-  }
-  return undefined;
+export function authorizeSecretOperation({ operation, grant, clientAddress }: AccessAttempt): AccessDecision {
+  if (operation.kind === 'malformed-path') return denied('INVALID_PATH');
+  // Whether or not the token is still live: from elsewhere nobody learns which.
+  if (!addressAllowed(clientAddress, grant.allowedAddresses)) return denied('IP_NOT_ALLOWED');
+  if (grant.state !== 'live' && operation.kind !== 'introspect') return denied(ENDED[grant.state]);
+  // The same answer whether the secret exists or not.
+  const authorized = withinScopes(operation, grant);
+  return authorized === undefined ? denied('SCOPE_DENIED') : { allowed: true, operation: authorized };
 }
+
+const denied = (code: AccessDenial): AccessDecision => ({ allowed: false, code });
+
+const ENDED = {
+  revoked: 'TOKEN_REVOKED',
+  expired: 'TOKEN_EXPIRED',
+  exhausted: 'TOKEN_EXHAUSTED',
+} as const satisfies Record<Exclude<TokenState, 'live'>, AccessDenial>;
 
 /** Whether every list of scopes allows the action on the path. */
 export function mayUse(grant: SecretGrant, action: SecretAction, secret: SecretPath): boolean {
@@ -72,52 +93,30 @@ export function mayUse(grant: SecretGrant, action: SecretAction, secret: SecretP
 }
 
 /** Whether every list of scopes covers all names in the namespace. */
-export function mayList(grant: SecretGrant, namespace: Namespace | undefined): boolean {
+function mayList(grant: SecretGrant, namespace: Namespace | undefined): boolean {
   return namespace !== undefined && grant.scopeLists.every((scopes) => scopesAllowListing(scopes, namespace));
 }
 
-function pathIsWellFormed({ wish }: SecretRequest): SecretRequestRefusal | undefined {
-  return wish.kind === 'malformed-path' ? 'INVALID_PATH' : undefined;
-}
-
-/** Whether or not the token is still live: from elsewhere nobody learns which. */
-function addressIsAllowed({ grant, clientAddress }: SecretRequest): SecretRequestRefusal | undefined {
-  return addressAllowed(clientAddress, grant.allowedAddresses) ? undefined : 'IP_NOT_ALLOWED';
-}
-
-function tokenIsLive({ wish, grant }: SecretRequest): SecretRequestRefusal | undefined {
-  if (wish.kind === 'introspect') return undefined;
-  switch (grant.state) {
-    case 'revoked':
-      return 'TOKEN_REVOKED';
-    case 'expired':
-      return 'TOKEN_EXPIRED';
-    case 'exhausted':
-      return 'TOKEN_EXHAUSTED';
-    case 'live':
-      return undefined;
-  }
-}
-
-/** The same answer whether the secret exists or not. */
-function scopesAllowWish({ wish, grant }: SecretRequest): SecretRequestRefusal | undefined {
-  return isWithinScopes(wish, grant) ? undefined : 'SCOPE_DENIED';
-}
-
-function isWithinScopes(wish: SecretOperation, grant: SecretGrant): boolean {
-  switch (wish.kind) {
+function withinScopes(
+  operation: Exclude<SecretOperation, { kind: 'malformed-path' }>,
+  grant: SecretGrant,
+): AuthorizedOperation | undefined {
+  switch (operation.kind) {
     case 'use':
-      return mayUse(grant, wish.action, wish.secret);
+      return mayUse(grant, operation.action, operation.secret) ? operation : undefined;
     case 'list':
-      return mayList(grant, wish.namespace);
-    case 'read-or-list':
-      return mayUse(grant, 'read', wish.secret) || mayList(grant, wish.namespace);
+      return mayList(grant, operation.namespace) ? operation : undefined;
+    case 'read-or-list': {
+      const { secret } = operation;
+      const namespace = mayList(grant, operation.namespace) ? operation.namespace : undefined;
+      if (mayUse(grant, 'read', secret)) return { kind: 'read', secret, orList: namespace };
+      return namespace === undefined ? undefined : { kind: 'list', namespace };
+    }
     case 'list-namespaces':
-      return !grant.namespacesTakeScope || mayListNamespaces(grant);
+      return !grant.namespacesTakeScope || mayListNamespaces(grant) ? operation : undefined;
     case 'introspect':
     case 'named-by-body':
-    case 'malformed-path':
-      return true;
+      return operation;
   }
 }
 

@@ -6,20 +6,20 @@
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
-import { type SecretAdmission, unknownToken } from '../../use-cases/secrets/authorize-secret-request.ts';
-import type { PresentedCredential, SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
+import { type SecretAuthorization, unknownToken } from '../../use-cases/secrets/authorize-secret-request.ts';
+import type { PresentedCredential, SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export interface BearerCheck {
   /** Sets `state.admission`, or rejects as contract section 5.4 orders it. */
-  admit(request: FastifyRequest, question: SecretQuestion): Promise<void>;
+  admit(request: FastifyRequest, asked: SecretRequest): Promise<void>;
 }
 
 export interface BearerCheckDeps {
   readonly apiKeys: CredentialCheck;
   readonly authenticator: Authenticator;
-  readonly admission: SecretAdmission;
+  readonly secrets: SecretAuthorization;
   readonly limits: RateLimits;
   readonly scopedTokens: {
     /** How every one of them begins. */
@@ -38,21 +38,17 @@ export interface BearerCheckDeps {
 export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
   const { apiKeys, limits, tokenOwners, scopedTokens } = deps;
 
-  const admitByKey = async (request: FastifyRequest, question: SecretQuestion): Promise<void> => {
+  const admitByKey = async (request: FastifyRequest, asked: SecretRequest): Promise<void> => {
     await apiKeys.requireApiKey(request);
     const { state } = request;
     if (state.caller === undefined) throw new Error('an API key was accepted without a caller');
     state.caller = await deps.authenticator.confirm(state.caller, state.context);
     const credential = { kind: 'api_key', caller: state.caller } as const;
-    const known = await deps.admission.identify(credential, question);
-    state.admission = await deps.admission.admit(known, credential, state.context);
+    const known = await deps.secrets.resolveRequester(credential, asked);
+    state.admission = await deps.secrets.authorizeSecretRequest(known, credential, state.context);
   };
 
-  const admitByToken = async (
-    request: FastifyRequest,
-    question: SecretQuestion,
-    text: string,
-  ): Promise<void> => {
+  const admitByToken = async (request: FastifyRequest, asked: SecretRequest, text: string): Promise<void> => {
     const { state } = request;
     const tokenHashHex = scopedTokens.hash(text);
     state.principalId = tokenOwners.get(tokenHashHex);
@@ -62,11 +58,11 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
     const credential: PresentedCredential = { kind: 'scoped_token', tokenHashHex };
     try {
       if (!scopedTokens.isWellFormed(text)) throw unknownToken();
-      const known = await deps.admission.identify(credential, question);
+      const known = await deps.secrets.resolveRequester(credential, asked);
       state.principalId = known.requester.actor.id;
       tokenOwners.set(tokenHashHex, state.principalId);
       if (!counted) await limits.countPrincipal(request);
-      state.admission = await deps.admission.admit(known, credential, state.context);
+      state.admission = await deps.secrets.authorizeSecretRequest(known, credential, state.context);
     } catch (error) {
       if (error instanceof WritError && error.code === 'TOKEN_INVALID') await limits.countFailure(request);
       throw error;
@@ -74,11 +70,11 @@ export function createBearerCheck(deps: BearerCheckDeps): BearerCheck {
   };
 
   return {
-    admit: (request, question) => {
+    admit: (request, asked) => {
       const header = readCredential(request.raw.rawHeaders);
       return header.kind === 'text' && header.text.startsWith(scopedTokens.prefix)
-        ? admitByToken(request, question, header.text)
-        : admitByKey(request, question);
+        ? admitByToken(request, asked, header.text)
+        : admitByKey(request, asked);
     },
   };
 }

@@ -5,7 +5,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
+import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 import type { CredentialCheck } from './api-key-credentials.ts';
 import type { BearerCheck } from './bearer-credentials.ts';
 
@@ -20,7 +20,7 @@ export interface AdmittanceDeps {
 export type Admitted =
   | {
       readonly credential: 'scoped-token-or-api-key';
-      readonly asks: (request: FastifyRequest) => SecretQuestion;
+      readonly operation: (request: FastifyRequest) => SecretRequest;
     }
   | { readonly method: string; readonly url: string; readonly credential: 'none' | 'api-key-if-sent' }
   | {
@@ -33,7 +33,8 @@ export type Admitted =
 
 export async function admit(route: Admitted, request: FastifyRequest, deps: AdmittanceDeps): Promise<void> {
   if (route.credential === 'none') return deps.credentials.admitAnonymous(request);
-  if (route.credential === 'scoped-token-or-api-key') return deps.bearers.admit(request, route.asks(request));
+  if (route.credential === 'scoped-token-or-api-key')
+    return deps.bearers.admit(request, route.operation(request));
   if (route.credential === 'api-key-if-sent') await deps.credentials.checkApiKeyIfSent(request);
   else await deps.credentials.requireApiKey(request);
   const { state } = request;

@@ -33,7 +33,7 @@ import {
   uuid,
 } from '../routing/schemas.ts';
 import { requireAddressList, ttlSecondsOf } from './scoped-token-request.ts';
-import { askingFor, WISH_TO_INTROSPECT } from './secret-operation.ts';
+import { INTROSPECT, uncachedRequest } from './secret-operation.ts';
 
 const STATUS = ['active', 'expired', 'revoked', 'exhausted'] as const;
 const TAG = 'scoped tokens';
@@ -188,17 +188,17 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     method: 'POST',
     url: '/v1/tokens/introspect',
     summary: 'What is this token? (RFC 7662); consumes no use',
-    asks: () => askingFor(WISH_TO_INTROSPECT),
+    operation: () => uncachedRequest(INTROSPECT),
     takesForms: true,
     body: strictObject({
       token: Type.Optional(Type.String({ description: 'the asking token itself where absent' })),
       token_type_hint: Type.Optional(Type.String()),
     }),
     answers: { 200: Introspected },
-    handle: async ({ body, admission }) => {
+    handle: async ({ body, authorized }) => {
       const asked: IntrospectedToken =
         body.token === undefined ? 'itself' : { hashHex: deps.hashToken(body.token) };
-      const record = await deps.introspect(admission.requester, asked);
+      const record = await deps.introspect(authorized.requester, asked);
       return { status: 200, body: record === undefined ? { active: false } : introspectedView(record) };
     },
   });

@@ -1,4 +1,4 @@
-/** What a request wants of secrets, from the raw target behind `/v1/secrets/` (contract section 5.2). */
+/** What a request is about, from the raw target behind `/v1/secrets/` (contract section 5.2). */
 
 import type { SecretAction } from '../../domain/scopes/scope.ts';
 import {
@@ -10,7 +10,7 @@ import {
 } from '../../domain/scopes/secret-path.ts';
 import type { SecretOperation } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
-import type { SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
+import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 
 /** `GET`: one raw segment is a namespace; more are a secret, or a namespace that is nested. */
 export function parseReadTarget(rawTarget: string): SecretOperation {
@@ -39,17 +39,17 @@ export function parseListTarget(namespace: string): SecretOperation {
 }
 
 /** The body will name the path. */
-export const WISH_NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
+export const NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
 
-export const WISH_TO_LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
+export const LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
 
-export const WISH_TO_INTROSPECT: SecretOperation = { kind: 'introspect' };
+export const INTROSPECT: SecretOperation = { kind: 'introspect' };
 
-/** The question of whatever is no read of one secret. */
-export const askingFor = (wish: SecretOperation): SecretQuestion => ({
-  wish,
+/** A request for whatever is no read of one secret. */
+export const uncachedRequest = (operation: SecretOperation): SecretRequest => ({
+  operation,
   version: undefined,
-  asksMore: true,
+  cacheable: false,
 });
 
 /** The path in a body. Rejects with `INVALID_PATH`. */

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { PATH_TEXT, type SecretPath } from '../../domain/scopes/secret-path.ts';
 import { WritError } from '../../errors.ts';
-import type { Admission } from '../../use-cases/secrets/authorized-request.ts';
+import type { AuthorizedRequest } from '../../use-cases/secrets/authorized-request.ts';
 import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
 import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
@@ -13,13 +13,13 @@ import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
 import { noSuchEndpoint } from '../server/error-envelopes.ts';
 import {
-  askingFor,
+  LIST_NAMESPACES,
+  NAMED_BY_BODY,
   parseChangeTarget,
   parseListTarget,
   parseReadTarget,
   pathInBody,
-  WISH_NAMED_BY_BODY,
-  WISH_TO_LIST_NAMESPACES,
+  uncachedRequest,
 } from './secret-operation.ts';
 import {
   ImportBody,
@@ -61,10 +61,10 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     summary: 'Read a secret, or list a namespace',
     description:
       'One segment is a namespace. More are a secret; where that may not be read, or is absent, but the namespace of that name may be listed, the list.',
-    asks: (request) => {
+    operation: (request) => {
       const version = versionAsked(request);
-      const asksMore = Object.keys(request.query as object).length > (version === undefined ? 0 : 1);
-      return { wish: parseReadTarget(targetOf(request)), version, asksMore };
+      const cacheable = Object.keys(request.query as object).length === (version === undefined ? 0 : 1);
+      return { operation: parseReadTarget(targetOf(request)), version, cacheable };
     },
     query: strictObject({
       ...PageQuery,
@@ -74,7 +74,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     }),
     answers: { 200: Type.Union([SecretWithValue, SecretListing]) },
     refusals: [...REFUSALS, 'SECRET_NOT_FOUND', 'INTEGRITY_ERROR'],
-    handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
+    handle: ({ authorized, query, context }) => answerRead(deps, authorized, pageOf(query), context),
   });
 
   routes.secretBearer({
@@ -82,11 +82,11 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/secrets',
     summary: 'List a namespace',
-    asks: (request) => askingFor(parseListTarget(namespaceAsked(request))),
+    operation: (request) => uncachedRequest(parseListTarget(namespaceAsked(request))),
     query: strictObject({ ...PageQuery, namespace: Type.String() }),
     answers: { 200: SecretListing },
     refusals: REFUSALS,
-    handle: ({ admission, query, context }) => answerRead(deps, admission, pageOf(query), context),
+    handle: ({ authorized, query, context }) => answerRead(deps, authorized, pageOf(query), context),
   });
 
   routes.secretBearer({
@@ -94,12 +94,12 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'GET',
     url: '/v1/namespaces',
     summary: 'The namespaces that the caller may list',
-    asks: () => askingFor(WISH_TO_LIST_NAMESPACES),
+    operation: () => uncachedRequest(LIST_NAMESPACES),
     query: strictObject(PageQuery),
     answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
     refusals: ['SCOPE_DENIED'],
-    handle: async ({ admission, query, context }) => {
-      const { items, more } = await deps.read.listNamespaces(admission, pageOf(query), context);
+    handle: async ({ authorized, query, context }) => {
+      const { items, more } = await deps.read.listNamespaces(authorized, pageOf(query), context);
       const next = more ? writeCursor(items.at(-1)?.namespace) : null;
       const shown = items.map((item) => ({ namespace: item.namespace, secret_count: item.secretCount }));
       return { status: 200, body: { items: shown, next_cursor: next } };
@@ -111,14 +111,14 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets',
     summary: 'Create a secret',
-    asks: () => askingFor(WISH_NAMED_BY_BODY),
+    operation: () => uncachedRequest(NAMED_BY_BODY),
     headers: IF_MATCH,
     body: NewSecretBody,
     answers: { 201: Secret },
     refusals: [...REFUSALS, 'ALREADY_EXISTS', 'VERSION_CONFLICT'],
-    handle: async ({ admission, body, context, request }) => {
+    handle: async ({ authorized, body, context, request }) => {
       const record = await deps.write.create({
-        admission,
+        authorized,
         secret: pathInBody(body.path),
         input: { ...parseInput(body), value: body.value },
         expectedVersion: versionExpected(request),
@@ -133,7 +133,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/import',
     summary: 'Import .env text into a namespace, all or nothing',
-    asks: () => askingFor(WISH_NAMED_BY_BODY),
+    operation: () => uncachedRequest(NAMED_BY_BODY),
     body: ImportBody,
     answers: {
       200: strictObject({
@@ -145,10 +145,10 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
       }),
     },
     refusals: REFUSALS,
-    handle: async ({ admission, body, context }) => {
+    handle: async ({ authorized, body, context }) => {
       const { namespace, content } = body;
       const keys = await deps.importEnv({
-        admission,
+        authorized,
         namespace,
         content,
         ofNewKeys: parseKind(body),
@@ -164,17 +164,17 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'PUT',
     url: '/v1/secrets/*',
     summary: 'Create a secret or give it a new version',
-    asks: (request) => askingFor(parseChangeTarget('write', targetOf(request))),
+    operation: (request) => uncachedRequest(parseChangeTarget('write', targetOf(request))),
     headers: IF_MATCH,
     body: SecretBody,
     answers: { 200: Secret, 201: Secret },
     refusals: [...REFUSALS, 'VERSION_CONFLICT'],
-    handle: async ({ admission, body, context, request }) => {
+    handle: async ({ authorized, body, context, request }) => {
       const input = { ...parseInput(body), value: body.value };
       const expectedVersion = versionExpected(request);
       const { record, created } = await deps.write.put({
-        admission,
-        secret: secretOf(admission),
+        authorized,
+        secret: secretOf(authorized),
         input,
         expectedVersion,
         context,
@@ -189,15 +189,15 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'POST',
     url: '/v1/secrets/*',
     summary: 'Give a secret a new version, random unless named; the answer holds no value',
-    asks: (request) => askingFor(parseChangeTarget('write', rotateTargetOf(request))),
+    operation: (request) => uncachedRequest(parseChangeTarget('write', rotateTargetOf(request))),
     headers: IF_MATCH,
     body: RotateBody,
     answers: { 200: Secret },
     refusals: CHANGE_REFUSALS,
-    handle: async ({ admission, body, context, request }) => {
+    handle: async ({ authorized, body, context, request }) => {
       const record = await deps.write.rotate({
-        admission,
-        secret: secretOf(admission),
+        authorized,
+        secret: secretOf(authorized),
         value: body.new_value,
         expectedVersion: versionExpected(request),
         context,
@@ -211,13 +211,13 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     method: 'DELETE',
     url: '/v1/secrets/*',
     summary: 'Destroy a secret: every version and its key',
-    asks: (request) => askingFor(parseChangeTarget('delete', targetOf(request))),
+    operation: (request) => uncachedRequest(parseChangeTarget('delete', targetOf(request))),
     headers: IF_MATCH,
     answers: { 204: null },
     refusals: CHANGE_REFUSALS,
-    handle: async ({ admission, context, request }) => {
+    handle: async ({ authorized, context, request }) => {
       const expectedVersion = versionExpected(request);
-      await deps.write.delete({ admission, secret: secretOf(admission), expectedVersion, context });
+      await deps.write.delete({ authorized, secret: secretOf(authorized), expectedVersion, context });
       return { status: 204 };
     },
   });
@@ -225,11 +225,11 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
 
 async function answerRead(
   deps: SecretRouteDeps,
-  admission: Admission,
+  authorized: AuthorizedRequest,
   page: SecretPage,
   context: Parameters<ReadSecrets['read']>[2],
 ): Promise<Answer> {
-  const outcome = await deps.read.read(admission, page, context);
+  const outcome = await deps.read.read(authorized, page, context);
   if (outcome.kind === 'secret') {
     const { record, version, value } = outcome.opened;
     return { status: 200, body: { ...secretView(record, version), value }, shape: SecretWithValue };
@@ -276,9 +276,9 @@ function versionExpected(request: FastifyRequest): number | undefined {
   throw new WritError('VALIDATION_ERROR', 'If-Match must be a version: 3 or "3".');
 }
 
-function secretOf({ question }: Admission): SecretPath {
-  if (question.wish.kind !== 'use') throw new Error('a change was admitted without a secret');
-  return question.wish.secret;
+function secretOf({ operation }: AuthorizedRequest): SecretPath {
+  if (operation.kind !== 'use') throw new Error('a change was authorized without a secret');
+  return operation.secret;
 }
 
 function pageOf(query: { limit?: string; cursor?: string }): SecretPage {

@@ -10,7 +10,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
-import type { Admission, SecretQuestion } from '../../use-cases/secrets/authorized-request.ts';
+import type { AuthorizedRequest, SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 import {
   type AdmittanceDeps,
   type Admitted,
@@ -84,10 +84,10 @@ export interface AuthenticatedRoute<Body extends TSchema, Query extends TSchema,
 
 export interface SecretBearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
   extends Shape<Body, Query, Params> {
-  /** What is wanted of secrets, as far as it can be told before the body. */
-  readonly asks: (request: FastifyRequest) => SecretQuestion;
+  /** What the request is about, as far as it can be told before the body. */
+  readonly operation: (request: FastifyRequest) => SecretRequest;
   handle(
-    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { admission: Admission },
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { authorized: AuthorizedRequest },
   ): Promise<Answer>;
 }
 
@@ -162,14 +162,16 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
         (route.handle as AuthenticatedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
     secretBearer: (route) =>
-      add(route, { credential: 'scoped-token-or-api-key', asks: route.asks }, (input) =>
-        (route.handle as BearerHandle)(Object.assign(input, { admission: admissionOf(input.request) })),
+      add(route, { credential: 'scoped-token-or-api-key', operation: route.operation }, (input) =>
+        (route.handle as BearerHandle)(Object.assign(input, { authorized: admissionOf(input.request) })),
       ),
   };
 }
 
 type AuthenticatedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
-type BearerHandle = (input: RouteInput<never, never, never> & { admission: Admission }) => Promise<Answer>;
+type BearerHandle = (
+  input: RouteInput<never, never, never> & { authorized: AuthorizedRequest },
+) => Promise<Answer>;
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
 const NOTHING = { type: 'object', properties: {}, additionalProperties: false };
@@ -179,7 +181,7 @@ function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<
   return Object.fromEntries(withBody);
 }
 
-function admissionOf(request: FastifyRequest): Admission {
+function admissionOf(request: FastifyRequest): AuthorizedRequest {
   const { admission } = request.state;
   if (admission === undefined) throw new Error('a bearer route ran without an admission');
   return admission;

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { clientAddress, rateLimitKey } from '../../domain/network/client-address.ts';
 import type { Address, AddressBlock } from '../../domain/network/ip-address.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
-import type { Admission, ClientContext } from '../../use-cases/secrets/authorized-request.ts';
+import type { AuthorizedRequest, ClientContext } from '../../use-cases/secrets/authorized-request.ts';
 
 export interface RequestState {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */
@@ -15,7 +15,7 @@ export interface RequestState {
   /** Set once an API key is accepted. */
   caller: Caller | undefined;
   /** Set once a request on secrets is admitted to its body. */
-  admission: Admission | undefined;
+  admission: AuthorizedRequest | undefined;
   /** Whose the credential is, an API key or a scoped token: what is counted and logged. */
   principalId: string | undefined;
   /** The body as sent. */

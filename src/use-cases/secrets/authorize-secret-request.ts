@@ -8,9 +8,9 @@
 
 import { PATH_RULE } from '../../domain/scopes/secret-path.ts';
 import {
+  type AccessDenial,
   authorizeSecretOperation,
   type SecretOperation,
-  type SecretRequestRefusal,
 } from '../../domain/secrets/secret-authorization.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -20,29 +20,29 @@ import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type {
-  Admission,
   AuditResource,
+  AuthorizedRequest,
   ClientContext,
   PresentedCredential,
   ReadCache,
   ResolvedRequester,
-  SecretQuestion,
+  SecretRequest,
   SecretRequester,
 } from './authorized-request.ts';
 import type { PresentedToken, SecretReader } from './ports.ts';
 
-export interface SecretAdmission {
-  /** Rejects with `TOKEN_INVALID`. */
-  identify(credential: PresentedCredential, question: SecretQuestion): Promise<ResolvedRequester>;
-  /** Runs the checks. `credential` is what `known` was identified by. */
-  admit(
-    known: ResolvedRequester,
+export interface SecretAuthorization {
+  /** Reads whose credential it is and what it asks for. Rejects with `TOKEN_INVALID`. */
+  resolveRequester(credential: PresentedCredential, request: SecretRequest): Promise<ResolvedRequester>;
+  /** Runs the checks. `credential` is what `resolved` was read by. */
+  authorizeSecretRequest(
+    resolved: ResolvedRequester,
     credential: PresentedCredential,
     context: ClientContext,
-  ): Promise<Admission>;
+  ): Promise<AuthorizedRequest>;
 }
 
-export interface SecretAdmissionDeps {
+export interface SecretAuthorizationDeps {
   readonly reader: SecretReader;
   readonly confirm: Authenticator['confirm'];
   readonly denialLog: DenialLog;
@@ -52,73 +52,68 @@ export interface SecretAdmissionDeps {
 /** Of one cached value: with the number of entries, the most that the cache takes of memory. */
 const MAX_CACHED_BYTES = 4096;
 
-export function createSecretAdmission(deps: SecretAdmissionDeps): SecretAdmission {
+export function createSecretAuthorization(deps: SecretAuthorizationDeps): SecretAuthorization {
   const { readCache } = deps;
 
   const read = async (
     credential: PresentedCredential,
-    question: SecretQuestion,
+    request: SecretRequest,
   ): Promise<ResolvedRequester> => {
-    const path = pathToRead(question.wish);
+    const { version } = request;
+    const path = pathToRead(request.operation);
     if (credential.kind === 'api_key') {
-      const found =
-        path === undefined ? undefined : await deps.reader.find({ path, version: question.version });
-      return { requester: requesterByKey(credential.caller), found, question, fromCache: false };
+      const found = path === undefined ? undefined : await deps.reader.find({ path, version });
+      return { requester: requesterByKey(credential.caller), found, request, fromCache: false };
     }
     const { tokenHashHex } = credential;
-    const answer = await deps.reader.findByToken({ tokenHashHex, path, version: question.version });
+    const answer = await deps.reader.findByToken({ tokenHashHex, path, version });
     if (answer === undefined) throw unknownToken();
-    return { requester: requesterByToken(answer.token), found: answer.found, question, fromCache: false };
+    return { requester: requesterByToken(answer.token), found: answer.found, request, fromCache: false };
   };
 
-  const identify = async (
+  const resolveRequester = async (
     credential: PresentedCredential,
-    question: SecretQuestion,
+    request: SecretRequest,
   ): Promise<ResolvedRequester> => {
-    const key = cacheKeyOf(credential, question);
-    return (key === undefined ? undefined : readCache.get(key)) ?? read(credential, question);
+    const key = cacheKeyOf(credential, request);
+    return (key === undefined ? undefined : readCache.get(key)) ?? read(credential, request);
   };
 
-  const admit = async (
-    known: ResolvedRequester,
+  const authorizeSecretRequest = async (
+    resolved: ResolvedRequester,
     credential: PresentedCredential,
     context: ClientContext,
-  ): Promise<Admission> => {
-    const { requester, question } = known;
-    const key = cacheKeyOf(credential, question);
-    const again = async (): Promise<Admission> => {
+  ): Promise<AuthorizedRequest> => {
+    const { requester, request, found, fromCache } = resolved;
+    const { operation, version } = request;
+    const key = cacheKeyOf(credential, request);
+    const reauthorize = async (): Promise<AuthorizedRequest> => {
       if (key !== undefined) readCache.delete(key);
       const fresh: PresentedCredential =
         credential.kind === 'api_key'
           ? { ...credential, caller: await deps.confirm(credential.caller, context) }
           : credential;
-      return admit(await read(fresh, question), fresh, context);
+      return authorizeSecretRequest(await read(fresh, request), fresh, context);
     };
-    const resource = resourceOf(question.wish, requester);
-    if (requester.actor.role === 'approver' && namesSecrets(question.wish)) {
+    const resource = resourceOf(operation, requester);
+    if (requester.actor.role === 'approver' && namesSecrets(operation)) {
       const why = 'An approver decides about secrets and does not open them.';
       await refuseSecret(deps, requester, context, { error: new WritError('FORBIDDEN', why), resource });
     }
-    const refusal = authorizeSecretOperation({
-      wish: question.wish,
-      grant: requester.grant,
-      clientAddress: context.clientAddress,
-    });
-    if (refusal !== undefined) {
-      if (known.fromCache) return again();
-      await refuseSecret(deps, requester, context, { error: errorOf(refusal, context), resource });
+    const { grant } = requester;
+    const decision = authorizeSecretOperation({ operation, grant, clientAddress: context.clientAddress });
+    if (!decision.allowed) {
+      if (fromCache) return reauthorize();
+      return refuseSecret(deps, requester, context, { error: errorOf(decision.code, context), resource });
     }
-    return {
-      ...known,
-      again,
-      cacheRead: () => {
-        const size = known.found?.sealed?.ciphertext.byteLength;
-        if (key === undefined || known.fromCache || size === undefined || size > MAX_CACHED_BYTES) return;
-        readCache.set(key, { ...known, fromCache: true });
-      },
+    const cacheRead = (): void => {
+      const bytes = found?.sealed?.ciphertext.byteLength;
+      if (key === undefined || fromCache || bytes === undefined || bytes > MAX_CACHED_BYTES) return;
+      readCache.set(key, { ...resolved, fromCache: true });
     };
+    return { requester, operation: decision.operation, version, found, reauthorize, cacheRead };
   };
-  return { identify, admit };
+  return { resolveRequester, authorizeSecretRequest };
 }
 
 /** Puts a refusal of a known credential on record, unless it is about the request's form, and rejects with it. */
@@ -152,10 +147,10 @@ export const unknownToken = (): WritError => new WritError('TOKEN_INVALID', 'The
 /** A plain request for one secret by a token; no other is cached. */
 function cacheKeyOf(
   credential: PresentedCredential,
-  { wish, version, asksMore }: SecretQuestion,
+  { operation, version, cacheable }: SecretRequest,
 ): string | undefined {
-  if (credential.kind === 'api_key' || wish.kind !== 'read-or-list' || asksMore) return undefined;
-  return `${credential.tokenHashHex} ${version ?? ''} ${wish.secret.path}`;
+  if (credential.kind === 'api_key' || operation.kind !== 'read-or-list' || !cacheable) return undefined;
+  return `${credential.tokenHashHex} ${version ?? ''} ${operation.secret.path}`;
 }
 
 /** A path that is none is the fault, whoever sends it. */
@@ -164,8 +159,8 @@ function namesSecrets({ kind }: SecretOperation): boolean {
 }
 
 /** Only what reads needs the secret before the guarded write: a change reads it under lock. */
-function pathToRead(wish: SecretOperation): string | undefined {
-  return wish.kind === 'read-or-list' ? wish.secret.path : undefined;
+function pathToRead(operation: SecretOperation): string | undefined {
+  return operation.kind === 'read-or-list' ? operation.secret.path : undefined;
 }
 
 function requesterByKey({ principal, keyId }: Caller): SecretRequester {
@@ -207,13 +202,13 @@ function requesterByToken(token: PresentedToken): SecretRequester {
   };
 }
 
-function resourceOf(wish: SecretOperation, { credentialId }: SecretRequester): AuditResource {
-  switch (wish.kind) {
+function resourceOf(operation: SecretOperation, { credentialId }: SecretRequester): AuditResource {
+  switch (operation.kind) {
     case 'use':
     case 'read-or-list':
-      return { type: 'secret', id: wish.secret.path };
+      return { type: 'secret', id: operation.secret.path };
     case 'list':
-      return { type: 'namespace', id: wish.namespace.namespace };
+      return { type: 'namespace', id: operation.namespace.namespace };
     case 'list-namespaces':
       return { type: 'namespace', id: '*' };
     case 'introspect':
@@ -225,7 +220,7 @@ function resourceOf(wish: SecretOperation, { credentialId }: SecretRequester): A
   }
 }
 
-const MESSAGES: Readonly<Record<SecretRequestRefusal, string>> = {
+const MESSAGES: Readonly<Record<AccessDenial, string>> = {
   INVALID_PATH: PATH_RULE,
   IP_NOT_ALLOWED: 'This token may not be used from',
   TOKEN_REVOKED: 'The scoped token was revoked, or its agent was.',
@@ -234,7 +229,7 @@ const MESSAGES: Readonly<Record<SecretRequestRefusal, string>> = {
   SCOPE_DENIED: 'This credential’s scopes do not allow this.',
 };
 
-function errorOf(code: SecretRequestRefusal & ErrorCode, { ipAddress }: RequestContext): WritError {
+function errorOf(code: AccessDenial & ErrorCode, { ipAddress }: RequestContext): WritError {
   const message = MESSAGES[code];
   return new WritError(code, code === 'IP_NOT_ALLOWED' ? `${message} ${ipAddress ?? 'there'}.` : message);
 }

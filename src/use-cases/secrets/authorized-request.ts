@@ -3,7 +3,11 @@
 import type { Address } from '../../domain/network/ip-address.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { SecretGrant, SecretOperation } from '../../domain/secrets/secret-authorization.ts';
+import type {
+  AuthorizedOperation,
+  SecretGrant,
+  SecretOperation,
+} from '../../domain/secrets/secret-authorization.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { CredentialGuard, FoundSecret } from './ports.ts';
@@ -19,12 +23,12 @@ export type PresentedCredential =
   | { readonly kind: 'api_key'; readonly caller: Caller }
   | { readonly kind: 'scoped_token'; readonly tokenHashHex: string };
 
-export interface SecretQuestion {
-  readonly wish: SecretOperation;
+export interface SecretRequest {
+  readonly operation: SecretOperation;
   /** Which version to read; undefined: the newest. */
   readonly version: number | undefined;
-  /** Whether the request holds more that may be refused once it is admitted: what was read for another will not do. */
-  readonly asksMore: boolean;
+  /** False if the request has further input to validate, so a cached read must not be used. */
+  readonly cacheable: boolean;
 }
 
 /** Who asks, as far as secrets are concerned. */
@@ -39,19 +43,24 @@ export interface SecretRequester {
   readonly mayLowerTiers: boolean;
 }
 
-/** A known credential, not judged yet. */
+/** Who asks, with what was read to answer; not judged yet. */
 export interface ResolvedRequester {
   readonly requester: SecretRequester;
+  readonly request: SecretRequest;
   readonly found: FoundSecret | undefined;
-  readonly question: SecretQuestion;
   /** Read for an earlier request: enough to grant under guard, not to refuse. */
   readonly fromCache: boolean;
 }
 
-/** A request that may go on to its body. */
-export interface Admission extends ResolvedRequester {
+/** A request that may go on to its body, and what it may do. */
+export interface AuthorizedRequest {
+  readonly requester: SecretRequester;
+  readonly operation: AuthorizedOperation;
+  /** Which version to read; undefined: the newest. */
+  readonly version: number | undefined;
+  readonly found: FoundSecret | undefined;
   /** The same request with everything read and judged afresh. */
-  again(): Promise<Admission>;
+  reauthorize(): Promise<AuthorizedRequest>;
   /** What was read has just been released: the next such request may start from it. */
   cacheRead(): void;
 }

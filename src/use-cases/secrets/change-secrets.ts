@@ -11,7 +11,7 @@ import type { DenialLog } from '../audit/denial-log.ts';
 import type { EventType, RequestContext } from '../audit/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
-import type { Admission, AuditResource, SecretRequester } from './authorized-request.ts';
+import type { AuditResource, AuthorizedRequest, SecretRequester } from './authorized-request.ts';
 import type { LockedSecret, SecretChange, SecretRecord, SecretStore } from './ports.ts';
 
 export interface ChangeSecretsDeps {
@@ -21,7 +21,7 @@ export interface ChangeSecretsDeps {
 }
 
 export interface SecretsToChange {
-  readonly admission: Admission;
+  readonly authorized: AuthorizedRequest;
   readonly secrets: readonly SecretPath[];
   /** What a refusal is about. */
   readonly resource: AuditResource;
@@ -44,15 +44,13 @@ export type DecideChanges = (
 /** Resolves with the records of what was created or got a version. Starts over when something is not as it was read. */
 export function changeSecrets(
   deps: ChangeSecretsDeps,
-  { admission: first, secrets, resource, context }: SecretsToChange,
+  { authorized: first, secrets, resource, context }: SecretsToChange,
   decide: DecideChanges,
 ): Promise<readonly SecretRecord[]> {
   return retryGuardedWrite(async (isFirst) => {
-    const admission = isFirst ? first : await first.again();
-    const { requester, question } = admission;
+    const { requester, operation } = isFirst ? first : await first.reauthorize();
     // Where the body named the paths, no check before it could judge them.
-    if (question.wish.kind === 'named-by-body')
-      await requireWriteScope(deps, { requester, secrets, context });
+    if (operation.kind === 'named-by-body') await requireWriteScope(deps, { requester, secrets, context });
     const request = { guard: requester.guard, paths: secrets.map((secret) => secret.path) };
     try {
       const records = await deps.store.change(request, (stored) => {

@@ -7,7 +7,7 @@ import { parseNamespace, parseSecretPath, type SecretPath } from '../../domain/s
 import { type EnvEntry, type EnvTextFault, parseEnvText } from '../../domain/secrets/dotenv-parser.ts';
 import { WritError } from '../../errors.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { Admission } from './authorized-request.ts';
+import type { AuthorizedRequest } from './authorized-request.ts';
 import { type ChangeSecretsDeps, changeSecrets } from './change-secrets.ts';
 import {
   buildCreate,
@@ -21,7 +21,7 @@ import {
 export type ImportSecretsDeps = ChangeSecretsDeps & SealingDeps;
 
 export interface ImportCommand {
-  readonly admission: Admission;
+  readonly authorized: AuthorizedRequest;
   readonly namespace: string;
   readonly content: string;
   /** For keys that are new; the others keep theirs. */
@@ -36,7 +36,7 @@ export interface ImportCommand {
 export type ImportSecrets = (command: ImportCommand) => Promise<readonly string[]>;
 
 export function createImportSecrets(deps: ImportSecretsDeps): ImportSecrets {
-  return async ({ admission, namespace, content, ofNewKeys, context }) => {
+  return async ({ authorized, namespace, content, ofNewKeys, context }) => {
     if (!parseNamespace(namespace).ok) {
       throw new WritError('INVALID_PATH', 'namespace has 1 to 15 segments of A-Z a-z 0-9 _ . @ + = ~ -.', {
         details: { pointer: '/namespace' },
@@ -46,7 +46,7 @@ export function createImportSecrets(deps: ImportSecretsDeps): ImportSecrets {
     for (const { value } of entries) validateInput({ ...ofNewKeys, value });
     const resource = { type: 'namespace', id: namespace } as const;
     const secrets = entries.map(({ secret }) => secret);
-    await changeSecrets(deps, { admission, secrets, resource, context }, (stored, requester) => {
+    await changeSecrets(deps, { authorized, secrets, resource, context }, (stored, requester) => {
       const changes = entries.map(({ secret, value }) => {
         const there = stored.get(secret.path);
         if (there === undefined) return buildCreate(deps, secret, { ...ofNewKeys, value });

@@ -4,13 +4,12 @@
  */
 
 import type { Namespace } from '../../domain/scopes/secret-path.ts';
-import { mayList, mayUse } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
-import type { Admission } from './authorized-request.ts';
+import type { AuthorizedRequest } from './authorized-request.ts';
 import type {
   FoundSecret,
   NamespaceCount,
@@ -57,12 +56,12 @@ export interface ReadSecretsDeps {
 
 export interface ReadSecrets {
   /**
-   * The secret or the list that an admitted `GET` means. Rejects with `SECRET_NOT_FOUND`, `APPROVAL_REQUIRED`,
+   * The secret or the list that an authorized `GET` means. Rejects with `SECRET_NOT_FOUND`, `APPROVAL_REQUIRED`,
    * `INTEGRITY_ERROR`, or with `VALIDATION_ERROR` where a page is asked of a secret or a version for a list.
    */
-  read(admission: Admission, page: SecretPage, context: RequestContext): Promise<ReadOutcome>;
+  read(authorized: AuthorizedRequest, page: SecretPage, context: RequestContext): Promise<ReadOutcome>;
   listNamespaces(
-    admission: Admission,
+    authorized: AuthorizedRequest,
     page: SecretPage,
     context: RequestContext,
   ): Promise<{
@@ -75,28 +74,24 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
   return {
     read: (first, page, context) =>
       retryGuardedWrite(async (isFirst) => {
-        const admission = isFirst ? first : await first.again();
-        const { wish } = admission.question;
-        if (wish.kind === 'list') return list(deps, { admission, namespace: wish.namespace, page }, context);
-        if (wish.kind !== 'read-or-list') throw new Error(`a wish to ${wish.kind} is not one to read`);
-        const { secret, namespace } = wish;
-        const { grant } = admission.requester;
-        const listable = mayList(grant, namespace) ? namespace : undefined;
-        if (mayUse(grant, 'read', secret)) {
-          if (admission.found !== undefined)
-            return open(deps, { admission, found: admission.found, page }, context);
-          const oneVersion = admission.question.version !== undefined;
-          if (listable === undefined || oneVersion || (await isEmpty(deps, listable))) throw noSuchSecret();
+        const authorized = isFirst ? first : await first.reauthorize();
+        const { operation, found } = authorized;
+        if (operation.kind === 'list') {
+          return list(deps, { authorized, namespace: operation.namespace, page }, context);
         }
-        if (listable === undefined) throw new Error('an admitted request may neither read nor list');
-        return list(deps, { admission, namespace: listable, page }, context);
+        if (operation.kind !== 'read') throw new Error(`a request to ${operation.kind} is none to read`);
+        if (found !== undefined) return open(deps, { authorized, found, page }, context);
+        const { orList: namespace } = operation;
+        const oneVersion = authorized.version !== undefined;
+        if (namespace === undefined || oneVersion || (await isEmpty(deps, namespace))) throw noSuchSecret();
+        return list(deps, { authorized, namespace, page }, context);
       }),
 
     listNamespaces: (first, page, context) =>
       retryGuardedWrite(async (isFirst) => {
-        const admission = isFirst ? first : await first.again();
-        const { requester } = admission;
-        const { items, more } = await visibleNamespaces(deps, admission, page);
+        const authorized = isFirst ? first : await first.reauthorize();
+        const { requester } = authorized;
+        const { items, more } = await visibleNamespaces(deps, authorized, page);
         const event = secretEvent(deps.newId(), requester, context, {
           type: 'namespace.listed',
           resource: { type: 'namespace', id: '*' },
@@ -110,13 +105,13 @@ export function createReadSecrets(deps: ReadSecretsDeps): ReadSecrets {
 
 async function open(
   deps: ReadSecretsDeps,
-  { admission, found, page }: { admission: Admission; found: FoundSecret; page: SecretPage },
+  { authorized, found, page }: { authorized: AuthorizedRequest; found: FoundSecret; page: SecretPage },
   context: RequestContext,
 ): Promise<ReadOutcome | typeof RETRY> {
-  const { requester, question } = admission;
+  const { requester } = authorized;
   const { secret, version, sealed, rowsRead } = found;
   if (page.isAsked) throw misplaced('limit and cursor belong to a list, and this is one secret');
-  if (sealed === undefined && question.version !== undefined) throw noSuchSecret();
+  if (sealed === undefined && authorized.version !== undefined) throw noSuchSecret();
   const resource = { type: 'secret', id: secret.path } as const;
   const tierTooHigh = validateTier(requester, secret);
   if (tierTooHigh !== undefined) {
@@ -141,7 +136,7 @@ async function open(
   const released = { secretId: secret.id, version, rowsRead };
   const written = await deps.uses.record({ guard: requester.guard, released, event });
   if (!written) return RETRY;
-  admission.cacheRead();
+  authorized.cacheRead();
   return { kind: 'secret', opened: { record: secret, version, value: utf8.decode(bytes) } };
 }
 
@@ -150,31 +145,30 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 async function list(
   deps: ReadSecretsDeps,
-  wanted: { admission: Admission; namespace: Namespace; page: SecretPage },
+  { authorized, namespace, page }: { authorized: AuthorizedRequest; namespace: Namespace; page: SecretPage },
   context: RequestContext,
 ): Promise<ReadOutcome | typeof RETRY> {
-  const { requester, question } = wanted.admission;
-  if (question.version !== undefined)
-    throw misplaced('version belongs to one secret, and this is a namespace');
-  const { namespace } = wanted.namespace;
-  const { limit, after } = wanted.page;
-  const found = await deps.reader.list({ namespace, limit: limit + 1, after });
+  const { requester, version } = authorized;
+  if (version !== undefined) throw misplaced('version belongs to one secret, and this is a namespace');
+  const { limit, after } = page;
+  const { namespace: name } = namespace;
+  const found = await deps.reader.list({ namespace: name, limit: limit + 1, after });
   const items = found.slice(0, limit);
   const event = secretEvent(deps.newId(), requester, context, {
     type: 'secret.listed',
-    resource: { type: 'namespace', id: namespace },
+    resource: { type: 'namespace', id: name },
     metadata: { count: items.length },
   });
   const written = await deps.uses.record({ guard: requester.guard, released: undefined, event });
   if (!written) return RETRY;
-  return { kind: 'list', list: { namespace, items, more: found.length > limit } };
+  return { kind: 'list', list: { namespace: name, items, more: found.length > limit } };
 }
 
 async function isEmpty(deps: ReadSecretsDeps, { namespace }: Namespace): Promise<boolean> {
   return (await deps.reader.list({ namespace, limit: 1, after: undefined })).length === 0;
 }
 
-async function visibleNamespaces(deps: ReadSecretsDeps, { requester }: Admission, page: SecretPage) {
+async function visibleNamespaces(deps: ReadSecretsDeps, { requester }: AuthorizedRequest, page: SecretPage) {
   const items: NamespaceCount[] = [];
   // What a token lists is bounded by its owner's scopes, which are the last of its lists.
   const scopes = requester.grant.scopeLists.at(-1) ?? [];

@@ -3,7 +3,7 @@
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import { WritError } from '../../errors.ts';
 import type { EventType, RequestContext } from '../audit/ports.ts';
-import type { Admission, AuditResource } from './authorized-request.ts';
+import type { AuditResource, AuthorizedRequest } from './authorized-request.ts';
 import { type ChangeSecretsDeps, changeSecrets, type SecretsToChange } from './change-secrets.ts';
 import type { SecretRecord } from './ports.ts';
 import {
@@ -26,7 +26,7 @@ export interface WriteSecretsDeps extends ChangeSecretsDeps, SealingDeps {
 }
 
 export interface SecretToChange {
-  readonly admission: Admission;
+  readonly authorized: AuthorizedRequest;
   readonly secret: SecretPath;
   /** The version that must be the newest; undefined: whichever is. */
   readonly expectedVersion: number | undefined;
@@ -120,8 +120,8 @@ function absent(expectedVersion: number | undefined): WritError {
 
 const resourceOf = ({ path }: SecretPath): AuditResource => ({ type: 'secret', id: path });
 
-function targetOf({ admission, secret, context }: SecretToChange): SecretsToChange {
-  return { admission, secrets: [secret], resource: resourceOf(secret), context };
+function targetOf({ authorized, secret, context }: SecretToChange): SecretsToChange {
+  return { authorized, secrets: [secret], resource: resourceOf(secret), context };
 }
 
 function eventOf(type: EventType, secret: SecretPath, { id, version }: { id: string; version: number }) {

@@ -95,7 +95,7 @@ const smallScopes = fc.array(fc.oneof({ weight: 6, arbitrary: smallScope }, fc.c
   maxLength: 6,
 });
 
-function wishOf({ kind, action, path }: Pick<Spec, 'kind' | 'action' | 'path'>): SecretOperation {
+function operationOf({ kind, action, path }: Pick<Spec, 'kind' | 'action' | 'path'>): SecretOperation {
   if (kind === 'use') return toUse(action, path);
   if (kind === 'list') return toList(path);
   return kind === 'read-or-list' ? toReadOrList(path) : { kind };
@@ -103,8 +103,8 @@ function wishOf({ kind, action, path }: Pick<Spec, 'kind' | 'action' | 'path'>):
 
 function refusalOf(spec: Spec): string | undefined {
   const { token, owner, state, home } = spec;
-  const wish = wishOf(spec);
-  return refusal({ wish, tokenScopes: token, ownerScopes: owner, state, from: home ? HOME : ELSEWHERE });
+  const operation = operationOf(spec);
+  return refusal({ operation, tokenScopes: token, ownerScopes: owner, state, from: home ? HOME : ELSEWHERE });
 }
 
 const anySpec: fc.Arbitrary<Spec> = fc.record({
@@ -161,15 +161,15 @@ test('to narrow either list of scopes never allows what was refused', () => {
       fc.constantFrom(...KINDS),
       ({ wide, narrow, path }, ofToken, kind) => {
         const other = ['secrets:*:*', 'namespaces:read'];
-        const wish =
+        const operation =
           kind === 'list'
             ? toList('a')
-            : wishOf({ kind: kind === 'read-or-list' ? 'use' : kind, action: 'read', path });
+            : operationOf({ kind: kind === 'read-or-list' ? 'use' : kind, action: 'read', path });
         const under = (scopes: readonly string[]) =>
           refusal(
             ofToken
-              ? { wish, tokenScopes: scopes, ownerScopes: other }
-              : { wish, tokenScopes: other, ownerScopes: scopes },
+              ? { operation, tokenScopes: scopes, ownerScopes: other }
+              : { operation, tokenScopes: other, ownerScopes: scopes },
           );
         const [before, after] = [under(wide), under(narrow)];
         if (after === undefined) assert.equal(before, undefined, `${narrow} of ${wide}`);

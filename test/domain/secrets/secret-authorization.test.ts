@@ -2,15 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mayList, mayUse, type SecretOperation } from '../../../src/domain/secrets/secret-authorization.ts';
+import { mayUse, type SecretOperation } from '../../../src/domain/secrets/secret-authorization.ts';
 import cidr from '../../vectors/cidr.json' with { type: 'json' };
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
-import { aPath } from '../scopes/scope-universe.ts';
+import { aNamespace, aPath } from '../scopes/scope-universe.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 import {
   type Asked,
   aRequest,
   blocks,
+  decide,
   ELSEWHERE,
   HOME,
   INTROSPECT,
@@ -25,7 +26,7 @@ import {
 
 /** In the order of the contract: what stands first answers. Faults of one rank cannot occur together. */
 const FAULTS = {
-  'malformed path': { rank: 0, code: 'INVALID_PATH', put: { wish: MALFORMED } },
+  'malformed path': { rank: 0, code: 'INVALID_PATH', put: { operation: MALFORMED } },
   'refused address': { rank: 1, code: 'IP_NOT_ALLOWED', put: { from: ELSEWHERE } },
   'revoked token': { rank: 2, code: 'TOKEN_REVOKED', put: { state: 'revoked' } },
   'expired token': { rank: 2, code: 'TOKEN_EXPIRED', put: { state: 'expired' } },
@@ -37,47 +38,47 @@ type ValidationIssue = keyof typeof FAULTS;
 const ALL_FAULTS = Object.keys(FAULTS) as ValidationIssue[];
 const WITHOUT_SCOPE = ALL_FAULTS.slice(0, 5);
 
-/** Every kind of wish, the scope that it takes and the faults that count for it. */
-const WISHES: readonly {
+/** Every kind of operation, the scope that it takes and the faults that count for it. */
+const OPERATIONS: readonly {
   name: string;
-  wish: SecretOperation;
+  operation: SecretOperation;
   scope: string;
   counts: readonly ValidationIssue[];
 }[] = [
-  { name: 'read', wish: toUse('read', 'a/b'), scope: 'secrets:read:a/b', counts: ALL_FAULTS },
-  { name: 'write', wish: toUse('write', 'a/b'), scope: 'secrets:write:a/*', counts: ALL_FAULTS },
-  { name: 'delete', wish: toUse('delete', 'a/b'), scope: 'secrets:delete:*', counts: ALL_FAULTS },
-  { name: 'list', wish: toList('a'), scope: 'secrets:read:a/*', counts: ALL_FAULTS },
-  { name: 'read or list', wish: toReadOrList('a/b'), scope: 'secrets:read:a/b', counts: ALL_FAULTS },
-  { name: 'read or LIST', wish: toReadOrList('a/b'), scope: 'secrets:read:a/b/*', counts: ALL_FAULTS },
+  { name: 'read', operation: toUse('read', 'a/b'), scope: 'secrets:read:a/b', counts: ALL_FAULTS },
+  { name: 'write', operation: toUse('write', 'a/b'), scope: 'secrets:write:a/*', counts: ALL_FAULTS },
+  { name: 'delete', operation: toUse('delete', 'a/b'), scope: 'secrets:delete:*', counts: ALL_FAULTS },
+  { name: 'list', operation: toList('a'), scope: 'secrets:read:a/*', counts: ALL_FAULTS },
+  { name: 'read or list', operation: toReadOrList('a/b'), scope: 'secrets:read:a/b', counts: ALL_FAULTS },
+  { name: 'read or LIST', operation: toReadOrList('a/b'), scope: 'secrets:read:a/b/*', counts: ALL_FAULTS },
   {
     name: 'list namespaces',
-    wish: LIST_NAMESPACES,
+    operation: LIST_NAMESPACES,
     scope: 'namespaces:read',
     counts: ALL_FAULTS,
   },
-  { name: 'introspect', wish: INTROSPECT, scope: 'secrets:read:a/b', counts: ALL_FAULTS.slice(0, 2) },
-  { name: 'named by body', wish: NAMED_BY_BODY, scope: 'secrets:write:a/b', counts: WITHOUT_SCOPE },
-  { name: 'malformed', wish: MALFORMED, scope: 'secrets:read:a/b', counts: ALL_FAULTS.slice(0, 1) },
+  { name: 'introspect', operation: INTROSPECT, scope: 'secrets:read:a/b', counts: ALL_FAULTS.slice(0, 2) },
+  { name: 'named by body', operation: NAMED_BY_BODY, scope: 'secrets:write:a/b', counts: WITHOUT_SCOPE },
+  { name: 'malformed', operation: MALFORMED, scope: 'secrets:read:a/b', counts: ALL_FAULTS.slice(0, 1) },
 ];
 
 test('without a fault nothing refuses, whatever is asked for', () => {
-  for (const { name, wish, scope } of WISHES) {
-    const expected = wish.kind === 'malformed-path' ? 'INVALID_PATH' : undefined;
-    assert.equal(refusal({ wish, tokenScopes: [scope], ownerScopes: [scope] }), expected, name);
+  for (const { name, operation, scope } of OPERATIONS) {
+    const expected = operation.kind === 'malformed-path' ? 'INVALID_PATH' : undefined;
+    assert.equal(refusal({ operation, tokenScopes: [scope], ownerScopes: [scope] }), expected, name);
   }
 });
 
-test('of any two faults the earlier one answers, for every kind of wish; a fault that does not count changes nothing', () => {
+test('of any two faults the earlier one answers, for every kind of operation; a fault that does not count changes nothing', () => {
   let pairs = 0;
-  for (const { name, wish, scope, counts } of WISHES) {
+  for (const { name, operation, scope, counts } of OPERATIONS) {
     for (const one of ALL_FAULTS) {
       for (const other of ALL_FAULTS) {
         if (one !== other && FAULTS[one].rank === FAULTS[other].rank) continue;
-        const faulty = { wish, tokenScopes: [scope], ...FAULTS[one].put, ...FAULTS[other].put };
-        const present: ValidationIssue[] = wish.kind === 'malformed-path' ? ['malformed path'] : [];
+        const faulty = { operation, tokenScopes: [scope], ...FAULTS[one].put, ...FAULTS[other].put };
+        const present: ValidationIssue[] = operation.kind === 'malformed-path' ? ['malformed path'] : [];
         present.push(one, other);
-        // A malformed path is a wish of its own, for which nothing else counts.
+        // A malformed path is a operation of its own, for which nothing else counts.
         const first = present.includes('malformed path') ? ['malformed path' as const] : present;
         const counting = first.filter((fault) => counts.includes(fault));
         const [earliest] = counting.toSorted((a, b) => FAULTS[a].rank - FAULTS[b].rank);
@@ -87,27 +88,31 @@ test('of any two faults the earlier one answers, for every kind of wish; a fault
       }
     }
   }
-  assert.equal(pairs, WISHES.length * (7 * 7 - 3 * 2));
+  assert.equal(pairs, OPERATIONS.length * (7 * 7 - 3 * 2));
 });
 
 test('all faults at once: the path, then the address, then the end of the token, then the scope', () => {
   const worst = { tokenScopes: [], ownerScopes: [], from: ELSEWHERE, state: 'revoked' } as const;
-  const wish = toUse('read', 'a/b');
-  assert.equal(refusal({ ...worst, wish: MALFORMED }), 'INVALID_PATH');
-  assert.equal(refusal({ ...worst, wish }), 'IP_NOT_ALLOWED');
-  assert.equal(refusal({ ...worst, wish, from: HOME }), 'TOKEN_REVOKED');
-  assert.equal(refusal({ ...worst, wish, from: HOME, state: 'live' }), 'SCOPE_DENIED');
+  const operation = toUse('read', 'a/b');
+  assert.equal(refusal({ ...worst, operation: MALFORMED }), 'INVALID_PATH');
+  assert.equal(refusal({ ...worst, operation }), 'IP_NOT_ALLOWED');
+  assert.equal(refusal({ ...worst, operation, from: HOME }), 'TOKEN_REVOKED');
+  assert.equal(refusal({ ...worst, operation, from: HOME, state: 'live' }), 'SCOPE_DENIED');
 });
 
 test('both lists of scopes must allow, each by itself', () => {
-  const wish = toUse('read', 'a/b');
+  const operation = toUse('read', 'a/b');
   const [wide, fitting, beside] = [['secrets:*:*'], ['secrets:read:a/b'], ['secrets:read:a/c']];
   for (const lists of [
     [wide, fitting],
     [fitting, wide],
     [fitting, fitting],
   ] as const) {
-    assert.equal(refusal({ wish, tokenScopes: lists[0], ownerScopes: lists[1] }), undefined, String(lists));
+    assert.equal(
+      refusal({ operation, tokenScopes: lists[0], ownerScopes: lists[1] }),
+      undefined,
+      String(lists),
+    );
   }
   const refused = [
     [wide, beside],
@@ -121,21 +126,21 @@ test('both lists of scopes must allow, each by itself', () => {
     [fitting, ['namespaces:read']],
   ] as const;
   for (const [tokenScopes, ownerScopes] of refused) {
-    const asked = { wish, tokenScopes, ownerScopes };
+    const asked = { operation, tokenScopes, ownerScopes };
     assert.equal(refusal(asked), 'SCOPE_DENIED', `${tokenScopes} under ${ownerScopes}`);
   }
 });
 
 test('a credential without an owner beside it is judged by its own list', () => {
-  const wish = toUse('delete', 'a/b');
-  assert.equal(refusal({ wish, tokenScopes: ['secrets:delete:a/b'], ownerScopes: null }), undefined);
+  const operation = toUse('delete', 'a/b');
+  assert.equal(refusal({ operation, tokenScopes: ['secrets:delete:a/b'], ownerScopes: null }), undefined);
   for (const scope of ['secrets:read:*', 'secrets:write:*', 'secrets:delete:a/c', 'namespaces:read']) {
-    assert.equal(refusal({ wish, tokenScopes: [scope], ownerScopes: null }), 'SCOPE_DENIED', scope);
+    assert.equal(refusal({ operation, tokenScopes: [scope], ownerScopes: null }), 'SCOPE_DENIED', scope);
   }
 });
 
 test('GET of several segments needs to read the path or to list what lies below it, in one and the same way', () => {
-  const wish = toReadOrList('a/b');
+  const operation = toReadOrList('a/b');
   const [reads, lists] = [['secrets:read:a/b'], ['secrets:read:a/b/*']];
   const both = ['secrets:read:a/*'];
   for (const [tokenScopes, ownerScopes] of [
@@ -146,7 +151,11 @@ test('GET of several segments needs to read the path or to list what lies below 
     [reads, both],
     [[...reads, ...lists], lists],
   ] as const) {
-    assert.equal(refusal({ wish, tokenScopes, ownerScopes }), undefined, `${tokenScopes} / ${ownerScopes}`);
+    assert.equal(
+      refusal({ operation, tokenScopes, ownerScopes }),
+      undefined,
+      `${tokenScopes} / ${ownerScopes}`,
+    );
   }
   for (const [tokenScopes, ownerScopes] of [
     // One may read it, the other list it: together they may do neither.
@@ -157,35 +166,60 @@ test('GET of several segments needs to read the path or to list what lies below 
     [['secrets:read:a/b/c*'], both],
     [['secrets:read:a/b*/x'], both],
   ] as const) {
-    const asked = { wish, tokenScopes, ownerScopes };
+    const asked = { operation, tokenScopes, ownerScopes };
     assert.equal(refusal(asked), 'SCOPE_DENIED', `${tokenScopes} / ${ownerScopes}`);
+  }
+});
+
+test('GET of several segments is decided once: to read, and to list where the secret is absent, or to list', () => {
+  const { secret, namespace } = { secret: aPath('a/b'), namespace: aNamespace('a/b') };
+  const [reads, lists] = ['secrets:read:a/b', 'secrets:read:a/b/*'];
+  for (const [tokenScopes, ownerScopes, operation] of [
+    [[reads], [reads], { kind: 'read', secret, orList: undefined }],
+    [[reads, lists], [reads], { kind: 'read', secret, orList: undefined }],
+    [[reads], [reads, lists], { kind: 'read', secret, orList: undefined }],
+    [[reads, lists], [reads, lists], { kind: 'read', secret, orList: namespace }],
+    [[lists], [lists], { kind: 'list', namespace }],
+    [[lists], [reads, lists], { kind: 'list', namespace }],
+  ] as const) {
+    const asked = { operation: toReadOrList('a/b'), tokenScopes, ownerScopes };
+    assert.deepEqual(decide(asked), { allowed: true, operation }, `${tokenScopes} / ${ownerScopes}`);
+  }
+});
+
+test('whatever else is allowed is what was asked for', () => {
+  for (const { name, operation, scope } of OPERATIONS) {
+    if (operation.kind === 'malformed-path' || operation.kind === 'read-or-list') continue;
+    const asked = { operation, tokenScopes: [scope], ownerScopes: [scope] };
+    assert.deepEqual(decide(asked), { allowed: true, operation }, name);
   }
 });
 
 test('a path too long to be a namespace can be read and not listed', () => {
   const deep = aPath(Array(16).fill('a').join('/'));
-  const wish: SecretOperation = { kind: 'read-or-list', secret: deep, namespace: undefined };
-  assert.equal(refusal({ wish, tokenScopes: ['secrets:read:*'] }), undefined);
-  assert.equal(refusal({ wish, tokenScopes: ['secrets:read:a/b'] }), 'SCOPE_DENIED');
-  const { grant } = aRequest({ wish, tokenScopes: ['secrets:*:*'] });
-  assert.equal(mayList(grant, undefined), false);
+  const operation: SecretOperation = { kind: 'read-or-list', secret: deep, namespace: undefined };
+  assert.equal(refusal({ operation, tokenScopes: ['secrets:read:*'] }), undefined);
+  assert.equal(refusal({ operation, tokenScopes: ['secrets:read:a/b'] }), 'SCOPE_DENIED');
+  const { grant } = aRequest({ operation, tokenScopes: ['secrets:*:*'] });
+  const read = { allowed: true, operation: { kind: 'read', secret: deep, orList: undefined } };
+  assert.deepEqual(decide({ operation, tokenScopes: ['secrets:*:*'], ownerScopes: ['secrets:*:*'] }), read);
   assert.equal(mayUse(grant, 'read', deep), true);
 });
 
 test('a token lists namespaces by namespaces:read alone, an API key without it', () => {
-  const wish = LIST_NAMESPACES;
-  assert.equal(refusal({ wish, tokenScopes: ['namespaces:read'] }), undefined);
-  assert.equal(refusal({ wish, tokenScopes: ['secrets:read:a/b', 'namespaces:read'] }), undefined);
+  const operation = LIST_NAMESPACES;
+  assert.equal(refusal({ operation, tokenScopes: ['namespaces:read'] }), undefined);
+  assert.equal(refusal({ operation, tokenScopes: ['secrets:read:a/b', 'namespaces:read'] }), undefined);
   for (const scopes of [[], ['secrets:read:*'], ['secrets:*:*']]) {
-    const asked = { wish, tokenScopes: scopes, ownerScopes: ['namespaces:read', 'secrets:*:*'] };
+    const asked = { operation, tokenScopes: scopes, ownerScopes: ['namespaces:read', 'secrets:*:*'] };
     assert.equal(refusal(asked), 'SCOPE_DENIED', `${scopes}: the owner's does not stand for the token's`);
-    const key = { wish, tokenScopes: scopes, ownerScopes: null, namespacesTakeScope: false };
+    const key = { operation, tokenScopes: scopes, ownerScopes: null, namespacesTakeScope: false };
     assert.equal(refusal(key), undefined);
   }
 });
 
 test('a token lists namespaces as long as its owner could ask for namespaces:read', () => {
-  const asked = { wish: LIST_NAMESPACES, tokenScopes: ['namespaces:read'] };
+  const asked = { operation: LIST_NAMESPACES, tokenScopes: ['namespaces:read'] };
   for (const scope of ['namespaces:read', 'secrets:read:a/b', 'secrets:*:a/*', 'secrets:read:*']) {
     assert.equal(refusal({ ...asked, ownerScopes: ['secrets:write:r/*', scope] }), undefined, scope);
   }
@@ -200,7 +234,7 @@ test('a token lists namespaces as long as its owner could ask for namespaces:rea
 });
 
 test('a credential without an address list is taken from anywhere, one with an empty list from nowhere', () => {
-  const asked = { wish: toUse('read', 'a/b'), tokenScopes: ['secrets:read:a/b'] };
+  const asked = { operation: toUse('read', 'a/b'), tokenScopes: ['secrets:read:a/b'] };
   for (const from of [HOME, ELSEWHERE, '::1', '', 'unknown', ...notTexts(HOME)]) {
     assert.equal(refusal({ ...asked, allowed: null, from: untyped(from) }), undefined, String(from));
     assert.equal(refusal({ ...asked, allowed: [], from: untyped(from) }), 'IP_NOT_ALLOWED', String(from));
@@ -208,7 +242,7 @@ test('a credential without an address list is taken from anywhere, one with an e
 });
 
 test('attack: no spelling of an address gets past the list', () => {
-  const asked = { wish: INTROSPECT, allowed: blocks('192.0.2.0/24') };
+  const asked = { operation: INTROSPECT, allowed: blocks('192.0.2.0/24') };
   for (const from of [HOME, `::ffff:${HOME}`, '::ffff:c000:207']) {
     assert.equal(refusal({ ...asked, from }), undefined, from);
   }
@@ -221,24 +255,24 @@ test('attack: no spelling of an address gets past the list', () => {
 
 test('every match and list vector holds for the token’s list and for the owner’s', () => {
   const rows = [
-    ...vectors.match.map(({ action, path, ...row }) => ({ ...row, wish: toUse(untyped(action), path) })),
-    ...vectors.list.map(({ namespace, ...row }) => ({ ...row, wish: toList(namespace) })),
+    ...vectors.match.map(({ action, path, ...row }) => ({ ...row, operation: toUse(untyped(action), path) })),
+    ...vectors.list.map(({ namespace, ...row }) => ({ ...row, operation: toList(namespace) })),
   ];
   assert.equal(rows.length, vectors.match.length + vectors.list.length);
-  for (const { granted, wish, allow } of rows) {
+  for (const { granted, operation, allow } of rows) {
     const expected = allow ? undefined : 'SCOPE_DENIED';
-    const what = `${granted} on ${JSON.stringify(wish)}`;
-    assert.equal(refusal({ wish, tokenScopes: granted }), expected, what);
-    assert.equal(refusal({ wish, tokenScopes: ['secrets:*:*'], ownerScopes: granted }), expected, what);
+    const what = `${granted} on ${JSON.stringify(operation)}`;
+    assert.equal(refusal({ operation, tokenScopes: granted }), expected, what);
+    assert.equal(refusal({ operation, tokenScopes: ['secrets:*:*'], ownerScopes: granted }), expected, what);
   }
 });
 
 test('every address match vector is let in or IP_NOT_ALLOWED, as listed, whatever is asked for', () => {
   for (const { allowed_ips, client, allow } of cidr.matches) {
     const allowed = allowed_ips === null ? null : blocks(...allowed_ips);
-    for (const { name, wish, scope } of WISHES) {
-      if (wish.kind === 'malformed-path') continue;
-      const asked = { wish, tokenScopes: [scope], allowed, from: client };
+    for (const { name, operation, scope } of OPERATIONS) {
+      if (operation.kind === 'malformed-path') continue;
+      const asked = { operation, tokenScopes: [scope], allowed, from: client };
       assert.equal(
         refusal(asked),
         allow ? undefined : 'IP_NOT_ALLOWED',

@@ -8,9 +8,9 @@ import {
 } from '../../../src/domain/network/ip-address.ts';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import {
+  type AccessAttempt,
   authorizeSecretOperation,
   type SecretOperation,
-  type SecretRequest,
   type TokenState,
 } from '../../../src/domain/secrets/secret-authorization.ts';
 import { aNamespace, aPath, aScope } from '../scopes/scope-universe.ts';
@@ -25,7 +25,7 @@ export function blocks(...list: string[]): readonly AddressBlock[] {
 }
 
 export interface Asked {
-  readonly wish: SecretOperation;
+  readonly operation: SecretOperation;
   readonly tokenScopes?: readonly string[];
   /** `null`: the credential has no owner beside itself, as an API key has not. */
   readonly ownerScopes?: readonly string[] | null;
@@ -36,12 +36,12 @@ export interface Asked {
 }
 
 /** A live token from an allowed address; a test says what differs. */
-export function aRequest(asked: Asked): SecretRequest {
+export function aRequest(asked: Asked): AccessAttempt {
   const { tokenScopes = [], ownerScopes = ['secrets:*:*', 'namespaces:read'] } = asked;
   const own = tokenScopes.map(aScope);
   const client = parseClientAddress('from' in asked ? asked.from : HOME);
   return {
-    wish: asked.wish,
+    operation: asked.operation,
     grant: {
       scopeLists: ownerScopes === null ? [own] : [own, ownerScopes.map(aScope)],
       allowedAddresses: asked.allowed === undefined ? blocks(`${HOME}/32`) : asked.allowed,
@@ -52,7 +52,13 @@ export function aRequest(asked: Asked): SecretRequest {
   };
 }
 
-export const refusal = (asked: Asked) => authorizeSecretOperation(aRequest(asked));
+export const decide = (asked: Asked) => authorizeSecretOperation(aRequest(asked));
+
+/** Undefined where it is allowed. */
+export function refusal(asked: Asked): string | undefined {
+  const decision = decide(asked);
+  return decision.allowed ? undefined : decision.code;
+}
 
 export const toUse = (action: SecretAction, path: string): SecretOperation => ({
   kind: 'use',

@@ -6,13 +6,13 @@ import fc from 'fast-check';
 import { PATH_RULE } from '../../../src/domain/scopes/secret-path.ts';
 import { WritError } from '../../../src/errors.ts';
 import {
+  INTROSPECT,
+  LIST_NAMESPACES,
+  NAMED_BY_BODY,
   parseChangeTarget,
   parseListTarget,
   parseReadTarget,
   pathInBody,
-  WISH_NAMED_BY_BODY,
-  WISH_TO_INTROSPECT,
-  WISH_TO_LIST_NAMESPACES,
 } from '../../../src/http/routes/secret-operation.ts';
 import { aNamespace, anyNamespace, anyPath, aPath } from '../../domain/scopes/scope-universe.ts';
 import { notTexts, untyped } from '../../domain/wrong-types.ts';
@@ -22,23 +22,23 @@ const PREFIX = '/v1/secrets/';
 const MALFORMED = { kind: 'malformed-path' };
 const segments = (count: number) => Array(count).fill('a').join('/');
 
-test('every url vector is the wish listed: to read, to list, to write, or a malformed path', () => {
+test('every url vector is the operation listed: to read, to list, to write, or a malformed path', () => {
   let met = 0;
   for (const { method, target, op, path, namespace, status } of vectors.url) {
     // Another prefix is another route: the router answers those.
     if (!target.startsWith(PREFIX)) continue;
     met += 1;
     const raw = target.slice(PREFIX.length);
-    const wish = method === 'GET' ? parseReadTarget(raw) : parseChangeTarget('write', raw);
-    if (status === 400) assert.deepEqual(wish, MALFORMED, target);
+    const operation = method === 'GET' ? parseReadTarget(raw) : parseChangeTarget('write', raw);
+    if (status === 400) assert.deepEqual(operation, MALFORMED, target);
     else if (op === 'list')
-      assert.deepEqual(wish, { kind: 'list', namespace: aNamespace(namespace ?? '') }, target);
+      assert.deepEqual(operation, { kind: 'list', namespace: aNamespace(namespace ?? '') }, target);
     else if (op === 'write')
-      assert.deepEqual(wish, { kind: 'use', action: 'write', secret: aPath(path ?? '') }, target);
+      assert.deepEqual(operation, { kind: 'use', action: 'write', secret: aPath(path ?? '') }, target);
     else {
       assert.equal(op, 'read', target);
-      assert.ok(wish.kind === 'read-or-list', target);
-      assert.deepEqual(wish.secret, aPath(path ?? ''), target);
+      assert.ok(operation.kind === 'read-or-list', target);
+      assert.deepEqual(operation.secret, aPath(path ?? ''), target);
     }
   }
   assert.equal(met, vectors.url.length - 2);
@@ -46,9 +46,9 @@ test('every url vector is the wish listed: to read, to list, to write, or a malf
 
 test('GET of several raw segments is a secret or the nested namespace of the same name', () => {
   const secret = aPath('production/openai');
-  const wish = { kind: 'read-or-list', secret, namespace: aNamespace('production/openai') };
-  assert.deepEqual(parseReadTarget('production/openai'), wish);
-  assert.deepEqual(parseReadTarget('%70roduction/open%61i'), wish);
+  const operation = { kind: 'read-or-list', secret, namespace: aNamespace('production/openai') };
+  assert.deepEqual(parseReadTarget('production/openai'), operation);
+  assert.deepEqual(parseReadTarget('%70roduction/open%61i'), operation);
 });
 
 test('GET of one raw segment is a namespace, however many it decodes to', () => {
@@ -130,7 +130,7 @@ test('a namespace in a query has been decoded: what is still encoded is no names
   }
 });
 
-test('every path and namespace of the grammar is the wish for itself', () => {
+test('every path and namespace of the grammar is the operation for itself', () => {
   fc.assert(
     fc.property(anyPath, anyNamespace, (path, namespace) => {
       assert.deepEqual(parseReadTarget(path), {
@@ -167,7 +167,7 @@ test('every invalid path is INVALID_PATH in a body, points at its member and rep
 });
 
 test('what needs no path wants just that', () => {
-  assert.deepEqual(WISH_NAMED_BY_BODY, { kind: 'named-by-body' });
-  assert.deepEqual(WISH_TO_LIST_NAMESPACES, { kind: 'list-namespaces' });
-  assert.deepEqual(WISH_TO_INTROSPECT, { kind: 'introspect' });
+  assert.deepEqual(NAMED_BY_BODY, { kind: 'named-by-body' });
+  assert.deepEqual(LIST_NAMESPACES, { kind: 'list-namespaces' });
+  assert.deepEqual(INTROSPECT, { kind: 'introspect' });
 });
