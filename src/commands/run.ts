@@ -1,13 +1,14 @@
 /**
  * `writ <command>`, callable in process. Resolves to the exit code: 0 done, 1 failed, 2 something has to be mended
- * before it can run, 64 the command line is wrong. Help goes to standard output, what is wrong to standard error.
+ * before it can run: the command line, the configuration or the database. Help goes to standard output, what is
+ * wrong to standard error.
  */
 
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../platform/version.ts';
 import { type CommandContext, type CommandIo, type DeclareCommand, UsageError } from './command.ts';
 
-const EX_USAGE = 64;
+const WRONG_USAGE = 2;
 
 /** Each is loaded when it is run: the whole server costs half a second, and a health check runs every few. */
 const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
@@ -101,7 +102,7 @@ function reportMissingCommand(command: Command, io: CommandIo): number {
     const names = command.commands.map((subcommand) => `"${subcommand.name()}"`);
     return reportUsage(command, `expected ${names.join(' or ')}`, io);
   }
-  return EX_USAGE;
+  return WRONG_USAGE;
 }
 
 /** One line: what is wrong, and where help is. */
@@ -113,7 +114,7 @@ function reportUsage(command: Command, message: string, { stderr }: CommandIo): 
     .replace(/\. ([A-Z])/g, (_, letter: string) => `; ${letter.toLowerCase()}`);
   const path = pathOf(command);
   stderr.write(`${path}: ${sentence}; see ${path} --help\n`);
-  return EX_USAGE;
+  return WRONG_USAGE;
 }
 
 function pathOf(command: Command): string {

@@ -258,7 +258,7 @@ suite('writ approvals', () => {
     await untouched(own);
   });
 
-  test('wrong usage exits 64 before anything is asked of a server', async (t) => {
+  test('wrong usage exits 2 before anything is asked of a server', async (t) => {
     const { env } = await anApprover();
     const id = await ask((await anAgent()).key);
     const wrong: readonly (readonly [Record<string, string>, ...string[]])[] = [
@@ -287,13 +287,13 @@ suite('writ approvals', () => {
     const taken: string[] = [];
     for (const [surroundings, ...args] of wrong) {
       const { code, stdout, stderr } = await approvals(surroundings, ...args);
-      const refused = code === 64 && stdout === '' && ONE_SENTENCE.test(stderr);
+      const refused = code === 2 && stdout === '' && ONE_SENTENCE.test(stderr);
       if (!refused || stderr.includes('hunter2'))
         taken.push(`${args.join(' ')} (${code}): ${stdout}${stderr}`);
     }
     assert.deepEqual(taken, []);
     const { code, stderr } = await runProcess(t, ['approvals', 'deny', id, '--yes'], env);
-    assert.equal(code, 64);
+    assert.equal(code, 2);
     assert.match(stderr, /^writ approvals deny: unknown option '--yes'; see writ approvals deny --help\n$/);
     await untouched(id);
   });
@@ -301,7 +301,7 @@ suite('writ approvals', () => {
   test('a key as the documents print it is wrong usage, which names the variable', async () => {
     const { env } = await anApprover();
     const { code, stdout, stderr } = await approvals({ ...env, WRIT_KEY: 'ak_live_…' }, 'list');
-    assert.deepEqual([code, stdout], [64, '']);
+    assert.deepEqual([code, stdout], [2, '']);
     assert.match(stderr, /^writ approvals list: WRIT_KEY holds a character that no API key has; /);
   });
 

@@ -20,9 +20,9 @@ test('--help lists every command on standard output and exits 0', async (t) => {
   }
 });
 
-test('without a command the overview is shown and the exit code is 64', async () => {
+test('without a command the overview is shown and the exit code is 2', async () => {
   const { code, stdout } = await runHere([]);
-  assert.equal(code, 64);
+  assert.equal(code, 2);
   assert.match(stdout, /^Usage: writ/);
 });
 
@@ -74,20 +74,20 @@ const WRONG_USAGE: readonly (readonly string[])[] = [
 /** What is wrong, and the command whose help says what is right. */
 const ONE_SENTENCE = /^(writ(?: \w+)*): [^\n]+; see \1 --help\n$/;
 
-test('wrong usage exits 64, says what is wrong on standard error, and changes nothing', {
+test('wrong usage exits 2, says what is wrong on standard error, and changes nothing', {
   skip,
 }, async (t) => {
   const env = await onPostgres(t);
   const taken: string[] = [];
   for (const args of WRONG_USAGE) {
     const { code, stdout, stderr } = await runHere(args, env);
-    const refused = code === 64 && stdout === '' && ONE_SENTENCE.test(stderr);
+    const refused = code === 2 && stdout === '' && ONE_SENTENCE.test(stderr);
     if (!refused) taken.push(`writ ${args.join(' ')} (${code}): ${stdout}${stderr}`);
   }
   assert.deepEqual(taken, []);
   assert.equal((await runHere(['settings', '--json'], env)).stdout, '{}\n');
   const process = await runProcess(t, ['helth'], env);
-  assert.deepEqual([process.code, process.stdout], [64, '']);
+  assert.deepEqual([process.code, process.stdout], [2, '']);
   assert.match(process.stderr, /unknown command 'helth' \(Did you mean health\?\)/);
 });
 
