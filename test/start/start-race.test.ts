@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import pg from 'pg';
+import { STARTS } from '../support/effort.ts';
 import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
@@ -12,8 +13,7 @@ import { SERVER } from '../support/programs.ts';
 
 /** Only a whole line: a chunk may end in the middle of the port. */
 const ADDRESS = /listening on (http:\/\/\S+)\n/;
-const PROCESSES = 20;
-const ROUNDS = 10;
+const { processes: PROCESSES, rounds: ROUNDS } = STARTS;
 
 test(`${PROCESSES} processes started at once make one schema, one administrator and one active signing key, ${ROUNDS} times`, {
   skip: postgresSkip,

@@ -14,3 +14,9 @@ export const PROPERTY_RUNS = choose(100, 1_000);
 export const RARE_CASE_RUNS = choose(1_000, 10_000);
 /** Where a run signs, asks a database or goes through a hundred cases: milliseconds each. */
 export const COSTLY_RUNS = choose(20, 100);
+
+/**
+ * Of starts at once on one empty database. One round of a few real processes meets the same locks as many of more; the
+ * rest is luck, and each process costs half a second of a processor.
+ */
+export const STARTS = choose({ rounds: 1, processes: 6 }, { rounds: 5, processes: 20 });
