@@ -15,14 +15,15 @@ import {
   Introspection,
   IssuedToken,
   introspectedView,
+  issueCommandOf,
   issuedView,
   openedView,
   PendingApproval,
   SCOPED_TOKEN_STATUSES,
   ScopedToken,
+  ScopedTokenRequest,
   scopedTokenView,
-} from './scoped-token-answers.ts';
-import { issueCommandOf, ScopedTokenRequest } from './scoped-token-request.ts';
+} from './scoped-token-schemas.ts';
 import { INTROSPECT, uncachedRequest } from './secret-operation.ts';
 
 const TAG = 'scoped tokens';
