@@ -1,9 +1,7 @@
 /** `/v1/secrets` and `/v1/namespaces` (contract sections 5.2, 6). */
 
-import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { PATH_TEXT, type SecretPath } from '../../domain/scopes/secret-path.ts';
-import { WritError } from '../../errors.ts';
 import type { AuthorizedRequest } from '../../use-cases/secrets/authorized-request.ts';
 import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
@@ -11,15 +9,20 @@ import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
 import { decodeCursor, limitOf, writeCursor } from '../routing/pagination.ts';
 import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
-import { noSuchEndpoint } from '../server/error-envelopes.ts';
 import {
   LIST_NAMESPACES,
   NAMED_BY_BODY,
+  namespaceAsked,
   parseChangeTarget,
   parseListTarget,
   parseReadTarget,
   pathInBody,
+  rotateTargetOf,
+  targetOf,
   uncachedRequest,
+  VERSION,
+  versionAsked,
+  versionExpected,
 } from './secret-operation.ts';
 import {
   ImportBody,
@@ -40,8 +43,6 @@ export interface SecretRouteDeps {
   readonly importEnv: ImportSecrets;
 }
 
-const PREFIX = '/v1/secrets/';
-const ROTATE = '/rotate';
 const ONE = { tag: 'secrets', documentedPath: '/v1/secrets/{path}' } as const;
 const MANY = { tag: 'secrets' } as const;
 const REFUSALS = ['INVALID_PATH', 'SCOPE_DENIED', 'APPROVAL_REQUIRED'] as const;
@@ -49,9 +50,6 @@ const CHANGE_REFUSALS = [...REFUSALS, 'SECRET_NOT_FOUND', 'VERSION_CONFLICT'] as
 const IF_MATCH = {
   'If-Match': Type.String({ description: 'the version that must be the newest: `3` or `"3"`' }),
 };
-const VERSION = /^[1-9][0-9]*$/;
-/** Of the column. No secret gets there, so a larger number names no version just as this one does. */
-const MAX_VERSION = 2_147_483_647;
 
 export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
   routes.secretBearer({
@@ -238,42 +236,6 @@ async function answerRead(
   const next = more ? writeCursor(items.at(-1)?.key) : null;
   const body = { namespace, items: items.map((item) => secretView(item)), next_cursor: next };
   return { status: 200, body, shape: SecretListing };
-}
-
-/** The raw target behind the prefix, which the router also finds under other spellings; those are not ours. */
-function targetOf(request: FastifyRequest): string {
-  if (!request.url.startsWith(PREFIX)) throw noSuchEndpoint();
-  const end = request.url.indexOf('?');
-  return request.url.slice(PREFIX.length, end === -1 ? undefined : end);
-}
-
-function rotateTargetOf(request: FastifyRequest): string {
-  const target = targetOf(request);
-  if (!target.endsWith(ROTATE)) throw noSuchEndpoint();
-  return target.slice(0, -ROTATE.length);
-}
-
-/** Before the query is judged: what is no version is refused in its turn. */
-function versionAsked(request: FastifyRequest): number | undefined {
-  const { version } = request.query as { version?: unknown };
-  return typeof version === 'string' && VERSION.test(version) ? buildVersion(version) : undefined;
-}
-
-const buildVersion = (text: string): number => Math.min(Number(text), MAX_VERSION);
-
-function namespaceAsked(request: FastifyRequest): string {
-  const { namespace } = request.query as { namespace?: unknown };
-  return typeof namespace === 'string' ? namespace : '';
-}
-
-/** RFC 9110 section 13.1.1, with a version as entity tag; the quotes may be missing. */
-function versionExpected(request: FastifyRequest): number | undefined {
-  const header = request.headers['if-match'];
-  if (header === undefined) return undefined;
-  const version = /^(?:"([0-9]+)"|([0-9]+))$/.exec(header);
-  const text = version?.[1] ?? version?.[2] ?? '';
-  if (VERSION.test(text)) return buildVersion(text);
-  throw new WritError('VALIDATION_ERROR', 'If-Match must be a version: 3 or "3".');
 }
 
 function secretOf({ operation }: AuthorizedRequest): SecretPath {
