@@ -10,7 +10,7 @@ import { createCredentialStore } from '../storage/principals/api-key-store.ts';
 import type { RequestContext } from '../use-cases/audit/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type CommandContext, type DeclareCommand, JSON_FLAG, print } from './command.ts';
-import { withDatabase } from './database.ts';
+import { withDatabase } from './configured-database.ts';
 
 const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 

@@ -2,7 +2,7 @@
 
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import { type DeclareCommand, JSON_FLAG, print } from './command.ts';
-import { withDatabase } from './database.ts';
+import { withDatabase } from './configured-database.ts';
 
 export const declareMigrate: DeclareCommand = (program, context) => {
   program

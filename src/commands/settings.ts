@@ -4,7 +4,7 @@ import { Argument } from 'commander';
 import { SETTINGS } from '../settings-table.ts';
 import { readSettings, setSetting } from '../storage/settings-store.ts';
 import { type CommandContext, type DeclareCommand, JSON_FLAG, print, UsageError } from './command.ts';
-import { withDatabase } from './database.ts';
+import { withDatabase } from './configured-database.ts';
 
 /** The stored setting's name, and the variable whose rules its value follows. */
 const STORED = { issuer_url: SETTINGS.ISSUER_URL, token_audience: SETTINGS.TOKEN_AUDIENCE } as const;
