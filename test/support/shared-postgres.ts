@@ -53,7 +53,7 @@ async function makeTemplate(adminUrl: string, name: string): Promise<void> {
   await query(adminUrl, `create database ${name} template template0`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
-  const { withDatabase } = await import('../../src/commands/database.ts');
+  const { withDatabase } = await import('../../src/commands/configured-database.ts');
   await withDatabase({ DATABASE_URL: url.href }, [], async () => {}).catch((cause: unknown) => {
     throw new Error('the migrations failed on a new database', { cause });
   });
