@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import { ed25519Jwk } from '../domain/crypto/jwk.ts';
 import { readStrictJson } from '../domain/json/strict-json.ts';
-import { createCredentialCheck } from '../http/admission/api-key-credentials.ts';
+import { createCredentialCheck } from '../http/admission/authenticate-request.ts';
 import { addRateLimits } from '../http/admission/rate-limits.ts';
 import { addDescriptionRoutes } from '../http/openapi/openapi-routes.ts';
 import { addAgentRoutes } from '../http/routes/agent-routes.ts';

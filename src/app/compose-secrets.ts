@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from '../domain/scoped-tokens/scoped-token-format.ts';
-import { type BearerCheckDeps, createBearerCheck } from '../http/admission/bearer-credentials.ts';
+import { type BearerCheckDeps, createBearerCheck } from '../http/admission/secret-credentials.ts';
 import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
 import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
 import { addSecretRoutes } from '../http/routes/secret-routes.ts';

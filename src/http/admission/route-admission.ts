@@ -6,8 +6,8 @@ import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
 import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
-import type { CredentialCheck } from './api-key-credentials.ts';
-import type { BearerCheck } from './bearer-credentials.ts';
+import type { CredentialCheck } from './authenticate-request.ts';
+import type { BearerCheck } from './secret-credentials.ts';
 
 export interface AdmittanceDeps {
   readonly credentials: CredentialCheck;

@@ -8,7 +8,7 @@ import { WritError } from '../../errors.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import { type SecretAuthorization, unknownToken } from '../../use-cases/secrets/authorize-secret-request.ts';
 import type { PresentedCredential, SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
-import { type CredentialCheck, readCredential } from './api-key-credentials.ts';
+import { type CredentialCheck, readCredential } from './authenticate-request.ts';
 import type { RateLimits } from './rate-limits.ts';
 
 export interface BearerCheck {
