@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import { ed25519Jwk } from '../domain/crypto/jwk.ts';
 import { readStrictJson } from '../domain/json/strict-json.ts';
-import { createCredentialCheck } from '../http/admission/authenticate-request.ts';
+import { createAuthenticateRequest } from '../http/admission/authenticate-request.ts';
 import { addRateLimits } from '../http/admission/rate-limits.ts';
 import { addDescriptionRoutes } from '../http/openapi/openapi-routes.ts';
 import { addAgentRoutes } from '../http/routes/agent-routes.ts';
@@ -148,7 +148,6 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     authFailureMax: config.authFailureMax,
     windowSeconds: config.rateLimitWindowSeconds,
   });
-  const credentials = createCredentialCheck(authenticator, limits);
   const secrets = composeSecrets({
     database,
     kek: provisioned.kek,
@@ -158,14 +157,23 @@ export async function buildApp({ config, database, provisioned, log }: AppDeps):
     denialLog,
     denyCaller,
     limits,
-    apiKeys: credentials,
     approvals: {
       critical: { approvalsRequired: config.criticalApprovals, delaySeconds: config.criticalDelaySeconds },
       windowSeconds: config.approvalTtlSeconds,
     },
     webhookEnabled: config.approvalWebhook !== undefined,
   });
-  const routes = createRoutes(app, { credentials, bearers: secrets.bearers, authenticator, denyCaller });
+  const routes = createRoutes(app, {
+    authenticate: createAuthenticateRequest({
+      authenticator,
+      limits,
+      secretCredentials: secrets.credentials,
+    }),
+    secretCredentials: secrets.credentials,
+    limits,
+    confirm: authenticator.confirm,
+    denyCaller,
+  });
   addHealthRoutes(routes, {
     version: VERSION,
     whyNotReady: createReadiness({ database, clock, keyRing, monotonicMs }),

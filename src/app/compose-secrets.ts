@@ -1,8 +1,11 @@
 /** The part of the composition root that is about scoped tokens, the secrets they open and the approvals they take. */
 
 import { randomBytes } from 'node:crypto';
-import { looksLikeScopedToken, SCOPED_TOKEN_PREFIX } from '../domain/scoped-tokens/scoped-token-format.ts';
-import { type BearerCheckDeps, createBearerCheck } from '../http/admission/secret-credentials.ts';
+import {
+  createSecretCredentials,
+  type SecretCredentials,
+  type SecretCredentialsDeps,
+} from '../http/admission/secret-credentials.ts';
 import { addApprovalRoutes } from '../http/routes/approval-routes.ts';
 import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
 import { addSecretRoutes } from '../http/routes/secret-routes.ts';
@@ -24,6 +27,7 @@ import { createClaimApproval } from '../use-cases/approvals/claim-approval.ts';
 import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { type ApprovalSettings, createRequestApproval } from '../use-cases/approvals/request-approval.ts';
 import type { DenialLog } from '../use-cases/audit/denial-log.ts';
+import type { Authenticator } from '../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../use-cases/authentication/deny-caller.ts';
 import type { Clock } from '../use-cases/ports.ts';
 import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
@@ -46,18 +50,17 @@ export interface SecretPartDeps {
   readonly kek: KeyEncryption;
   readonly clock: Clock;
   readonly monotonicMs: () => number;
-  readonly authenticator: BearerCheckDeps['authenticator'];
+  readonly authenticator: Authenticator;
   readonly denialLog: DenialLog;
   readonly denyCaller: DenyCaller;
-  readonly limits: BearerCheckDeps['limits'];
-  readonly apiKeys: BearerCheckDeps['apiKeys'];
+  readonly limits: SecretCredentialsDeps['limits'];
   readonly approvals: ApprovalSettings;
   /** Whether there is a webhook to tell. */
   readonly webhookEnabled: boolean;
 }
 
 export interface SecretPart {
-  readonly bearers: ReturnType<typeof createBearerCheck>;
+  readonly credentials: SecretCredentials;
   readonly reader: SecretReader;
   addRoutes(routes: Routes): void;
 }
@@ -83,16 +86,11 @@ export function composeSecrets(deps: SecretPartDeps): SecretPart {
   });
   return {
     reader,
-    bearers: createBearerCheck({
-      apiKeys: deps.apiKeys,
-      authenticator,
+    credentials: createSecretCredentials({
       secrets: createSecretAuthorization({ reader, confirm, denialLog, readCache }),
+      confirm,
       limits: deps.limits,
-      scopedTokens: {
-        prefix: SCOPED_TOKEN_PREFIX,
-        isWellFormed: looksLikeScopedToken,
-        hash: hashScopedToken,
-      },
+      hashToken: hashScopedToken,
       tokenOwners,
     }),
     addRoutes: (routes) => {

@@ -1,13 +1,16 @@
 /**
- * From headers to a caller (contract section 2), before a byte of the body is read. A key that this process
- * has cached costs no bcrypt; one that it does not is admitted per address first.
+ * Who calls? (contract section 2). The headers that carry a credential are read once, before a byte of the body. A key
+ * that this process has cached costs no bcrypt; any other is counted for its address first.
  */
 
 import type { FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import { type Authenticator, refusedKey } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
+import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
+import type { RequestAuth } from '../server/request-auth.ts';
 import type { RateLimits } from './rate-limits.ts';
+import type { SecretCredentials } from './secret-credentials.ts';
 
 export type CredentialHeader =
   | { readonly kind: 'none' }
@@ -45,51 +48,57 @@ export function readCredential(rawHeaders: readonly string[]): CredentialHeader 
   return keys.every((key) => key === first) ? { kind: 'text', text: first } : { kind: 'ambiguous' };
 }
 
-export interface CredentialCheck {
-  /** Sets `state.caller`, or rejects with 401, 429 or 503. */
-  requireApiKey(request: FastifyRequest): Promise<void>;
-  /** No credential is fine; one that is sent is checked. */
-  checkApiKeyIfSent(request: FastifyRequest): Promise<void>;
-  /** For public endpoints: counts the address. */
-  admitAnonymous(request: FastifyRequest): Promise<void>;
+export interface AuthenticateRequestDeps {
+  readonly authenticator: Authenticator;
+  readonly limits: RateLimits;
+  readonly secretCredentials: Pick<SecretCredentials, 'isScopedToken' | 'authenticateToken'>;
 }
 
-export function createCredentialCheck(authenticator: Authenticator, limits: RateLimits): CredentialCheck {
-  const authenticate = async (request: FastifyRequest, header: CredentialHeader): Promise<void> => {
+/** Rejects with 401, 429 or 503. `asked` is given where a scoped token is accepted too. */
+export type AuthenticateRequest = (
+  request: FastifyRequest,
+  accepted: 'none' | 'api-key-if-sent' | 'api-key' | 'scoped-token-or-api-key',
+  asked: SecretRequest | undefined,
+) => Promise<RequestAuth>;
+
+export function createAuthenticateRequest(deps: AuthenticateRequestDeps): AuthenticateRequest {
+  const { authenticator, limits, secretCredentials } = deps;
+
+  const byKey = async (request: FastifyRequest, header: CredentialHeader): Promise<RequestAuth> => {
     const text = header.kind === 'text' ? header.text : undefined;
     const cached = text === undefined ? undefined : authenticator.cached(text);
-    if (cached !== undefined && 'caller' in cached) {
-      accept(request, cached.caller);
-      await limits.countPrincipal(request);
-      return;
-    }
+    if (cached !== undefined && 'caller' in cached) return authOf(cached.caller);
     await limits.countAddress(request);
     // A request without any credential guesses nothing, so it is not a failure to count.
     if (header.kind === 'none') throw refusedKey('AUTH_INVALID_KEY');
     await limits.requireFewFailures(request);
     try {
       if (text === undefined) throw refusedKey('AUTH_INVALID_KEY');
-      if (cached !== undefined) await authenticator.deny(cached, request.state.context);
-      accept(request, await authenticator.verify(text, request.state));
+      if (cached !== undefined) return await authenticator.deny(cached, request.state.context);
+      return authOf(await authenticator.verify(text, request.state));
     } catch (error) {
       if (error instanceof WritError && error.kind === 'unauthenticated') await limits.countFailure(request);
       throw error;
     }
-    await limits.countPrincipal(request);
   };
 
-  return {
-    requireApiKey: (request) => authenticate(request, readCredential(request.raw.rawHeaders)),
-    checkApiKeyIfSent: async (request) => {
-      const header = readCredential(request.raw.rawHeaders);
-      if (header.kind === 'none') return limits.countAddress(request);
-      return authenticate(request, header);
-    },
-    admitAnonymous: (request) => limits.countAddress(request),
+  return async (request, accepted, asked) => {
+    const header = accepted === 'none' ? NO_CREDENTIAL : readCredential(request.raw.rawHeaders);
+    if (header.kind === 'none' && (accepted === 'none' || accepted === 'api-key-if-sent')) {
+      await limits.countAddress(request);
+      return ANONYMOUS;
+    }
+    return asked !== undefined && header.kind === 'text' && secretCredentials.isScopedToken(header.text)
+      ? secretCredentials.authenticateToken(request, header.text, asked)
+      : byKey(request, header);
   };
 }
 
-function accept({ state }: FastifyRequest, caller: Caller): void {
-  state.caller = caller;
-  state.principalId = caller.principal.id;
-}
+const NO_CREDENTIAL: CredentialHeader = { kind: 'none' };
+const ANONYMOUS: RequestAuth = { kind: 'anonymous', principalId: undefined };
+
+const authOf = (caller: Caller): RequestAuth => ({
+  kind: 'api_key',
+  principalId: caller.principal.id,
+  caller,
+});

@@ -33,7 +33,7 @@ export async function addRateLimits(app: FastifyInstance, settings: RateLimitSet
       ? undefined
       : app.createRateLimit({ max, timeWindow: settings.windowSeconds * 1000, keyGenerator });
   const byAddress = limiter(settings.max, (request) => request.state.origin);
-  const byPrincipal = limiter(settings.max, (request) => request.state.principalId ?? '');
+  const byPrincipal = limiter(settings.max, (request) => request.auth?.principalId ?? '');
   const failures = limiter(settings.authFailureMax, (request) => request.state.origin);
 
   return {

@@ -66,9 +66,9 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
     body: VerifyRequest,
     answers: { 200: VerifyAnswer },
     refusals: ['PLAN_NOT_CANONICALIZABLE', 'AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
-    handle: async ({ body, context, request }) => {
+    handle: async ({ body, caller, context, request }) => {
       const question = parseVerificationRequest(body, request.state.underflowed);
-      const verification = await verify(question, request.state.caller, context);
+      const verification = await verify(question, caller, context);
       return { status: 200, body: { valid: verification.code === 'VALID', ...verification } };
     },
   });

@@ -12,10 +12,10 @@ import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { AuthorizedRequest, SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 import {
-  type AdmittanceDeps,
-  type Admitted,
-  admit,
+  type AdmissionDeps,
+  checkAccess,
   confirmBeforeRefusing,
+  type RouteAccess,
 } from '../admission/route-admission.ts';
 import { dropNullMembers } from '../server/null-members.ts';
 
@@ -69,7 +69,9 @@ export interface PublicRoute<Body extends TSchema, Query extends TSchema, Params
   extends Shape<Body, Query, Params> {
   /** `api-key-if-sent`: none is fine, a wrong one is 401. */
   readonly credential: 'none' | 'api-key-if-sent';
-  handle(input: RouteInput<Static<Body>, Static<Query>, Static<Params>>): Promise<Answer>;
+  handle(
+    input: RouteInput<Static<Body>, Static<Query>, Static<Params>> & { caller: Caller | undefined },
+  ): Promise<Answer>;
 }
 
 export interface AuthenticatedRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
@@ -92,8 +94,8 @@ export interface SecretBearerRoute<Body extends TSchema, Query extends TSchema, 
 }
 
 export interface DeclaredRoute extends Shape {
-  readonly credential: Admitted['credential'];
-  /** Of a keyed route. */
+  readonly credential: RouteAccess['credential'];
+  /** Of an authenticated route. */
   readonly roles: readonly Role[] | undefined;
 }
 
@@ -116,11 +118,11 @@ export interface Routes {
 
 type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
 
-export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes {
+export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes {
   const declared: DeclaredRoute[] = [];
-  const add = (route: Shape, admitted: Admitted, handle: Handle): void => {
-    const roles = admitted.credential === 'api-key' ? admitted.roles : undefined;
-    declared.push({ ...route, credential: admitted.credential, roles });
+  const add = (route: Shape, access: RouteAccess, handle: Handle): void => {
+    const roles = access.credential === 'api-key' ? access.roles : undefined;
+    declared.push({ ...route, credential: access.credential, roles });
     // No body schema means no members: whatever is sent to a route that takes nothing is refused, not ignored.
     const body = route.body ?? (route.method === 'GET' ? undefined : NOTHING);
     app.route({
@@ -133,7 +135,7 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
         ...(body === undefined ? {} : { body }),
         response: route.mediaTypes === undefined ? bodySchemas(route.answers) : {},
       },
-      onRequest: (request) => admit(admitted, request, deps),
+      onRequest: (request) => checkAccess(access, request, deps),
       config: { takesForms: route.takesForms === true },
       ...(body === undefined
         ? {}
@@ -143,8 +145,8 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
               done();
             },
           }),
-      ...(admitted.credential === 'api-key' && admitted.keyCheck === 'in-write'
-        ? { errorHandler: confirmBeforeRefusing(deps.authenticator) }
+      ...(access.credential === 'api-key' && access.keyCheck === 'in-write'
+        ? { errorHandler: confirmBeforeRefusing(deps.confirm) }
         : {}),
       handler: async (request, reply) => {
         const { body, query, params, state } = request;
@@ -156,18 +158,24 @@ export function createRoutes(app: FastifyInstance, deps: AdmittanceDeps): Routes
   };
   return {
     declared: () => declared,
-    public: (route) => add(route, route, route.handle as Handle),
+    public: (route) =>
+      add(route, route, (input) =>
+        (route.handle as PublicHandle)(Object.assign(input, { caller: callerIfAny(input.request) })),
+      ),
     authenticated: (route) =>
       add(route, { ...route, credential: 'api-key' }, (input) =>
         (route.handle as AuthenticatedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
     secretBearer: (route) =>
       add(route, { credential: 'scoped-token-or-api-key', operation: route.operation }, (input) =>
-        (route.handle as BearerHandle)(Object.assign(input, { authorized: admissionOf(input.request) })),
+        (route.handle as BearerHandle)(Object.assign(input, { authorized: secretsOf(input.request) })),
       ),
   };
 }
 
+type PublicHandle = (
+  input: RouteInput<never, never, never> & { caller: Caller | undefined },
+) => Promise<Answer>;
 type AuthenticatedHandle = (input: RouteInput<never, never, never> & { caller: Caller }) => Promise<Answer>;
 type BearerHandle = (
   input: RouteInput<never, never, never> & { authorized: AuthorizedRequest },
@@ -181,16 +189,19 @@ function bodySchemas(answers: Readonly<Record<number, TSchema | null>>): Record<
   return Object.fromEntries(withBody);
 }
 
-function admissionOf(request: FastifyRequest): AuthorizedRequest {
-  const { admission } = request.state;
-  if (admission === undefined) throw new Error('a bearer route ran without an admission');
-  return admission;
+function secretsOf({ authorized }: FastifyRequest): AuthorizedRequest {
+  if (authorized?.kind !== 'secrets') throw new Error('a route of secrets ran without being authorized');
+  return authorized.authorized;
 }
 
 function callerOf(request: FastifyRequest): Caller {
-  const { caller } = request.state;
-  if (caller === undefined) throw new Error('a keyed route ran without a caller');
+  const caller = callerIfAny(request);
+  if (caller === undefined) throw new Error('an authenticated route ran without a caller');
   return caller;
+}
+
+function callerIfAny({ authorized }: FastifyRequest): Caller | undefined {
+  return authorized?.kind === 'caller' ? authorized.caller : undefined;
 }
 
 function send(reply: FastifyReply, answer: Answer): FastifyReply {

@@ -76,6 +76,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
   app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
   app.decorateRequest('state');
+  app.decorateRequest('auth');
+  app.decorateRequest('authorized');
   // With callbacks: a promise for every hook of every request is felt.
   app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, options);
@@ -196,7 +198,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
     status: reply.statusCode,
     ms: Math.round(reply.elapsedTime * 10) / 10,
     ip: request.state.context.ipAddress,
-    principal: request.state.principalId,
+    principal: request.auth?.principalId,
     failure: request.state.failure,
   };
 }

@@ -3,8 +3,7 @@
 import type { FastifyRequest } from 'fastify';
 import { clientAddress, rateLimitKey } from '../../domain/network/client-address.ts';
 import type { Address, AddressBlock } from '../../domain/network/ip-address.ts';
-import type { Caller } from '../../use-cases/authentication/ports.ts';
-import type { AuthorizedRequest, ClientContext } from '../../use-cases/secrets/authorized-request.ts';
+import type { ClientContext } from '../../use-cases/secrets/authorized-request.ts';
 
 export interface RequestState {
   /** The pattern of the route, so that no spelling of a target changes how it is answered; else as sent, without the query. */
@@ -12,12 +11,6 @@ export interface RequestState {
   readonly context: ClientContext;
   /** The address, or the /64 of an IPv6 address, for counting before a caller is known. */
   readonly origin: string;
-  /** Set once an API key is accepted. */
-  caller: Caller | undefined;
-  /** Set once a request on secrets is admitted to its body. */
-  admission: AuthorizedRequest | undefined;
-  /** Whose the credential is, an API key or a scoped token: what is counted and logged. */
-  principalId: string | undefined;
   /** The body as sent. */
   bodyBytes: Uint8Array;
   /** Numbers of the body that were written non-zero and read as 0. */
@@ -85,9 +78,6 @@ export function requestStateOf(request: FastifyRequest, readClient: ReadClient):
     path: request.routeOptions.url ?? pathOf(request.url),
     context: { requestId: request.id, ipAddress: shown, clientAddress: address },
     origin,
-    caller: undefined,
-    admission: undefined,
-    principalId: undefined,
     bodyBytes: NO_BYTES,
     underflowed: NOTHING_UNDERFLOWED,
     failure: undefined,
