@@ -69,6 +69,8 @@ export interface WritErrorOptions {
   readonly retryAfterSeconds?: number;
   /** For the log only, never for the caller. */
   readonly detail?: string;
+  /** For the log only: the SQLSTATE with which the database refused (PostgreSQL appendix A). */
+  readonly sqlState?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -81,6 +83,7 @@ export class WritError extends Error {
   readonly members: Readonly<Record<string, unknown>> | undefined;
   readonly retryAfterSeconds: number | undefined;
   readonly detail: string | undefined;
+  readonly sqlState: string | undefined;
 
   constructor(code: ErrorCode, publicMessage: string, options: WritErrorOptions = {}) {
     super(publicMessage, options.cause === undefined ? undefined : { cause: options.cause });
@@ -90,6 +93,7 @@ export class WritError extends Error {
     this.members = options.members;
     this.retryAfterSeconds = options.retryAfterSeconds;
     this.detail = options.detail;
+    this.sqlState = options.sqlState;
   }
 
   get status(): number {

@@ -67,8 +67,9 @@ async function retryUntilReady<T>(
     try {
       return await work();
     } catch (err) {
+      // Class 28: no such user or a wrong password; 3D: no such database.
       const passing =
-        err instanceof WritError && err.code === 'UNAVAILABLE' && !/ (28|3D)/.test(err.detail ?? '');
+        err instanceof WritError && err.code === 'UNAVAILABLE' && !/^(28|3D)/.test(err.sqlState ?? '');
       if (!passing || performance.now() > deadline) throw err;
       log.warn({ err }, 'the database does not answer yet; the start is tried again');
       await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -50,6 +50,8 @@ function batches(): Batches {
 export interface LoggedError {
   readonly type: string;
   readonly code?: string;
+  /** Of what the database refused. */
+  readonly sqlState?: string;
   readonly detail?: string;
   /** Stack frames without the message above them, which may quote what a caller sent. */
   readonly at: readonly string[];
@@ -59,11 +61,12 @@ export interface LoggedError {
 /** Allow-list: never the message of an error that is not ours. */
 export function describeError(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, at: [] };
-  const code = (error as { code?: unknown }).code;
+  const { code, sqlState } = error as { code?: unknown; sqlState?: unknown };
   const detail = error instanceof WritError ? (error.detail ?? error.publicMessage) : undefined;
   return {
     type: error.constructor.name,
     ...(typeof code === 'string' && /^[\w-]{1,64}$/.test(code) ? { code } : {}),
+    ...(typeof sqlState === 'string' ? { sqlState } : {}),
     ...(detail === undefined ? {} : { detail }),
     at: framesOf(error),
     ...(error.cause !== undefined && depth < 3 ? { cause: describeError(error.cause, depth + 1) } : {}),

@@ -27,8 +27,10 @@ export function formatStartupError(error: unknown): string {
     const advice = LISTEN_ADVICE[code ?? ''] ?? 'Set HOST and PORT to an address of this machine';
     return `Writ cannot listen on ${address ?? '?'} port ${port ?? '?'} (${code ?? '?'}). ${advice}.\n`;
   }
-  if (error instanceof WritError)
-    return `${error.publicMessage}${error.detail === undefined ? '' : ` (${error.detail})`}\n`;
+  if (error instanceof WritError) {
+    const { publicMessage, sqlState, detail = sqlState && `SQLSTATE ${sqlState}` } = error;
+    return `${publicMessage}${detail === undefined ? '' : ` (${detail})`}\n`;
+  }
   return `Writ failed: ${JSON.stringify(describeError(error))}\n`;
 }
 

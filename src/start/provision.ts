@@ -13,7 +13,7 @@ import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
 import { readServerFacts } from '../storage/engine/server-facts.ts';
-import { readFault } from '../storage/engine/storage-errors.ts';
+import { sqlStateOf } from '../storage/engine/storage-errors.ts';
 import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
 import { addSetting, readSettings } from '../storage/settings-store.ts';
 import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
@@ -80,7 +80,7 @@ export async function migrateIfPending(database: Database, migrate: () => Promis
     ]);
   if (pending === 0) return 0;
   await migrate().catch((error: unknown) => {
-    if (readFault(error).sqlState !== '42501') throw error;
+    if (sqlStateOf(error) !== '42501') throw error;
     throw new StartError(
       [
         'Migrations are pending, and the database role of DATABASE_URL may not run them. Run `writ migrate` as the owner of the database first.',

@@ -4,7 +4,7 @@
  */
 
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { readFault } from '../engine/storage-errors.ts';
+import { sqlStateOf } from '../engine/storage-errors.ts';
 
 const MONTHS_AHEAD = 2;
 const PARTITIONS_LOCK_KEY = 0x5041_5254; // "PART"
@@ -61,7 +61,7 @@ export async function keepAuditPartitions(database: Database): Promise<'kept' | 
       for (const month of await findMissing(session)) await addPartition(session, month);
     });
   } catch (error) {
-    const { sqlState } = readFault(error);
+    const sqlState = sqlStateOf(error);
     if (sqlState === '42501') return 'not_allowed';
     if (!FOR_THE_NEXT_RUN.has(sqlState)) throw error;
   }

@@ -4,7 +4,7 @@
  */
 
 import { WritError } from '../../errors.ts';
-import { readFault } from './storage-errors.ts';
+import { sqlStateOf } from './storage-errors.ts';
 
 export interface Batcher<Member, Outcome> {
   /**
@@ -96,5 +96,5 @@ function settle<Member, Outcome>(
 
 /** Data exceptions, integrity violations, deadlock, serialization failure, lock time-out: nothing was written. */
 function isOneMembersFault(error: unknown): boolean {
-  return /^(22|23|40P01|40001|55P03)/.test(readFault(error).sqlState ?? '');
+  return /^(22|23|40P01|40001|55P03)/.test(sqlStateOf(error) ?? '');
 }

@@ -32,7 +32,7 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
     transaction: (work) =>
       translated('write', () => client.transaction((transaction) => work(sessionOn(transaction)))),
     // The lock file has already made this process the only one.
-    exclusively: (work) => work(() => migrate(drizzle(client), MIGRATIONS)),
+    exclusively: (work) => work(() => translated('write', () => migrate(drizzle(client), MIGRATIONS))),
     close: async () => {
       await client.close();
       lock.release();

@@ -3,6 +3,7 @@
  * listener, without which an idle disconnect would end the process. Transaction poolers are not supported.
  */
 
+import { DrizzleQueryError } from 'drizzle-orm/errors';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
@@ -10,12 +11,19 @@ import { WritError } from '../../errors.ts';
 import * as schema from '../schema.ts';
 import type { Database, DatabaseOptions, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { Rollback, translateStorageError } from './storage-errors.ts';
+import {
+  auditUnavailable,
+  ConnectionLostError,
+  Rollback,
+  sqlStateOf,
+  translateStorageError,
+} from './storage-errors.ts';
 
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
 /** Above `statement_timeout`, which a live server answers first. */
 const SILENCE_MS = 4000;
+const MISSING_RIGHT = '42501';
 /** A statement is planned when its tables may be all but empty; a plan that reads them whole would outlive their growth. */
 const SESSION_SETTINGS = [
   'set statement_timeout = 2000',
@@ -54,8 +62,11 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
       broken = false;
       return result;
     } catch (error) {
-      const translated = translateStorageError(error, effect);
       broken = !(error instanceof WritError || error instanceof Rollback) && !isServerError(error);
+      const translated = translateStorageError(error, effect);
+      if (effect === 'write' && sqlStateOf(translated) === MISSING_RIGHT && !(await mayRecord(client))) {
+        throw auditUnavailable(error, MISSING_RIGHT);
+      }
       throw translated;
     } finally {
       client.release(broken);
@@ -69,10 +80,10 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     orm: (effect, work) => withClient(effect, (client) => sessionOn(client).orm(effect, work)),
     transaction: (work) =>
       withClient('write', async (client) => {
-        await client.query('begin');
+        await ask(client, 'begin');
         try {
           const result = await work(sessionOn(client));
-          await client.query('commit');
+          await ask(client, 'commit');
           return result;
         } catch (error) {
           await client.query('rollback').catch(() => {});
@@ -82,6 +93,16 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     exclusively: (work) => exclusively(options.databaseUrl, work),
     close: () => pool.end(),
   };
+}
+
+/** The server names the table of a missing right in words only, so it is asked about the one that matters. */
+async function mayRecord(client: pg.PoolClient): Promise<boolean> {
+  const text = `select has_table_privilege(to_regclass('audit_events'), 'insert') as granted`;
+  const rows = await client.query<{ granted: boolean | null }>(text).then(
+    (result) => result.rows,
+    () => [],
+  );
+  return rows[0]?.granted !== false;
 }
 
 /** The statement or the server refused, but the connection is still good. */
@@ -96,11 +117,38 @@ function sessionOn(client: pg.PoolClient): Session {
   return {
     query: async <Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> => {
       const config = { name: statement.name, text: statement.text, values: values as unknown[] };
-      return (await client.query<Row>(config)).rows;
+      return (await ask<Row>(client, config)).rows;
     },
-    orm: (_effect, work) => work(drizzle(client, { schema }) as unknown as Orm),
+    orm: async (_effect, work) => {
+      try {
+        return await work(drizzle(client, { schema }) as unknown as Orm);
+      } catch (error) {
+        throw error instanceof DrizzleQueryError && isPlain(error.cause) ? connectionLost(error) : error;
+      }
+    },
   };
 }
+
+async function ask<Row extends object>(
+  client: pg.PoolClient,
+  query: string | pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  try {
+    return await client.query<Row>(query);
+  } catch (error) {
+    throw isPlain(error) ? connectionLost(error) : error;
+  }
+}
+
+/**
+ * What the server refuses is a `DatabaseError`, and what the system refuses has a code. An error of neither kind is how
+ * the driver says that the connection broke, was ended, or stayed silent for `SILENCE_MS`.
+ */
+const isPlain = (error: unknown): boolean =>
+  error instanceof Error && error.constructor === Error && !('code' in error);
+
+const connectionLost = (cause: unknown): ConnectionLostError =>
+  new ConnectionLostError('the connection to the database was lost', { cause });
 
 /** Holds one advisory lock on a connection of its own, whose time-outs are off: a migration may take long. */
 async function exclusively<T>(
@@ -128,7 +176,11 @@ async function exclusively<T>(
     });
     await Promise.race([client.query('select pg_advisory_lock($1)', [START_LOCK_KEY]), waitedTooLong]);
     clearTimeout(timer);
-    return await work(() => migrate(drizzle(client), MIGRATIONS));
+    const run = () =>
+      migrate(drizzle(client), MIGRATIONS).catch((error: unknown) => {
+        throw translateStorageError(error, 'write');
+      });
+    return await work(run);
   } finally {
     clearTimeout(timer);
     await client.end().catch(() => {});

@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
 import { createBatcher } from '../../../src/storage/engine/batcher.ts';
-import { translateStorageError } from '../../../src/storage/engine/storage-errors.ts';
+import {
+  ConnectionLostError,
+  StorageError,
+  translateStorageError,
+} from '../../../src/storage/engine/storage-errors.ts';
 
 type Outcome = string;
 
@@ -31,7 +35,8 @@ function heldStatement() {
 /** All that follows from promises that are settled has happened. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-const sqlError = (code: string): Error => Object.assign(new Error('of the driver'), { code });
+const driverError = (code: string): Error => Object.assign(new Error('of the driver'), { code });
+const sqlError = (code: string): Error => new StorageError(code, { cause: driverError(code) });
 const orderKey = (member: string): string => member;
 
 test('a member that finds nothing in flight runs at once, alone', async () => {
@@ -148,7 +153,7 @@ test('the same holds for the error that storage makes of it', async () => {
       run: async (members) => {
         runs += 1;
         await settled();
-        if (members.includes('poison')) throw translateStorageError(sqlError(code), 'write');
+        if (members.includes('poison')) throw translateStorageError(driverError(code), 'write');
         return [...members];
       },
     });
@@ -181,7 +186,7 @@ test('a connection lost under way is OUTCOME_UNKNOWN for every member, and nothi
   const answers = ['a', 'b', 'c'].map((member) => queue.submit(member));
   const all = Promise.allSettled(answers);
   await statement.end(['A']);
-  const lost = translateStorageError(new Error('Connection terminated unexpectedly'), 'write');
+  const lost = translateStorageError(new ConnectionLostError(), 'write');
   await statement.fail(lost);
   const [, ...rest] = await all;
   for (const outcome of rest) {
@@ -197,7 +202,7 @@ test('a failed group does not stop the queue', async () => {
   const queue = createBatcher({ run: statement.run, orderKey });
   const first = queue.submit('a');
   const second = queue.submit('b');
-  const refused = assert.rejects(first, /of the driver/);
+  const refused = assert.rejects(first, /refused a statement/);
   await statement.fail(sqlError('57014'));
   await refused;
   assert.deepEqual(statement.groups, [['a'], ['b']]);
