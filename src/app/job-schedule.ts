@@ -1,29 +1,49 @@
-/** What runs beside requests, and how often. */
+/** What runs beside requests, and how often. A job that fails is logged and runs again. */
 
-import type { Config } from '../config.ts';
-import type { Log } from '../platform/log.ts';
+import { type Job, startJobs } from '../platform/job-scheduler.ts';
 import { createWebhook } from '../platform/webhook-client.ts';
 import { createWebhookOutbox } from '../storage/approvals/webhook-outbox.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
-import type { Database } from '../storage/engine/database.ts';
+import { sweep } from '../storage/sweep.ts';
 import { createDeliverWebhooks } from '../use-cases/approvals/deliver-webhooks.ts';
+import type { AppContext } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
+import type { SigningKeysPart } from './compose-signing-keys.ts';
 
-export async function keepPartitions(database: Database, log: Log): Promise<void> {
+const SECOND_MS = 1000;
+const HOUR_MS = 3_600_000;
+
+/** Starts them all; what it returns stops them and waits for those that run. */
+export function startSchedule(
+  app: AppContext,
+  parts: { readonly audit: AuditPart; readonly signingKeys: SigningKeysPart },
+): () => Promise<void> {
+  const { config, database, clock, log } = app;
+  const jobs: readonly Job[] = [
+    ...deliverWebhooks(app),
+    { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
+    { name: 'signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
+    { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },
+    { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
+    { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },
+  ];
+  return startJobs(jobs, (job, err) => log.warn({ job, err }, 'a job failed; it runs again'));
+}
+
+/** None where no webhook is configured. */
+function deliverWebhooks({ config, database, clock, log }: AppContext): readonly Job[] {
+  if (config.approvalWebhook === undefined) return [];
+  const run = createDeliverWebhooks({
+    outbox: createWebhookOutbox(database),
+    send: createWebhook(config.approvalWebhook, clock.now),
+    onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
+  });
+  return [{ name: 'webhook', everyMs: SECOND_MS, run }];
+}
+
+async function keepPartitions({ database, log }: AppContext): Promise<void> {
   if ((await keepAuditPartitions(database)) === 'kept') return;
   log.warn(
     'the audit trail lacks partitions for the months to come, and this role may not make them: run `writ migrate` as the owner',
   );
-}
-
-export function deliveryOf(
-  database: Database,
-  webhook: NonNullable<Config['approvalWebhook']>,
-  clock: { now(): Date },
-  log: Log,
-): () => Promise<void> {
-  return createDeliverWebhooks({
-    outbox: createWebhookOutbox(database),
-    send: createWebhook(webhook, () => clock.now()),
-    onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
-  });
 }

@@ -3,7 +3,6 @@
  * and time-outs are here; rules are not.
  */
 
-import type { Socket } from 'node:net';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -13,6 +12,7 @@ import Fastify, {
 import { WritError } from '../../errors.ts';
 import { answerParserRefusal } from './client-errors.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
+import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { type ReadClient, requestStateOf } from './request-state.ts';
 import { AJV_OPTIONS, validationError } from './validation.ts';
@@ -22,20 +22,14 @@ export interface ServerOptions {
   readonly readClient: ReadClient;
   readonly readJson: ReadJson;
   readonly newRequestId: () => string;
-  readonly logRequest: (line: RequestLine) => void;
+  readonly log: RequestLog;
 }
 
-/** One per request. `route` is the pattern: a target as sent could hold anything. */
-export interface RequestLine {
-  readonly requestId: string;
-  readonly method: string;
-  readonly route: string;
-  readonly status: number;
-  readonly ms: number;
-  readonly ip: string | null;
-  readonly principal: string | undefined;
-  /** Set where the answer is an error. */
-  readonly failure: unknown;
+/** One line per request. */
+export interface RequestLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
 
 /** For an API that serves no documents to browsers. */
@@ -85,7 +79,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     done(request.is404 ? noSuchEndpoint() : undefined);
   });
   app.addHook('onResponse', (request, reply, done) => {
-    options.logRequest(lineOf(request, reply));
+    logRequest(request, reply, options.log);
     done();
   });
   closeIdleConnectionsBeforeTheEnd(app);
@@ -95,25 +89,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   acceptJsonBodies(app, options.readJson);
   return app;
-}
-
-/**
- * Without it a client that keeps its connection would hold up the end until the keep-alive time-out. One that has
- * never sent a byte (a probe, a connection made ahead) is not idle in Node's eyes, and is closed by hand.
- */
-function closeIdleConnectionsBeforeTheEnd(app: FastifyInstance): void {
-  const open = new Set<Socket>();
-  app.server.on('connection', (socket) => {
-    open.add(socket);
-    socket.once('close', () => open.delete(socket));
-  });
-  app.addHook('preClose', async () => {
-    const timer = setInterval(() => {
-      app.server.closeIdleConnections();
-      for (const socket of open) if (socket.bytesRead === 0) socket.destroy();
-    }, 50);
-    app.server.once('close', () => clearInterval(timer));
-  });
 }
 
 /** RFC 9112 section 3.2.2: a server must accept the absolute form, and reads it by its path. */
@@ -190,15 +165,30 @@ function fromFramework(error: unknown): unknown {
   }
 }
 
-function lineOf(request: FastifyRequest, reply: FastifyReply): RequestLine {
-  return {
-    requestId: request.id,
-    method: request.method,
-    route: request.routeOptions.url ?? '-',
-    status: reply.statusCode,
+/** They ask every few seconds; their success is no news. */
+const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health']);
+
+function logRequest(
+  { id, method, routeOptions, state, auth }: FastifyRequest,
+  reply: FastifyReply,
+  log: RequestLog,
+): void {
+  const { statusCode: status } = reply;
+  // The pattern: a target as sent could hold anything.
+  const route = routeOptions.url ?? '-';
+  const fields = {
+    request_id: id,
+    method,
+    route,
+    status,
     ms: Math.round(reply.elapsedTime * 10) / 10,
-    ip: request.state.context.ipAddress,
-    principal: request.auth?.principalId,
-    failure: request.state.failure,
+    ip: state.context.ipAddress,
+    principal: auth?.principalId,
+    // Undefined members are not written.
+    code: state.failure instanceof WritError ? state.failure.code : undefined,
+    err: status >= 500 ? state.failure : undefined,
   };
+  if (status >= 500) log.error(fields, 'request');
+  else if (status === 200 && PROBES.has(route)) log.debug(fields, 'request');
+  else log.info(fields, 'request');
 }

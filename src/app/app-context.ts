@@ -1,0 +1,33 @@
+/** What every subject is composed from. A subject's file is named `compose-<subject>.ts` and takes this first. */
+
+import type { Config } from '../config.ts';
+import type { Routes } from '../http/routing/route.ts';
+import { createDatabaseClock, type DatabaseClock } from '../platform/database-clock.ts';
+import type { Log } from '../platform/log.ts';
+import type { Provisioned } from '../start/provision.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { readDatabaseTime } from '../storage/engine/database-health.ts';
+
+export interface AppDeps {
+  readonly config: Config;
+  readonly database: Database;
+  readonly provisioned: Provisioned;
+  readonly log: Log;
+}
+
+export interface AppContext extends AppDeps {
+  readonly clock: DatabaseClock;
+  readonly monotonicMs: () => number;
+}
+
+/** A composed subject that is served. */
+export interface ServedPart {
+  addRoutes(routes: Routes): void;
+}
+
+/** Rejects when the database does not tell its time. */
+export async function createAppContext(deps: AppDeps): Promise<AppContext> {
+  const clock = createDatabaseClock({ readDatabaseTime: () => readDatabaseTime(deps.database) });
+  await clock.sample();
+  return { ...deps, clock, monotonicMs: performance.now.bind(performance) };
+}

@@ -1,0 +1,38 @@
+/** The audit trail: what writes it beside an effect, what counts refusals, and what reads it. */
+
+import { stringify as stringifyCsv } from 'csv-stringify/sync';
+import { addAuditRoutes } from '../http/routes/audit-routes.ts';
+import { newId } from '../platform/ids.ts';
+import { createAuditReader } from '../storage/audit/audit-reader.ts';
+import { createAuditTrail } from '../storage/audit/audit-store.ts';
+import { createDenialLog, type DenialLog } from '../use-cases/audit/denial-log.ts';
+import type { AuditTrail } from '../use-cases/audit/ports.ts';
+import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
+import type { AppContext, ServedPart } from './app-context.ts';
+
+export interface AuditPart extends ServedPart {
+  readonly trail: AuditTrail;
+  readonly denialLog: DenialLog;
+}
+
+export function composeAudit({ database, log, monotonicMs }: AppContext): AuditPart {
+  const trail = createAuditTrail(database);
+  return {
+    trail,
+    denialLog: createDenialLog({ trail, newId, monotonicMs }),
+    addRoutes: (routes) =>
+      addAuditRoutes(routes, {
+        trail: createAuditTrailReading(createAuditReader(database)),
+        writeCsv,
+        onBrokenOff: (err) => log.error({ err }, 'an export of the audit trail broke off'),
+      }),
+  };
+}
+
+/** RFC 4180; a cell that a spreadsheet would run as a formula is escaped. */
+function writeCsv(rows: readonly (readonly unknown[])[]): string {
+  return stringifyCsv(
+    rows.map((row) => [...row]),
+    { escape_formulas: true, record_delimiter: 'windows', quoted_match: /[\r\n]/ },
+  );
+}

@@ -1,0 +1,55 @@
+/** Intent tokens: issued and verified. */
+
+import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
+import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
+import { nodeSha256 } from '../keys/signing/node-sha256.ts';
+import { newId } from '../platform/ids.ts';
+import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
+import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
+import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
+import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
+import type { AppContext, ServedPart } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
+import type { AuthenticationPart } from './compose-authentication.ts';
+import type { SigningKeysPart } from './compose-signing-keys.ts';
+
+export function composeIntentTokens(
+  { database, provisioned, clock }: AppContext,
+  parts: {
+    readonly audit: AuditPart;
+    readonly authentication: AuthenticationPart;
+    readonly signingKeys: SigningKeysPart;
+  },
+): ServedPart {
+  const { keyRing } = parts.signingKeys;
+  const { issuer, audience } = provisioned;
+  const issue = createIssueIntentToken({
+    store: createIntentTokenStore(database),
+    signer: keyRing.active,
+    findSigner: keyRing.find,
+    sha256: nodeSha256,
+    clock,
+    newId,
+    issuer,
+    audience,
+    confirm: parts.authentication.authenticator.confirm,
+    denialLog: parts.audit.denialLog,
+  });
+  const verify = createVerifyIntentToken({
+    reader: createIntentTokenReader(database),
+    trail: parts.audit.trail,
+    checkSignature: ({ kid, signingInput, signature }) => keyRing.find(kid)?.verify(signingInput, signature),
+    sha256: nodeSha256,
+    clock,
+    newId,
+    issuer,
+    audience,
+  });
+  const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
+  return {
+    addRoutes: (routes) => {
+      addIntentTokenRoutes(routes, { issue, sha256Hex });
+      addVerificationRoutes(routes, verify);
+    },
+  };
+}

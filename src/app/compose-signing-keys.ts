@@ -1,0 +1,37 @@
+/** The keys that sign intent tokens, the thread that holds them busy, and what verifiers pin. */
+
+import { ed25519Jwk } from '../domain/crypto/jwk.ts';
+import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
+import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
+import { nodeSha256 } from '../keys/signing/node-sha256.ts';
+import { createSigningThread } from '../keys/signing/signing-thread.ts';
+import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
+import type { AppContext, ServedPart } from './app-context.ts';
+
+const ENTITY_TAG_LENGTH = 32;
+
+export interface SigningKeysPart extends ServedPart {
+  readonly keyRing: KeyRing;
+  /** Ends the thread. */
+  close(): Promise<void>;
+}
+
+export async function composeSigningKeys({ database, provisioned }: AppContext): Promise<SigningKeysPart> {
+  const thread = createSigningThread();
+  const load = () => readSigningKeys(database);
+  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, load });
+  return {
+    keyRing,
+    close: () => thread.close(),
+    addRoutes: (routes) =>
+      addSigningKeyRoutes(routes, {
+        publishedKeys: () => keyRing.published().map((key) => ed25519Jwk(key.publicKey, key.kid)),
+        entityTag: () => entityTagOf(keyRing),
+      }),
+  };
+}
+
+function entityTagOf(keyRing: KeyRing): string {
+  const kids = keyRing.published().map((key) => key.kid);
+  return `"${nodeSha256.hex(kids.join()).slice(0, ENTITY_TAG_LENGTH)}"`;
+}
