@@ -7,10 +7,11 @@ import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { startCluster } from '../../support/cluster.ts';
+import { runHere } from '../../support/command-line.ts';
 import { createClient, printedKey, TEST_MASTER_KEY } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { type StartedProcess, startNode, startServer } from '../../support/processes.ts';
-import { CLI, SERVER } from '../../support/programs.ts';
+import { startNode, startServer } from '../../support/processes.ts';
+import { SERVER } from '../../support/programs.ts';
 
 const BASE = { PORT: '0', LOG_LEVEL: 'silent' };
 const skip = postgresSkip;
@@ -24,15 +25,6 @@ async function refusedStart(
   const code = await started.ended;
   assert.equal(started.stdout(), '');
   return { code, said: started.stderr() };
-}
-
-async function writ(
-  t: TestContext,
-  args: readonly string[],
-  env: Record<string, string>,
-): Promise<StartedProcess & { code: number | null }> {
-  const started = await startNode(t, [CLI, ...args], env);
-  return { ...started, code: await started.ended };
 }
 
 async function query(url: string, statement: string): Promise<pg.QueryResultRow[]> {
@@ -68,13 +60,13 @@ test('a role that owns nothing is sent to `writ migrate` first, and serves after
   const refused = await refusedStart(t, serving);
   assert.equal(refused.code, 2);
   assert.match(refused.said, /`writ migrate`/);
-  const asServing = await writ(t, ['migrate'], serving);
+  const asServing = await runHere(['migrate'], serving);
   assert.equal(asServing.code, 2);
-  assert.match(asServing.stderr(), /as the owner/);
+  assert.match(asServing.stderr, /as the owner/);
 
-  const migrated = await writ(t, ['migrate', '--json'], owner);
-  assert.equal(migrated.code, 0, migrated.stderr());
-  assert.ok((JSON.parse(migrated.stdout()) as { applied: number }).applied >= 1);
+  const migrated = await runHere(['migrate', '--json'], owner);
+  assert.equal(migrated.code, 0, migrated.stderr);
+  assert.ok((JSON.parse(migrated.stdout) as { applied: number }).applied >= 1);
   await query(cluster.url, GRANTS);
 
   const server = await startServer(t, { ...BASE, ...serving });
@@ -102,7 +94,7 @@ test('a role that owns nothing is sent to `writ migrate` first, and serves after
 test('a database migrated by a newer version is left alone', { skip }, async (t) => {
   const { url } = await createEmptyTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  assert.equal((await writ(t, ['migrate'], env)).code, 0);
+  assert.equal((await runHere(['migrate'], env)).code, 0);
   await query(url, "insert into schema_migrations (hash, created_at) values ('of the future', 0)");
   const refused = await refusedStart(t, env);
   assert.equal(refused.code, 2);
@@ -173,8 +165,8 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
     const refused = await refusedStart(t, { ...env, [variable]: value });
     assert.equal(refused.code, 2);
     assert.match(refused.said, new RegExp(`writ settings set ${setting} ${value}`));
-    const set = await writ(t, ['settings', 'set', setting, value], env);
-    assert.equal(set.code, 0, set.stderr());
+    const set = await runHere(['settings', 'set', setting, value], env);
+    assert.equal(set.code, 0, set.stderr);
   }
   const server = await startServer(t, {
     ...BASE,
@@ -265,13 +257,13 @@ test('a revoked last administrator brings no new one by a start, and `writ key c
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const key = generateApiKey();
   await (await startServer(t, { ...BASE, ...env, BOOTSTRAP_ADMIN_KEY: key.text })).stop();
-  assert.equal((await writ(t, ['key', 'revoke', key.keyId], env)).code, 0);
+  assert.equal((await runHere(['key', 'revoke', key.keyId], env)).code, 0);
   await query(url, "update agents set revoked_at = clock_timestamp() where role = 'admin'");
   const server = await startServer(t, { ...BASE, ...env, BOOTSTRAP_ADMIN_KEY: generateApiKey().text });
   assert.doesNotMatch(server.stdout(), /ak_live_/);
   assert.deepEqual(await query(url, 'select count(*)::int as n from agents'), [{ n: 1 }]);
-  const made = await writ(t, ['key', 'create', '--role', 'admin', '--name', 'back', '--json'], env);
-  const client = createClient(server.url, (JSON.parse(made.stdout()) as { api_key: string }).api_key);
+  const made = await runHere(['key', 'create', '--role', 'admin', '--name', 'back', '--json'], env);
+  const client = createClient(server.url, (JSON.parse(made.stdout) as { api_key: string }).api_key);
   t.after(() => client.close());
   assert.equal((await client.send('GET', '/v1/agents'))?.status, 200);
 });
