@@ -1,0 +1,100 @@
+/** What a start demands before it serves: the right master key, and the issuer and audience that are stored. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { runHere } from '../support/command-line.ts';
+import { TEST_MASTER_KEY } from '../support/issuing.ts';
+import { createEmptyTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { startServer } from '../support/processes.ts';
+import { refusedStart, START_ENV } from '../support/refused-start.ts';
+
+test('another master key is refused in clear words, and the database stays usable with the right one', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  await (await startServer(t, { ...START_ENV, ...right })).stop();
+  const wrong = 'ab'.repeat(32);
+  const refused = await refusedStart(t, { ...right, MASTER_KEY: wrong });
+  assert.equal(refused.code, 2);
+  assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
+  assert.ok(!refused.said.includes(wrong));
+  assert.equal((await fetch(`${(await startServer(t, { ...START_ENV, ...right })).url}/ready`)).status, 200);
+});
+
+test('a missing master key file is refused once the database holds what it wrapped, and is not made anew', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const env = { DATABASE_URL: url, MASTER_KEY_FILE: join(folder, 'master.key') };
+  await (await startServer(t, { ...START_ENV, ...env })).stop();
+  await rm(env.MASTER_KEY_FILE);
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const refused = await refusedStart(t, env);
+    assert.equal(refused.code, 2);
+    assert.match(refused.said, /master\.key is missing/);
+  }
+});
+
+test('an issuer or audience that differs is refused until `writ settings set` changes it for all', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const first = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
+  await (await startServer(t, { ...START_ENV, ...env, ...first })).stop();
+  await (await startServer(t, { ...START_ENV, ...env })).stop();
+
+  for (const [variable, setting, value] of [
+    ['ISSUER_URL', 'issuer_url', 'https://two.example'],
+    ['TOKEN_AUDIENCE', 'token_audience', 'two'],
+  ] as const) {
+    const refused = await refusedStart(t, { ...env, [variable]: value });
+    assert.equal(refused.code, 2);
+    assert.match(refused.said, new RegExp(`writ settings set ${setting} ${value}`));
+    const set = await runHere(['settings', 'set', setting, value], env);
+    assert.equal(set.code, 0, set.stderr);
+  }
+  const server = await startServer(t, {
+    ...START_ENV,
+    ...env,
+    ISSUER_URL: 'https://two.example',
+    TOKEN_AUDIENCE: 'two',
+  });
+  await server.stop();
+  assert.equal((await refusedStart(t, { ...env, ...first })).code, 2);
+});
+
+test('whatever differs from what is stored is told at once: issuer, audience and master key', {
+  skip,
+}, async (t) => {
+  const { url } = await createEmptyTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const stored = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
+  await (await startServer(t, { ...START_ENV, ...env, ...stored })).stop();
+  const others = { ISSUER_URL: 'https://two.example', TOKEN_AUDIENCE: 'two' };
+  const aboutSettings = [
+    /^ISSUER_URL is https:\/\/two\.example, but the database stores https:\/\/one\.example\./,
+    /^TOKEN_AUDIENCE is two, but the database stores one\./,
+  ];
+  const faultsOf = async (given: Record<string, string>): Promise<string[]> => {
+    const { code, said } = await refusedStart(t, { ...env, ...given });
+    assert.equal(code, 2, said);
+    return [...said.matchAll(/^ {2}- (.*)$/gm)].map(([, fault = '']) => fault);
+  };
+  const assertTold = (faults: readonly string[], wanted: readonly RegExp[]): void => {
+    assert.equal(faults.length, wanted.length, faults.join('\n'));
+    for (const [index, form] of wanted.entries()) assert.match(faults[index] ?? '', form);
+  };
+  assertTold(await faultsOf(others), aboutSettings);
+  const wrong = { MASTER_KEY: 'ab'.repeat(32) };
+  assertTold(await faultsOf({ ...others, ...wrong }), [
+    /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/,
+    ...aboutSettings,
+  ]);
+  await (await startServer(t, { ...START_ENV, ...env, ...stored })).stop();
+});
