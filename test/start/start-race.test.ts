@@ -3,46 +3,59 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { STARTS } from '../support/effort.ts';
+import { newId } from '../../src/platform/ids.ts';
+import { provision } from '../../src/start/provision.ts';
+import { configOf } from '../support/app.ts';
+import { MASTER_KEY_FILE_ROUNDS, PROVISIONS, START_PROCESSES } from '../support/effort.ts';
 import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { openPatiently } from '../support/patient-database.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
+import { holdStarts } from '../support/start-lock.ts';
 
 /** Only a whole line: a chunk may end in the middle of the port. */
 const ADDRESS = /listening on (http:\/\/\S+)\n/;
-const { processes: PROCESSES, rounds: ROUNDS } = STARTS;
+/** More than these need not wait at the same moment: on a busy machine the last one comes late. */
+const AT_ONCE = 4;
 
-test(`${PROCESSES} processes started at once make one schema, one administrator and one active signing key, ${ROUNDS} times`, {
+test(`${START_PROCESSES} processes started at once make one schema, one administrator and one active signing key`, {
   skip: postgresSkip,
 }, async (t) => {
-  for (let round = 1; round <= ROUNDS; round += 1) {
+  const { url } = await createEmptyTestDatabase(t);
+  const started = await startAll(t, { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY }, START_PROCESSES);
+  const printed = started.filter((server) => server.stdout().includes('ak_live_'));
+  assert.equal(printed.length, 1, 'exactly one process prints a key');
+  const key = printedKey(printed[0]?.stdout() ?? '');
+  const served = await Promise.all(started.map((server) => issueOnce(server, key)));
+  assert.deepEqual(served, Array(START_PROCESSES).fill(200), 'all serve the one key');
+  const published = await Promise.all(started.map(publishedKeys));
+  assert.equal(new Set(published).size, 1, 'all publish the same signing keys');
+  assert.deepEqual(await inventory(url), { ...ONE_OF_EVERYTHING, issued: START_PROCESSES });
+});
+
+test(`${PROVISIONS.atOnce} starts at once on one empty database provision it once, ${PROVISIONS.rounds} times`, {
+  skip: postgresSkip,
+}, async (t) => {
+  for (let round = 1; round <= PROVISIONS.rounds; round += 1) {
     const { url } = await createEmptyTestDatabase(t);
-    const started = await startAll(t, { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY });
-    try {
-      const printed = started.filter((server) => server.stdout().includes('ak_live_'));
-      assert.equal(printed.length, 1, 'exactly one process prints a key');
-      const key = printedKey(printed[0]?.stdout() ?? '');
-      const served = await Promise.all(started.map((server) => issueOnce(server, key)));
-      assert.deepEqual(served, Array(PROCESSES).fill(200), `round ${round}: all serve the one key`);
-      const published = await Promise.all(started.map(publishedKeys));
-      assert.equal(new Set(published).size, 1, 'all publish the same signing keys');
-      assert.deepEqual(await inventory(url), {
-        migrations: 0,
-        admins: 1,
-        keys: 1,
-        active: 1,
-        signing_keys: 1,
-        checks: 1,
-        settings: 2,
-        created: 1,
-        issued: PROCESSES,
-      });
-    } finally {
-      await Promise.all(started.map((server) => server.kill()));
-    }
+    const config = configOf({ DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY });
+    const { waiting, proceed } = await holdStarts(t, url);
+    const starts = Array.from({ length: PROVISIONS.atOnce }, async () => {
+      const database = await openPatiently(url, 2);
+      t.after(() => database.close());
+      return provision({ database, config, newId });
+    });
+    await until('all wait for their turn', async () => (await waiting()) === starts.length);
+    await proceed();
+    const provisioned = await Promise.all(starts);
+    const keys = provisioned.map(({ newAdminKey }) => newAdminKey).filter((key) => key !== undefined);
+    assert.equal(keys.length, 1, `round ${round}: one start has made the administrator`);
+    assert.equal(new Set(provisioned.map(({ kek }) => kek.kekId)).size, 1);
+    assert.equal(new Set(provisioned.map(({ issuer, audience }) => `${issuer} ${audience}`)).size, 1);
+    assert.deepEqual(await inventory(url), { ...ONE_OF_EVERYTHING, issued: 0 });
   }
 });
 
@@ -51,7 +64,7 @@ test('two processes that start without a master key file agree on one file of mo
 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < MASTER_KEY_FILE_ROUNDS; round += 1) {
     const { url } = await createEmptyTestDatabase(t);
     const MASTER_KEY_FILE = join(folder, `round-${round}`, 'master.key');
     const started = await startAll(t, { DATABASE_URL: url, MASTER_KEY_FILE }, 2);
@@ -64,23 +77,23 @@ test('two processes that start without a master key file agree on one file of mo
   }
 });
 
-/** Twenty starts take as long as the machine is slow: only the round as a whole has a deadline. */
+/** They wait for their turn together, so that they race however slowly the machine starts them. */
 async function startAll(
-  t: Parameters<typeof startNode>[0],
-  env: Record<string, string>,
-  processes = PROCESSES,
+  t: TestContext,
+  env: Record<string, string> & { DATABASE_URL: string },
+  processes: number,
 ): Promise<StartedServer[]> {
+  const { waiting, proceed } = await holdStarts(t, env.DATABASE_URL);
   const all = { ...env, PORT: '0', LOG_LEVEL: 'silent', DATABASE_POOL_MAX: '2' };
   const started = await Promise.all(Array.from({ length: processes }, () => startNode(t, [SERVER], all)));
-  // On an idle machine that is a fraction of a second; on any, nobody is done before everybody has begun.
-  assert.ok(
-    started.every((server) => address(server) === undefined),
-    'they start beside each other',
-  );
+  const isDone = (server: StartedProcess) => address(server) !== undefined || server.child.exitCode !== null;
+  const isHeldUp = async () => (await waiting()) >= Math.min(processes, AT_ONCE);
+  await until('they wait for their turn', async () => started.some(isDone) || (await isHeldUp()));
+  assert.ok(!started.some(isDone), 'none starts before its turn');
+  await proceed();
   return Promise.all(
     started.map(async (server) => {
-      const done = () => address(server) ?? server.child.exitCode !== null;
-      await until('the address, or an end', done, 1_200_000);
+      await until('the address, or an end', () => isDone(server), 1_200_000);
       const url = address(server);
       assert.ok(url !== undefined, `ended with ${server.child.exitCode}: ${server.stderr()}`);
       return { ...server, url };
@@ -100,6 +113,17 @@ async function issueOnce(server: StartedServer, key: string): Promise<number | u
 async function publishedKeys(server: StartedServer): Promise<string> {
   return (await fetch(`${server.url}/.well-known/jwks.json`)).text();
 }
+
+const ONE_OF_EVERYTHING = {
+  migrations: 0,
+  admins: 1,
+  keys: 1,
+  active: 1,
+  signing_keys: 1,
+  checks: 1,
+  settings: 2,
+  created: 1,
+};
 
 async function inventory(url: string): Promise<Record<string, number> | undefined> {
   const client = new pg.Client({ connectionString: url });

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import pg from 'pg';
 import { onPostgres } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
 import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
@@ -12,25 +11,14 @@ import { clientOfNextStart } from '../support/next-start.ts';
 import { createEmptyTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
-
-/** Of the advisory lock under which processes start one after the other. */
-const START_LOCK_KEY = 0x57524954;
+import { holdStarts } from '../support/start-lock.ts';
 
 /** A server that has started and waits for its turn with the database, until `proceed`. */
 async function startWaiting(t: TestContext, env: Record<string, string>, url: string) {
-  // Whoever starts waits for whoever else starts.
-  const other = new pg.Client({ connectionString: url });
-  await other.connect();
-  t.after(() => other.end());
-  await other.query('select pg_advisory_lock($1)', [START_LOCK_KEY]);
+  const { waiting, proceed } = await holdStarts(t, url);
   const started = await startNode(t, [SERVER], { ...env, PORT: '0' });
-  await until('it waits for its turn', async () => {
-    const { rows } = await other.query(
-      `select 1 from pg_stat_activity where datname = current_database() and wait_event = 'advisory'`,
-    );
-    return rows.length === 1;
-  });
-  return { started, proceed: () => other.query('select pg_advisory_unlock($1)', [START_LOCK_KEY]) };
+  await until('it waits for its turn', async () => (await waiting()) === 1);
+  return { started, proceed };
 }
 
 test('SIGTERM while it starts ends it with 0 before it listens, and the next start serves', {

@@ -3,8 +3,8 @@ import type { TestContext } from 'node:test';
 import pg from 'pg';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { openDatabase } from '../../src/storage/engine/open-database.ts';
+import { openPatiently } from '../support/patient-database.ts';
 import { adminQuery, createTestDatabase } from '../support/postgres.ts';
-import { rows } from './opened.ts';
 
 export interface HeldLocks {
   /** Of one session without the time-outs of every day: whoever waits for each other is found out by the database. */
@@ -19,8 +19,8 @@ export interface HeldLocks {
 
 export async function heldLocks(t: TestContext): Promise<HeldLocks> {
   const { url } = await createTestDatabase(t);
-  const open = async (poolMax = 2) => {
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax });
+  const closing = async (opening: Promise<Database>) => {
+    const database = await opening;
     t.after(() => database.close());
     return database;
   };
@@ -29,15 +29,8 @@ export async function heldLocks(t: TestContext): Promise<HeldLocks> {
   t.after(() => holder.end());
   return {
     holder,
-    open: () => open(),
-    openPatient: async () => {
-      const database = await open(1);
-      await rows(
-        database,
-        `select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)`,
-      );
-      return database;
-    },
+    open: () => closing(openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 })),
+    openPatient: () => closing(openPatiently(url, 1)),
     waiting: async () => {
       const found = await adminQuery<{ n: number }>(
         `select count(*)::int as n from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'`,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, type TestContext } from 'node:test';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { openDatabase } from '../../src/storage/engine/open-database.ts';
+import { openPatiently } from '../support/patient-database.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 
 type Closing = Pick<TestContext, 'after'>;
@@ -56,7 +57,7 @@ export const BACKENDS: readonly Backend[] = [
     skip: postgresSkip,
     openEmpty: async (t) => {
       const { url } = await createEmptyTestDatabase(t);
-      const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 8 });
+      const database = await openPatiently(url, 8);
       t.after(() => database.close());
       return database;
     },

@@ -6,8 +6,8 @@ import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { createAuditTrail } from '../../src/storage/audit/audit-store.ts';
 import type { Database } from '../../src/storage/engine/database.ts';
-import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { sweep } from '../../src/storage/sweep.ts';
+import { openPatiently } from '../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { anEvent } from './builders.ts';
 import { BACKENDS, type Backend, openMigrated, rows } from './opened.ts';
@@ -119,7 +119,7 @@ async function frozen(t: TestContext, backend: Backend, instant: string): Promis
   await client.query(ownClock);
   await client.query(`alter database ${new URL(url).pathname.slice(1)} set search_path = public, pg_catalog`);
   await client.end();
-  const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 });
+  const database = await openPatiently(url, 2);
   t.after(() => database.close());
   return database;
 }
@@ -243,7 +243,7 @@ suite('sweep beside others, on Postgres', { skip: postgresSkip }, () => {
   async function opened(t: TestContext) {
     const { url } = await createTestDatabase(t);
     const open = async () => {
-      const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 4 });
+      const database = await openPatiently(url, 4);
       t.after(() => database.close());
       return database;
     };

@@ -9,14 +9,14 @@ import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app/build-app.ts';
-import { loadConfig } from '../../src/config.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
 import { formatTimestamp } from '../../src/domain/formats/rfc3339.ts';
 import { createLog } from '../../src/platform/log.ts';
 import type { ConfigVariable } from '../../src/settings-table.ts';
 import { provision } from '../../src/start/provision.ts';
-import type { Database } from '../../src/storage/engine/database.ts';
-import { openDatabase } from '../../src/storage/engine/open-database.ts';
+import type { Database, DatabaseTimeouts } from '../../src/storage/engine/database.ts';
 import { openApiCheckOf } from './openapi-check.ts';
+import { openPatiently } from './patient-database.ts';
 import { createTestDatabase } from './postgres.ts';
 
 export interface TestRequest {
@@ -98,19 +98,15 @@ export type Overrides = Readonly<Partial<Record<ConfigVariable, string>>>;
 export async function buildTestApp(
   t: Pick<TestContext, 'after'>,
   overrides: Overrides = {},
+  timeouts: Partial<DatabaseTimeouts> = {},
 ): Promise<TestApp> {
   const { url: databaseUrl } = await createTestDatabase(t);
-  return openTestApp(t, databaseUrl, overrides);
+  return openTestApp(t, databaseUrl, overrides, timeouts);
 }
 
-/** Another process, as it were, on a database that exists. The administrator's key is known only to the first. */
-export async function openTestApp(
-  t: Pick<TestContext, 'after'>,
-  databaseUrl: string,
-  overrides: Overrides = {},
-): Promise<TestApp> {
+/** The configuration of an app on a database of its own. */
+export function configOf(variables: Overrides): Config {
   const loaded = loadConfig({
-    DATABASE_URL: databaseUrl,
     DATABASE_POOL_MAX: '4',
     MASTER_KEY: TEST_MASTER_KEY,
     LOG_LEVEL: 'silent',
@@ -118,15 +114,21 @@ export async function openTestApp(
     AUTH_FAILURE_MAX: '0',
     // A throw-away server may run without fsync.
     ACCEPT_UNSAFE_DURABILITY: '1',
-    ...overrides,
+    ...variables,
   });
   assert.ok(loaded.ok, loaded.ok ? '' : loaded.faults.join('; '));
-  const config = { ...loaded.config, bcryptCost: TEST_BCRYPT_COST };
-  const database = await openDatabase({
-    databaseUrl,
-    dataDir: config.dataDir,
-    poolMax: config.databasePoolMax,
-  });
+  return { ...loaded.config, bcryptCost: TEST_BCRYPT_COST };
+}
+
+/** Another process, as it were, on a database that exists. The administrator's key is known only to the first. */
+export async function openTestApp(
+  t: Pick<TestContext, 'after'>,
+  databaseUrl: string,
+  overrides: Overrides = {},
+  timeouts: Partial<DatabaseTimeouts> = {},
+): Promise<TestApp> {
+  const config = configOf({ DATABASE_URL: databaseUrl, ...overrides });
+  const database = await openPatiently(databaseUrl, config.databasePoolMax, timeouts);
   const direct = new pg.Pool({ connectionString: databaseUrl, max: 1 });
   direct.on('error', () => undefined);
   let app: FastifyInstance | undefined;

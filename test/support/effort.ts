@@ -15,8 +15,26 @@ export const RARE_CASE_RUNS = choose(1_000, 10_000);
 /** Where a run signs, asks a database or goes through a hundred cases: milliseconds each. */
 export const COSTLY_RUNS = choose(20, 100);
 
+/** Of one race: a guard that is missing loses nearly every round, one that is too weak loses some. */
+export const RACE_ROUNDS = choose(1, 5);
+/** Of processes that contend for one folder: a hundredth of a second each, and an order that few rounds meet. */
+export const TAKEOVER_ROUNDS = choose(15, 150);
+
+/** Real servers that start at once on one empty database, each for half a second of a processor. */
+export const START_PROCESSES = choose(4, 20);
+/** The same race in one process, where a start costs a hundredth. */
+export const PROVISIONS = choose({ rounds: 1, atOnce: 20 }, { rounds: 10, atOnce: 20 });
+/** Two processes that race for one file: a file system settles it, so a round loses or wins for good. */
+export const MASTER_KEY_FILE_ROUNDS = choose(1, 3);
+
+/** Before a server is killed under load: what was answered has to outnumber what was in flight many times over. */
+export const ANSWERS_BEFORE_KILL = choose(500, 2_000);
+/** The embedded database keeps what a killed process told it by the file system's word alone, and costs ten times as much. */
+export const onlyInFullRun: string | false = choose<string | false>('npm run test:all runs it', false);
+/** The random load that the ledger is audited after: enough of everything, and enough before and after the kill. */
+export const LEDGER_ANSWERS = choose({ beforeKill: 500, inAll: 1_100 }, { beforeKill: 1_000, inAll: 2_200 });
 /**
- * Of starts at once on one empty database. One round of a few real processes meets the same locks as many of more; the
- * rest is luck, and each process costs half a second of a processor.
+ * Of an export that does not fit into the memory that its server may take: few long events pass the same batches as
+ * many short ones, in a tenth of the time.
  */
-export const STARTS = choose({ rounds: 1, processes: 6 }, { rounds: 5, processes: 20 });
+export const EXPORTED = choose({ events: 100_000, padding: 3_500 }, { events: 1_000_000, padding: 0 });

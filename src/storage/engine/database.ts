@@ -29,6 +29,17 @@ export interface DatabaseOptions {
   readonly poolMax: number;
   /** Told about connections that fail while idle; they are replaced by themselves. */
   readonly onIdleError?: (error: Error) => void;
+  /** Of a Postgres server. Default: those that docs/architecture.md gives. */
+  readonly timeouts?: DatabaseTimeouts;
+}
+
+export interface DatabaseTimeouts {
+  readonly connectMs: number;
+  readonly statementMs: number;
+  readonly lockMs: number;
+  readonly idleInTransactionMs: number;
+  /** Above the one of statements, which a live server answers first. */
+  readonly silenceMs: number;
 }
 
 export interface Database extends Session {

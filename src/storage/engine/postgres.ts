@@ -9,7 +9,7 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import * as schema from '../schema.ts';
-import type { Database, DatabaseOptions, Orm, Session, Statement } from './database.ts';
+import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
 import {
   auditUnavailable,
@@ -21,28 +21,38 @@ import {
 
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
-/** Above `statement_timeout`, which a live server answers first. */
-const SILENCE_MS = 4000;
 const MISSING_RIGHT = '42501';
+const TIMEOUTS: DatabaseTimeouts = {
+  connectMs: 1500,
+  statementMs: 2000,
+  lockMs: 250,
+  idleInTransactionMs: 5000,
+  silenceMs: 4000,
+};
+
 /** A statement is planned when its tables may be all but empty; a plan that reads them whole would outlive their growth. */
-const SESSION_SETTINGS = [
-  'set statement_timeout = 2000',
-  'set lock_timeout = 250',
-  'set idle_in_transaction_session_timeout = 5000',
-  "set timezone = 'UTC'",
-  'set enable_seqscan = off',
-].join('; ');
+function sessionSettings(timeouts: DatabaseTimeouts): string {
+  return [
+    `set statement_timeout = ${timeouts.statementMs}`,
+    `set lock_timeout = ${timeouts.lockMs}`,
+    `set idle_in_transaction_session_timeout = ${timeouts.idleInTransactionMs}`,
+    "set timezone = 'UTC'",
+    'set enable_seqscan = off',
+  ].join('; ');
+}
 
 export async function openPostgres(options: DatabaseOptions & { databaseUrl: string }): Promise<Database> {
+  const { timeouts = TIMEOUTS } = options;
+  const settings = sessionSettings(timeouts);
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     max: options.poolMax,
-    connectionTimeoutMillis: 1500,
+    connectionTimeoutMillis: timeouts.connectMs,
     // A server that falls silent enforces no time-out of its own.
-    query_timeout: SILENCE_MS,
+    query_timeout: timeouts.silenceMs,
     application_name: 'writ',
     onConnect: async (client) => {
-      await client.query(SESSION_SETTINGS);
+      await client.query(settings);
     },
   });
   pool.on('error', (error) => options.onIdleError?.(error));

@@ -524,7 +524,7 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
   await t.test(
     'a process that holds the key too long: 503 BUSY, nothing issued, and then a token',
     async (t) => {
-      const server = await buildTestApp(t);
+      const server = await buildTestApp(t, {}, { lockMs: 250 });
       const agent = await server.createAgent();
       const key = aKey();
       const other = new pg.Client({ connectionString: server.databaseUrl });

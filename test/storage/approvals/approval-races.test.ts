@@ -4,15 +4,13 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
-import type { Database } from '../../../src/storage/engine/database.ts';
 import { assertRefused, buildTestApp, errorOf, type TestAnswer } from '../../support/app.ts';
-import { deferred } from '../../support/deferred.ts';
+import { RACE_ROUNDS } from '../../support/effort.ts';
 import { type Answer, type Client, createClient, errorCodeOf, insist, until } from '../../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 
 const POLLS = 20;
-const ROUNDS = 4;
 const TOKEN = /ast_tok_[A-Za-z0-9_-]{43}/g;
 
 interface Decided {
@@ -92,7 +90,7 @@ test('two processes', { skip: postgresSkip }, async (t) => {
   const polls = (id: string, many = POLLS) =>
     Array.from({ length: many }, (_, index) => agent(index, 'GET', `/v1/approvals/agent/${id}`));
 
-  for (let round = 1; round <= ROUNDS; round += 1) {
+  for (let round = 1; round <= RACE_ROUNDS; round += 1) {
     await t.test(`round ${round}: ${POLLS} polls at once are answered with one token`, async () => {
       const id = await opened();
       assert.equal((await maria(round, 'POST', `/v1/approvals/${id}/approve`)).status, 200);
@@ -214,26 +212,9 @@ test('two processes', { skip: postgresSkip }, async (t) => {
 /** The most that a test has waiting at once. */
 const SESSIONS = 4;
 
-/** Waits for a lock as long as the test holds it: the 250 ms of every day pass unseen on a busy machine. */
-async function waitForLocks(database: Database): Promise<void> {
-  let begun = 0;
-  const all = deferred();
-  const setOnOne = () =>
-    database.transaction(async (session) => {
-      const text =
-        "select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)";
-      await session.query({ name: 'test_patience', effect: 'read', text }, []);
-      begun += 1;
-      if (begun === SESSIONS) all.resolve();
-      await all.promise; // So that no session of the pool is left out.
-    });
-  await Promise.all(Array.from({ length: SESSIONS }, setOnOne));
-}
-
 /** One process, whose sessions wait, and a row that the test holds. */
 async function heldUp(t: TestContext) {
   const app = await buildTestApp(t, { DATABASE_POOL_MAX: String(SESSIONS), CRITICAL_DELAY_SECONDS: '0' });
-  await waitForLocks(app.database);
   const { call, createAgent, adminKey, sql } = app;
   const secret = { value: 'v', access_tier: 'critical' };
   await call({ method: 'PUT', url: '/v1/secrets/prod/CRITICAL', key: adminKey, json: secret });

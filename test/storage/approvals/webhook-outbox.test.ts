@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { createWebhookOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
-import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../../platform/webhook-receiver.ts';
 import { printedKey, until } from '../../support/issuing.ts';
+import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
 
@@ -18,7 +18,7 @@ suite('an owed notice', { skip }, () => {
   test('a notice is leased by one of two processes, until the lease is over', async (t) => {
     const { url } = await createTestDatabase(t);
     const open = async () => {
-      const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 8 });
+      const database = await openPatiently(url, 8);
       t.after(() => database.close());
       return database;
     };
@@ -59,7 +59,7 @@ suite('an owed notice', { skip }, () => {
 
   test('what is delivered or given up is leased no more, and a late failure does not undo a delivery', async (t) => {
     const { url } = await createTestDatabase(t);
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 });
+    const database = await openPatiently(url, 2);
     t.after(() => database.close());
     const run = (name: string, text: string, values: readonly unknown[] = []) =>
       database.query<Owed>({ name, effect: 'write', text }, values);
@@ -86,7 +86,7 @@ suite('an owed notice', { skip }, () => {
 
   test('one that failed is leased again after its pause, and not before', async (t) => {
     const { url } = await createTestDatabase(t);
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 });
+    const database = await openPatiently(url, 2);
     t.after(() => database.close());
     const id = uuidv7();
     const run = (name: string, text: string) =>
@@ -159,7 +159,7 @@ suite('a process and its webhook', { skip, concurrency: true }, () => {
 
   const onDatabase = async (t: TestContext) => {
     const { url } = await createTestDatabase(t);
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 });
+    const database = await openPatiently(url, 2);
     t.after(() => database.close());
     const run = (name: string, text: string) => database.query<Owed>({ name, effect: 'write', text }, []);
     return { url, run, owed: () => run('look', OUTBOX) };

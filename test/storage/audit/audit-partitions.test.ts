@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { keepAuditPartitions } from '../../../src/storage/audit/audit-partitions.ts';
-import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { buildTestApp, openTestApp } from '../../support/app.ts';
+import { openPatiently } from '../../support/patient-database.ts';
 import { adminQuery, createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { BACKENDS, openMigrated, rows } from '../opened.ts';
 
@@ -191,9 +191,7 @@ test('a month whose events lie in the default partition already stays there, and
 test('processes that keep the months at once make each of them once', { skip }, async (t) => {
   for (let round = 0; round < 3; round += 1) {
     const { url } = await createTestDatabase(t);
-    const databases = await Promise.all(
-      Array.from({ length: 6 }, () => openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 })),
-    );
+    const databases = await Promise.all(Array.from({ length: 6 }, () => openPatiently(url, 2)));
     t.after(() => Promise.all(databases.map((database) => database.close())));
     const outcomes = await Promise.all(databases.map((database) => keepAuditPartitions(database)));
     assert.deepEqual(
@@ -243,7 +241,7 @@ test('a role that may not make months says so, and serves all the same', { skip 
   const serving = new URL(url);
   serving.username = role;
   serving.password = 'serving';
-  const database = await openDatabase({ databaseUrl: serving.href, dataDir: '', poolMax: 2 });
+  const database = await openPatiently(serving.href, 2);
   t.after(() => database.close());
   assert.equal(await keepAuditPartitions(database), 'not_allowed');
   assert.deepEqual(await partitions(), ['audit_events_default']);
@@ -259,7 +257,7 @@ test('a role that may not make months says so, and serves all the same', { skip 
   assert.deepEqual(await ask(`select distinct tableoid::regclass::text as name from audit_events`), [
     { name: 'audit_events_default' },
   ]);
-  const owner = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 });
+  const owner = await openPatiently(url, 2);
   t.after(() => owner.close());
   assert.equal(await keepAuditPartitions(owner), 'kept');
   assert.equal(

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { LEDGER_ANSWERS } from '../../support/effort.ts';
 import {
   A_PLAN,
   type Answer,
@@ -22,8 +23,7 @@ import { createEmptyTestDatabase, postgresSkip } from '../../support/postgres.ts
 import { startServer } from '../../support/processes.ts';
 
 const WORKERS = 32;
-const BEFORE_KILL = 1000;
-const IN_ALL = 2200;
+const { beforeKill: BEFORE_KILL, inAll: IN_ALL } = LEDGER_ANSWERS;
 
 interface Told {
   readonly requestId: string;
@@ -542,7 +542,7 @@ test('every success that a client saw has one event, and every event its effect,
   for (const failure of failures) {
     assert.ok(mayAskAgain({ status: failure.status, code: errorCodeOf(failure) }), failure.text);
   }
-  assert.ok(answered >= 2000, `${answered} answers`);
+  assert.ok(answered >= IN_ALL, `${answered} answers`);
   assert.ok(told.length > answered / 2, `${told.length} successes of ${answered}`);
 
   const direct = new pg.Client({ connectionString: databaseUrl });

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { acquireDirectoryLock, FolderHeldError } from '../../../src/storage/engine/directory-lock.ts';
+import { TAKEOVER_ROUNDS } from '../../support/effort.ts';
 import { startNode } from '../../support/processes.ts';
 import { CLI } from '../../support/programs.ts';
 
@@ -161,7 +162,6 @@ const CONTEND = `
 
 test('of several processes that find a stale lock exactly one takes it, round after round', async (t) => {
   const CONTENDERS = 6;
-  const ROUNDS = 150;
   const parent = await aFolder(t);
   const { spawn } = await import('node:child_process');
   const contenders = await Promise.all(
@@ -181,7 +181,7 @@ test('of several processes that find a stale lock exactly one takes it, round af
       return { ask: (line: string) => child.stdin.write(`${line}\n`), answers };
     }),
   );
-  for (let round = 0; round < ROUNDS; round += 1) {
+  for (let round = 0; round < TAKEOVER_ROUNDS; round += 1) {
     const folder = await mkdtemp(join(parent, 'round-'));
     const dead = JSON.stringify({ pid: NOBODY, startedAt: '1' });
     await writeFile(lockIn(folder), dead);

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { RACE_ROUNDS } from '../../support/effort.ts';
 import { type Answer, createClient, errorCodeOf, insist } from '../../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 
-const ROUNDS = 6;
 const REQUESTS = 24;
 const body = (n: number): string =>
   `{"plan":{"goal":"race","steps":[{"action":"look","n":${n}}]},"expires_in":300}`;
@@ -53,7 +53,7 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
   // Both know the key before the race begins.
   for (const client of clients) assert.equal((await client.send('GET', '/v1/me'))?.status, 200);
 
-  for (let round = 1; round <= ROUNDS; round += 1) {
+  for (let round = 1; round <= RACE_ROUNDS; round += 1) {
     await t.test(`round ${round}: the same request, every answer is the same token`, async () => {
       const before = await counts();
       const answers = await race(`race-${round}`, () => body(round));

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
+import { ANSWERS_BEFORE_KILL, onlyInFullRun } from '../../support/effort.ts';
 import {
   errorCodeOf,
   type Load,
@@ -50,16 +51,18 @@ test('kill -9 under load loses no acknowledged token and no event, on Postgres',
 }, async (t) => {
   const { url } = await createEmptyTestDatabase(t);
   const env = { ...ENV, DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  const load = await killUnderLoad(await startServer(t, env), 2_000);
+  const load = await killUnderLoad(await startServer(t, env), ANSWERS_BEFORE_KILL);
   await assertBooksBalance(url, load.acknowledged);
   const next = await startServer(t, env);
   assert.equal((await fetch(`${next.url}/ready`)).status, 200);
 });
 
-test('kill -9 under load loses no acknowledged token and no event, on the embedded database', async (t) => {
+test('kill -9 under load loses no acknowledged token and no event, on the embedded database', {
+  skip: onlyInFullRun,
+}, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'writ-test-killed-'));
   t.after(() => rm(dataDir, { recursive: true, force: true }));
-  const load = await killUnderLoad(await startServer(t, { ...ENV, DATA_DIR: dataDir }), 2_000);
+  const load = await killUnderLoad(await startServer(t, { ...ENV, DATA_DIR: dataDir }), ANSWERS_BEFORE_KILL);
   const database = await openDatabase({ databaseUrl: undefined, dataDir, poolMax: 2 });
   try {
     const tokens = await rows<{ jti: string; events: number }>(

@@ -2,42 +2,23 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import type { Database } from '../../../src/storage/engine/database.ts';
-import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createAgentStore } from '../../../src/storage/principals/agent-store.ts';
-import { deferred } from '../../support/deferred.ts';
 import { until } from '../../support/issuing.ts';
+import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { anAgent, aWrite, storedAgent } from '../builders.ts';
 
 /** The most that a test has waiting at once. */
 const SESSIONS = 2;
 
-/** Waits for a lock as long as the test holds it: the 250 ms of every day pass unseen on a busy machine. */
-async function waitForLocks(database: Database): Promise<void> {
-  let begun = 0;
-  const all = deferred();
-  const setOnOne = () =>
-    database.transaction(async (session) => {
-      const text =
-        "select set_config('lock_timeout', '0', false), set_config('statement_timeout', '0', false)";
-      await session.query({ name: 'test_patience', effect: 'read', text }, []);
-      begun += 1;
-      if (begun === SESSIONS) all.resolve();
-      await all.promise; // So that no session of the pool is left out.
-    });
-  await Promise.all(Array.from({ length: SESSIONS }, setOnOne));
-}
-
 async function opened(t: TestContext) {
   const { url } = await createTestDatabase(t);
   const open = async () => {
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: SESSIONS });
+    const database = await openPatiently(url, SESSIONS);
     t.after(() => database.close());
     return database;
   };
   const database = await open();
-  await waitForLocks(database);
   const connect = async () => {
     const client = new pg.Client({ connectionString: url });
     await client.connect();

@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createSecretUses } from '../../../src/storage/secrets/secret-use-store.ts';
+import { RACE_ROUNDS } from '../../support/effort.ts';
+import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { storedAgent } from '../builders.ts';
 import { rows } from '../opened.ts';
@@ -53,7 +54,7 @@ test('two processes and the uses of a limited token', { skip: postgresSkip }, as
   const limitedTo = (maxUses: number) => aTokenOf(site, agent.key, { scopes: ['secrets:read:*'], maxUses });
 
   for (const maxUses of [1, 2, 7]) {
-    for (const round of [1, 2, 3]) {
+    for (let round = 1; round <= RACE_ROUNDS; round += 1) {
       await t.test(
         `round ${round}: of ${READERS} readers exactly ${maxUses} get the value, and the rest learn why not`,
         async () => {
@@ -175,7 +176,7 @@ test('two processes and the uses of a limited token', { skip: postgresSkip }, as
 async function twoPools(t: TestContext) {
   const { url } = await createTestDatabase(t);
   const open = async () => {
-    const database = await openDatabase({ databaseUrl: url, dataDir: '', poolMax: 4 });
+    const database = await openPatiently(url, 4);
     t.after(() => database.close());
     return database;
   };

@@ -10,7 +10,9 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '../../../src/storage/engine/database.ts';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
+import { ANSWERS_BEFORE_KILL, onlyInFullRun } from '../../support/effort.ts';
 import { printedKey, TEST_MASTER_KEY, until } from '../../support/issuing.ts';
+import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 import { rows } from '../opened.ts';
@@ -248,13 +250,15 @@ test('kill -9 under load: values seen <= uses recorded <= limit, on Postgres', {
   const { url } = await createTestDatabase(t);
   await killAndCheck(t, {
     env: { ...SITE_ENV, DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY },
-    open: () => openDatabase({ databaseUrl: url, dataDir: '', poolMax: 2 }),
-    requests: 2_000,
-    limits: [1, 20, 30, 45, 60],
+    open: () => openPatiently(url, 2),
+    requests: ANSWERS_BEFORE_KILL,
+    limits: [1, 20, 30, 45, 60].map((limit) => Math.ceil((limit * ANSWERS_BEFORE_KILL) / 2_000)),
   });
 });
 
-test('kill -9 under load: values seen <= uses recorded <= limit, on the embedded database', async (t) => {
+test('kill -9 under load: values seen <= uses recorded <= limit, on the embedded database', {
+  skip: onlyInFullRun,
+}, async (t) => {
   const dataDir = await mkdtemp(join(tmpdir(), 'writ-test-killed-'));
   t.after(() => rm(dataDir, { recursive: true, force: true }));
   await killAndCheck(t, {
