@@ -20,6 +20,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import { ROLES } from '../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../domain/secrets/access-tier.ts';
+import type { TokenRestrictions } from '../domain/secrets/token-restrictions.ts';
 import { SIGNING_KEY_STATES } from '../domain/signing-keys/signing-key-state.ts';
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
@@ -30,6 +31,13 @@ const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 
  */
 const code = customType<{ data: string; driverData: string }>({ dataType: () => 'text COLLATE "C"' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 6 });
+
+/** Kept of a scoped token, and of an approval that asks for one. */
+const restrictions = () =>
+  ({
+    maxUses: integer('max_uses'),
+    allowedIps: text('allowed_ips').array(),
+  }) satisfies Record<keyof TokenRestrictions, unknown>;
 
 /** The condition of a column whose values are listed in the code. */
 const oneOf = (column: string, values: readonly string[]) =>
@@ -133,13 +141,13 @@ export const intentTokens = pgTable(
     agentId: uuid('agent_id').notNull(),
     keyId: text('key_id').notNull(),
     kid: text('kid').notNull(),
-    planHash: text('plan_hash').notNull(),
-    merkleRoot: text('merkle_root').notNull(),
+    planHashHex: text('plan_hash').notNull(),
+    merkleRootHex: text('merkle_root').notNull(),
     treeSize: integer('tree_size').notNull(),
     /** Canonical JSON. */
-    policy: text('policy').notNull(),
+    policyText: text('policy').notNull(),
     /** Canonical JSON: a list of `[mcp | null, action]`. */
-    actions: text('actions').notNull(),
+    actionsText: text('actions').notNull(),
     issuedAt: instant('issued_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
     revokedAt: instant('revoked_at'),
@@ -164,14 +172,14 @@ export const idempotencyKeys = pgTable(
     agentId: uuid('agent_id').notNull(),
     path: code('path').notNull(),
     key: code('key').notNull(),
-    bodySha256: text('body_sha256').notNull(),
-    jwtSha256: text('jwt_sha256').notNull(),
+    bodySha256Hex: text('body_sha256').notNull(),
+    jwtSha256Hex: text('jwt_sha256').notNull(),
     jti: uuid('jti').notNull(),
     planId: uuid('plan_id').notNull(),
     keyId: text('key_id').notNull(),
     kid: text('kid').notNull(),
-    iss: text('iss').notNull(),
-    aud: text('aud').notNull(),
+    issuer: text('iss').notNull(),
+    audience: text('aud').notNull(),
     issuedAt: instant('issued_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
@@ -192,12 +200,10 @@ export const scopedTokens = pgTable(
     /** The key it was asked for with; the token does not end with it. */
     keyId: text('key_id').notNull(),
     scopes: text('scopes').array().notNull(),
-    allowedIps: text('allowed_ips').array(),
-    /** Null: as often as one likes within its time. */
-    maxUses: integer('max_uses'),
+    ...restrictions(),
     uses: integer('uses').notNull().default(0),
     /** Opens secrets up to this tier. */
-    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull().default('standard'),
+    tier: text('access_tier', { enum: ACCESS_TIERS }).notNull().default('standard'),
     /** The approval it was claimed by. */
     approvalId: text('approval_id'),
     description: text('description'),
@@ -225,7 +231,7 @@ export const secrets = pgTable(
     namespace: code('namespace').notNull(),
     key: code('key').notNull(),
     secretType: text('secret_type').notNull(),
-    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
+    tier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
     /** JSON as it was sent. */
     metadata: text('metadata'),
     description: text('description'),
@@ -287,10 +293,9 @@ export const approvals = pgTable(
     agentId: uuid('agent_id').notNull(),
     scopes: text('scopes').array().notNull(),
     ttlSeconds: integer('ttl_seconds').notNull(),
-    maxUses: integer('max_uses'),
-    allowedIps: text('allowed_ips').array(),
+    ...restrictions(),
     description: text('description'),
-    accessTier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
+    tier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
     approvalsRequired: integer('approvals_required').notNull(),
     /** Between the last vote and the moment from which it can be claimed. */
     delaySeconds: integer('delay_seconds').notNull(),

@@ -4,6 +4,7 @@
  */
 
 import type { Database, Session, Statement } from './engine/database.ts';
+import { REPEATABLE_FOR } from './engine/liveness-sql.ts';
 
 const SWEEP_LOCK_KEY = 0x5357_4550; // "SWEP"
 const BATCH = 1000;
@@ -16,7 +17,7 @@ const LOCK: Statement = {
   effect: 'write',
   text: `
     select pg_try_advisory_xact_lock($1) as held,
-      clock_timestamp() - interval '10 minutes' as "repeatedSince",
+      clock_timestamp() - ${REPEATABLE_FOR} as "repeatedSince",
       clock_timestamp() - make_interval(days => $2::int) as "retainedSince"`,
 };
 
@@ -25,7 +26,6 @@ interface Moments {
   readonly retainedSince: Date;
 }
 
-/** They answer a repeated request for 10 minutes. */
 const IDEMPOTENCY_KEYS: Statement = {
   name: 'sweep_idempotency_keys',
   effect: 'write',

@@ -21,7 +21,7 @@ export function contractOfReads(on: ContractStores): void {
       });
       const read = await ask(token, undefined);
       assert.equal(read?.found, undefined);
-      const { scopes, ownerScopes, allowedAddresses, ...rest } = read?.token ?? assert.fail();
+      const { scopes, ownerScopes, restrictions, ...rest } = read?.token ?? assert.fail();
       assert.deepEqual(rest, {
         id: token.id,
         agentId: on.agent.id,
@@ -31,9 +31,9 @@ export function contractOfReads(on: ContractStores): void {
         state: 'live',
         tier: 'standard',
       });
-      assert.deepEqual([scopes.length, ownerScopes.length, allowedAddresses?.length], [2, 1, 1]);
+      assert.deepEqual([scopes.length, ownerScopes.length, restrictions.allowedAddresses?.length], [2, 1, 1]);
       const open = await ask(await storedToken(on.database, on.agent), undefined);
-      assert.deepEqual([open?.token.allowedAddresses, open?.token.limited], [null, false]);
+      assert.deepEqual([open?.token.restrictions.allowedAddresses, open?.token.limited], [null, false]);
     });
 
     test('a changed owner is read as changed, at once', async () => {

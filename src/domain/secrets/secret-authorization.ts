@@ -4,10 +4,11 @@
  * allowed is said once, so that nothing downstream judges a scope again.
  */
 
-import { type Address, type AddressBlock, addressAllowed } from '../network/ip-address.ts';
+import type { Address } from '../network/ip-address.ts';
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '../scopes/scope.ts';
 import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
+import { type AccessRestrictions, restrictionDenial } from './token-restrictions.ts';
 
 /** What a request is about, as far as it can be known before its body. */
 export type SecretOperation =
@@ -38,8 +39,7 @@ export type TokenState = 'live' | 'revoked' | 'expired' | 'exhausted';
 export interface SecretGrant {
   /** Every one of these lists must allow: a token's own scopes, and the present ones of its owner. Never none. */
   readonly scopeLists: readonly [readonly Scope[], ...(readonly Scope[])[]];
-  /** `null`: from any address. */
-  readonly allowedAddresses: readonly AddressBlock[] | null;
+  readonly restrictions: AccessRestrictions;
   readonly state: TokenState;
   /** Whether listing namespaces takes `namespaces:read`: a token's does, an API key's does not. */
   readonly namespacesTakeScope: boolean;
@@ -72,7 +72,8 @@ export type AccessDecision =
 export function authorizeSecretOperation({ operation, grant, clientAddress }: AccessAttempt): AccessDecision {
   if (operation.kind === 'malformed-path') return denied('INVALID_PATH');
   // Whether or not the token is still live: from elsewhere nobody learns which.
-  if (!addressAllowed(clientAddress, grant.allowedAddresses)) return denied('IP_NOT_ALLOWED');
+  const restricted = restrictionDenial(grant.restrictions, { clientAddress });
+  if (restricted !== undefined) return denied(restricted);
   if (grant.state !== 'live' && operation.kind !== 'introspect') return denied(ENDED[grant.state]);
   // The same answer whether the secret exists or not.
   const authorized = withinScopes(operation, grant);

@@ -3,33 +3,22 @@
  * from times, judged by the database clock.
  */
 
-import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type {
-  ApprovalRecord,
-  ApprovalStore,
-  ApprovalVote,
-  WebhookEvent,
-} from '../../use-cases/approvals/ports.ts';
-import { AUDIT_COLUMNS, auditValues, insertAuditEvents } from '../audit/audit-store.ts';
+import type { ApprovalStore, WebhookEvent } from '../../use-cases/approvals/ports.ts';
+import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, APPROVAL_STATUS, isRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
+import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import { approvals } from '../schema.ts';
+import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/new-token-rows.ts';
+import { type ApprovalRow, approvalRecordOf, REQUEST_MEMBERS, SELECT_APPROVAL } from './approval-rows.ts';
 
-const SELECT = `
-    select approval.*, agent.name as agent_name, ${isRevoked('agent')} as agent_revoked, ${APPROVAL_STATUS} as status,
-      coalesce((
-        select json_agg(
-          json_build_object(
-            'approverId', vote.approver_id, 'approverName', approver.name, 'reason', vote.reason, 'at', vote.at
-          ) order by vote.at
-        )
-        from approval_votes vote join agents approver on approver.id = vote.approver_id
-        where vote.approval_id = approval.id
-      ), '[]'::json) as votes
-    from approvals approval join agents agent on agent.id = approval.agent_id`;
-
-const FIND: Statement = { name: 'find_approval', effect: 'read', text: `${SELECT} where approval.id = $1` };
+const FIND: Statement = {
+  name: 'find_approval',
+  effect: 'read',
+  text: `${SELECT_APPROVAL} where approval.id = $1`,
+};
 
 /**
  * Closes the race of two decisions: the second waits here, and reads in a statement of its own. One that both waits
@@ -45,7 +34,7 @@ const LIST: Statement = {
   name: 'list_approvals',
   effect: 'read',
   text: `
-    ${SELECT}
+    ${SELECT_APPROVAL}
     where ($1::timestamptz is null or (approval.created_at, approval.id) < ($1, $2))
       and ($3::text is null or ${APPROVAL_STATUS} = $3)
     order by approval.created_at desc, approval.id desc limit $4`,
@@ -77,14 +66,14 @@ const OPEN: Statement = {
   name: 'open_approval',
   effect: 'write',
   text: `
-    insert into approvals (
-      id, agent_id, scopes, ttl_seconds, max_uses, allowed_ips, description, access_tier, approvals_required,
-      delay_seconds, window_seconds, request_digest, created_at, expires_at
-    )
-    values (
-      $1, $2, $3::text[], $4, $5, $6::text[], $7, $8, $9, $10, $11::int, $12, $13,
-      clock_timestamp() + make_interval(secs => $11::int)
-    )
+    ${insertFrom(
+      approvals,
+      {
+        ...members('asked', REQUEST_MEMBERS),
+        expiresAt: 'clock_timestamp() + make_interval(secs => asked."windowSeconds")',
+      },
+      recordset('$1', 'asked', columnTypes(approvals, REQUEST_MEMBERS)),
+    )}
     on conflict (id) do nothing
     returning expires_at as "expiresAt"`,
 };
@@ -140,26 +129,20 @@ const CLAIM: Statement = {
   name: 'claim_approval',
   effect: 'write',
   text: `
-    with claimed as (
-      update approvals approval set claimed_at = clock_timestamp(), token_id = $3::uuid
-      from agents agent, api_keys key
-      where approval.id = $1 and approval.request_digest = $2
-        and agent.id = approval.agent_id and agent.id = $5::uuid and ${APPROVAL_STATUS} = 'approved'
-        and key.key_id = $6 and key.agent_id = agent.id and ${KEY_IS_LIVE}
-      returning approval.id
+    with granted as (
+      update approvals approval set claimed_at = clock_timestamp(), token_id = asked.id
+      from ${recordset('$3', 'asked', { ...NEW_TOKEN_TYPES, tier: 'text' })}
+      join agents agent on agent.id = asked."agentId"
+      join api_keys key on key.key_id = asked."keyId" and key.agent_id = agent.id
+      where approval.id = $1 and approval.request_digest = $2 and approval.agent_id = agent.id
+        and ${APPROVAL_STATUS} = 'approved' and ${KEY_IS_LIVE}
+      returning asked.*, approval.id as "approvalId"
     ), token as (
-      insert into scoped_tokens (
-        id, token_hash, agent_id, key_id, scopes, allowed_ips, max_uses, description, created_at, expires_at,
-        access_tier, approval_id
-      )
-      select $3::uuid, decode($4, 'hex'), $5::uuid, $6, $7::text[], $8::text[], $9::int, $10, $11::timestamptz, $12::timestamptz, $13,
-        claimed.id
-      from claimed
+      ${insertNewTokens(members('granted', ['tier', 'approvalId']))}
     ), event as (
-      insert into audit_events (${AUDIT_COLUMNS})
-      select $14::uuid, $15, $16, $17, $18, $19, $20::jsonb, $21, $22 from claimed
+      ${insertEventOf('granted', '$4')}
     )
-    select id from claimed`,
+    select id from granted`,
 };
 
 const GUARDED_SECRETS: Statement = {
@@ -170,32 +153,6 @@ const GUARDED_SECRETS: Statement = {
     where access_tier <> 'standard' and path > $1 order by path limit 1000`,
 };
 
-interface Row {
-  id: string;
-  agent_id: string;
-  scopes: string[];
-  ttl_seconds: number;
-  max_uses: number | null;
-  allowed_ips: string[] | null;
-  description: string | null;
-  access_tier: AccessTier;
-  approvals_required: number;
-  delay_seconds: number;
-  window_seconds: number;
-  request_digest: string;
-  created_at: Date;
-  expires_at: Date;
-  effective_at: Date | null;
-  denied_at: Date | null;
-  reason: string | null;
-  claimed_at: Date | null;
-  token_id: string | null;
-  agent_name: string;
-  agent_revoked: boolean;
-  status: ApprovalStatus;
-  votes: (Omit<ApprovalVote, 'at'> & { at: string })[];
-}
-
 export function createApprovalStore(database: Database): ApprovalStore {
   return {
     open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
@@ -205,21 +162,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
           await require(session, LOCK_KEY, [keyId, approval.agentId]);
           const [count] = await session.query<{ pending: number }>(COUNT_PENDING, [approval.agentId]);
           if ((count?.pending ?? 0) >= maxPending) return 'too_many';
-          const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [
-            approval.id,
-            approval.agentId,
-            approval.scopes,
-            approval.ttlSeconds,
-            approval.maxUses,
-            approval.allowedIps,
-            approval.description,
-            approval.tier,
-            approval.approvalsRequired,
-            approval.delaySeconds,
-            approval.windowSeconds,
-            approval.requestDigest,
-            approval.createdAt,
-          ]);
+          const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [JSON.stringify([approval])]);
           if (opened === undefined) throw new Rollback();
           await enqueueEvent(session, approval.id, notice);
           await insertAuditEvents(session, [event]);
@@ -228,28 +171,28 @@ export function createApprovalStore(database: Database): ApprovalStore {
       ),
 
     find: async (id) => {
-      const [row] = await database.query<Row>(FIND, [id]);
-      return row === undefined ? undefined : recordOf(row);
+      const [row] = await database.query<ApprovalRow>(FIND, [id]);
+      return row === undefined ? undefined : approvalRecordOf(row);
     },
 
     list: async ({ status, limit, before }) =>
       (
-        await database.query<Row>(LIST, [
+        await database.query<ApprovalRow>(LIST, [
           before?.createdAt ?? null,
           before?.id ?? null,
           status ?? null,
           limit,
         ])
-      ).map(recordOf),
+      ).map(approvalRecordOf),
 
     decide: (id, actorKeyId, decide) =>
       database.transaction(async (session) => {
         await session.query(HOLD_PRINCIPALS, [actorKeyId, id]);
         if ((await session.query(ACTOR_DECIDES, [actorKeyId])).length === 0) return 'actor_not_live';
         await session.query(LOCK_APPROVAL, [id]);
-        const [row] = await session.query<Row>(FIND, [id]);
+        const [row] = await session.query<ApprovalRow>(FIND, [id]);
         if (row === undefined) return 'absent';
-        const { change, event, notice } = decide(recordOf(row));
+        const { change, event, notice } = decide(approvalRecordOf(row));
         let effectiveAt: Date | null = null;
         if (change.kind === 'deny') await session.query(DENY, [id, change.reason]);
         else {
@@ -268,18 +211,8 @@ export function createApprovalStore(database: Database): ApprovalStore {
       const rows = await database.query(CLAIM, [
         id,
         requestDigest,
-        token.id,
-        token.tokenHashHex,
-        token.agentId,
-        token.keyId,
-        token.scopes,
-        token.allowedIps,
-        token.maxUses,
-        token.description,
-        token.createdAt,
-        token.expiresAt,
-        token.tier,
-        ...auditValues(event),
+        JSON.stringify([{ ...newTokenRow(token), tier: token.tier }]),
+        JSON.stringify([event]),
       ]);
       return rows.length === 1;
     },
@@ -317,32 +250,4 @@ async function require(session: Session, statement: Statement, values: readonly 
 
 async function enqueueEvent(session: Session, approvalId: string, notice: WebhookEvent): Promise<void> {
   if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
-}
-
-function recordOf(row: Row): ApprovalRecord {
-  return {
-    id: row.id,
-    agentId: row.agent_id,
-    scopes: row.scopes,
-    ttlSeconds: row.ttl_seconds,
-    maxUses: row.max_uses,
-    allowedIps: row.allowed_ips,
-    description: row.description,
-    tier: row.access_tier,
-    approvalsRequired: row.approvals_required,
-    delaySeconds: row.delay_seconds,
-    windowSeconds: row.window_seconds,
-    requestDigest: row.request_digest,
-    agentName: row.agent_name,
-    agentRevoked: row.agent_revoked,
-    status: row.status,
-    createdAt: row.created_at,
-    expiresAt: row.expires_at,
-    effectiveAt: row.effective_at,
-    deniedAt: row.denied_at,
-    reason: row.reason,
-    claimedAt: row.claimed_at,
-    tokenId: row.token_id,
-    votes: row.votes.map((vote) => ({ ...vote, at: new Date(vote.at) })),
-  };
 }

@@ -1,46 +1,64 @@
-/** Audit rows: the columns every effect's statement inserts, and the queue for events that have no other effect. */
+/** Audit rows: how the statement of an effect inserts its event, and the queue for events that have no other effect. */
 
 import type { AuditEvent, AuditTrail } from '../../use-cases/audit/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
+import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import { auditEvents } from '../schema.ts';
 
-/** The columns of an event in the order of `auditValues`. */
-export const AUDIT_COLUMNS =
-  'id, event_type, actor_id, actor_type, resource_type, resource_id, metadata, ip_address, request_id';
+const MEMBERS = [
+  'id',
+  'eventType',
+  'actorId',
+  'actorType',
+  'resourceType',
+  'resourceId',
+  'metadata',
+  'ipAddress',
+  'requestId',
+] as const satisfies readonly (keyof AuditEvent)[];
 
-/** Eight parameters and the JSON text of `metadata`, in the order of `AUDIT_COLUMNS`. */
-export function auditValues(event: AuditEvent): readonly unknown[] {
-  return [
-    event.id,
-    event.eventType,
-    event.actorId,
-    event.actorType,
-    event.resourceType,
-    event.resourceId,
-    JSON.stringify(event.metadata),
-    event.ipAddress,
-    event.requestId,
-  ];
-}
+/** A list of events, sent as JSON. */
+const eventsSent = (parameter: string): string =>
+  recordset(parameter, 'event', columnTypes(auditEvents, MEMBERS));
 
 const INSERT_EVENTS: Statement = {
   name: 'insert_audit_events',
   effect: 'write',
-  text: `
-    insert into audit_events (${AUDIT_COLUMNS})
-    select id, event_type, actor_id, actor_type, resource_type, resource_id, metadata::jsonb, ip_address, request_id
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
-      as event (${AUDIT_COLUMNS})`,
+  text: insertFrom(auditEvents, members('event', MEMBERS), eventsSent('$1')),
 };
+
+/** In the statement of one effect: inserts the list sent as `parameter` if `effect` has a row, else nothing. */
+export const insertEventOf = (effect: string, parameter: string): string =>
+  insertFrom(auditEvents, members('event', MEMBERS), `${effect} cross join ${eventsSent(parameter)}`);
+
+/** What each member of a grouped statement sends of its event. */
+export const GROUPED_EVENT_TYPES = {
+  eventId: 'uuid',
+  ...columnTypes(auditEvents, ['actorType', 'metadata', 'ipAddress', 'requestId']),
+};
+
+export function groupedEvent({ id, actorType, metadata, ipAddress, requestId }: AuditEvent) {
+  return { eventId: id, actorType, metadata, ipAddress, requestId };
+}
+
+/** In a grouped statement: the events of the members that `granted` holds. What is not sent is an expression over it. */
+export const insertGroupedEvents = (
+  rest: Readonly<Record<'eventType' | 'actorId' | 'resourceType' | 'resourceId', string>>,
+): string =>
+  insertFrom(
+    auditEvents,
+    {
+      id: 'granted."eventId"',
+      ...rest,
+      ...members('granted', ['actorType', 'metadata', 'ipAddress', 'requestId']),
+    },
+    'granted',
+  );
 
 /** Inside a transaction: the event of its effect. */
 export async function insertAuditEvents(session: Session, events: readonly AuditEvent[]): Promise<void> {
-  await session.query(INSERT_EVENTS, columnsOf(events.map(auditValues)));
-}
-
-/** Rows to columns, for `unnest`. Every row has the same length. */
-export function columnsOf(rows: readonly (readonly unknown[])[]): unknown[][] {
-  return (rows[0] ?? []).map((_, column) => rows.map((row) => row[column]));
+  await session.query(INSERT_EVENTS, [JSON.stringify(events)]);
 }
 
 export function createAuditTrail(database: Database): AuditTrail {

@@ -43,6 +43,9 @@ export const SECRET_IS_LIVE = hasNotExpired('secret');
 /** As of the start of the transaction, which an index can serve: for a count, never for a release. */
 export const SECRET_HAD_EXPIRED = `secret.expires_at <= now()`;
 
+/** How long a request under an idempotency key is answered again (contract section 4.1). */
+export const REPEATABLE_FOR = `interval '10 minutes'`;
+
 /** What a revoked agent asked for has ended with it. */
 export const APPROVAL_STATUS = `
   case

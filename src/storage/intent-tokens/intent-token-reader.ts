@@ -4,45 +4,37 @@ import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { hasExpired, INTENT_TOKEN_IS_REVOKED } from '../engine/liveness-sql.ts';
+import { selectList } from '../engine/table-columns.ts';
+
+interface StateRow extends IntentTokenState {
+  readonly position: number;
+}
 
 const FIND_STATES: Statement = {
   name: 'find_intent_token_states',
   effect: 'read',
   text: `
-    select asked.position::int as position, token.agent_id, token.actions, agent.policy as agent_policy,
-      ${hasExpired('token')} as expired, ${INTENT_TOKEN_IS_REVOKED} as revoked
+    select ${selectList<StateRow>({
+      position: 'asked.position::int',
+      agentId: 'token.agent_id',
+      actionsText: 'token.actions',
+      agentPolicyText: 'agent.policy',
+      expired: hasExpired('token'),
+      revoked: INTENT_TOKEN_IS_REVOKED,
+    })}
     from unnest($1::uuid[]) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti
     join agents agent on agent.id = token.agent_id`,
 };
-
-interface StateRow {
-  position: number;
-  agent_id: string;
-  actions: string;
-  agent_policy: string | null;
-  expired: boolean;
-  revoked: boolean;
-}
 
 export function createIntentTokenReader(database: Database): IntentTokenReader {
   const questions = createBatcher<string, { state: IntentTokenState | undefined }>({
     orderKey: (jti) => jti,
     run: async (jtis) => {
       const rows = await database.query<StateRow>(FIND_STATES, [jtis]);
-      const byPosition = new Map(rows.map((row) => [row.position, stateOf(row)]));
+      const byPosition = new Map(rows.map((row) => [row.position, row]));
       return jtis.map((_, index) => ({ state: byPosition.get(index + 1) }));
     },
   });
   return { findState: async (jti) => (await questions.submit(jti)).state };
-}
-
-function stateOf(row: StateRow): IntentTokenState {
-  return {
-    agentId: row.agent_id,
-    revoked: row.revoked,
-    expired: row.expired,
-    agentPolicyText: row.agent_policy,
-    actionsText: row.actions,
-  };
 }

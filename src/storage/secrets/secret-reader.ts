@@ -1,27 +1,13 @@
 /** What a request reads of tokens and secrets before its guarded write, many requests in one statement. */
 
-import type { JsonObject } from '../../domain/json/strict-json.ts';
-import { type AddressBlock, parseAddressBlocks } from '../../domain/network/ip-address.ts';
-import type { Role } from '../../domain/principals/role.ts';
-import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
-import { parseGrantedScope, type Scope } from '../../domain/scopes/scope.ts';
-import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
-import type {
-  FoundSecret,
-  PresentedToken,
-  SecretReader,
-  SecretRecord,
-} from '../../use-cases/secrets/ports.ts';
+import type { FoundSecret, SecretReader } from '../../use-cases/secrets/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
-import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
-
-const SECRET_COLUMNS = `
-      secret.id as secret_id, secret.path, secret.namespace, secret.key, secret.version, secret.secret_type,
-      secret.access_tier, secret.metadata, secret.description, secret.tags,
-      secret.created_at, secret.updated_at, secret.expires_at`;
+import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE } from '../engine/liveness-sql.ts';
+import { columns, recordset, selectList } from '../engine/table-columns.ts';
+import { secretVersions } from '../schema.ts';
+import { createPresentedTokens, TOKEN_COLUMNS, type TokenRow } from './presented-tokens.ts';
+import { type SecretRow, secretColumns, secretRecordOf } from './secret-rows.ts';
 
 /** Another text as soon as either row is written: `xmin` is the transaction that wrote a row as it is. */
 export const ROWS_READ = `secret.xmin::text || ' ' || held.xmin::text`;
@@ -41,22 +27,20 @@ const JOIN_SECRET = (kind: 'join' | 'left join') => `
       limit 1
     ) as held on true`;
 
-const SEALED_COLUMNS = `
-      held.version as held_version, held.wrapped_key, held.kek_id, held.nonce, held.ciphertext,
-      ${ROWS_READ} as rows_read`;
+const SEALED_COLUMNS = selectList<SealedRow>({
+  ...columns(secretVersions, 'held', ['wrappedKey', 'kekId', 'nonce', 'ciphertext']),
+  heldVersion: 'held.version',
+  rowsRead: ROWS_READ,
+});
 
 const FIND_BY_TOKENS: Statement = {
   name: 'find_secrets_by_tokens',
   effect: 'read',
   text: `
-    select asked.position, token.id as token_id, token.agent_id, array_to_string(token.scopes, ' ') as scopes,
-      array_to_string(token.allowed_ips, ' ') as allowed_ips, token.max_uses is not null as limited,
-      token.access_tier as token_tier, ${TOKEN_STATE} as state,
-      agent.role as agent_role, agent.revision as agent_revision, agent.allowed_scopes, agent.allowed_namespaces,
-      ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
-    from json_to_recordset($1::json) as asked (position int, token_hash text, path text, version int)
+    select asked.position, ${TOKEN_COLUMNS}, ${secretColumns('secret')}, ${SEALED_COLUMNS}
+    from ${recordset('$1', 'asked', { position: 'int', tokenHashHex: 'text', path: 'text', version: 'int' })}
     cross join lateral (
-      select * from scoped_tokens where token_hash = decode(asked.token_hash, 'hex') limit 1
+      select * from scoped_tokens where token_hash = decode(asked."tokenHashHex", 'hex') limit 1
     ) as token
     join agents agent on agent.id = token.agent_id
     ${JOIN_SECRET('left join')}`,
@@ -66,7 +50,7 @@ const FIND: Statement = {
   name: 'find_secret',
   effect: 'read',
   text: `
-    select ${SECRET_COLUMNS}, ${SEALED_COLUMNS}
+    select ${secretColumns('secret')}, ${SEALED_COLUMNS}
     from (select $1::text as path, $2::int as version) as asked
     ${JOIN_SECRET('join')}`,
 };
@@ -75,7 +59,7 @@ const LIST: Statement = {
   name: 'list_secrets',
   effect: 'read',
   text: `
-    select ${SECRET_COLUMNS} from secrets secret
+    select ${secretColumns('secret')} from secrets secret
     where secret.namespace = $1 and secret.key > $2 and ${SECRET_IS_LIVE}
     order by secret.key limit $3`,
 };
@@ -94,45 +78,19 @@ const LIST_NAMESPACES: Statement = {
     order by present.namespace limit $2`,
 };
 
-export interface SecretRow {
-  secret_id: string;
-  path: string;
-  namespace: string;
-  key: string;
-  version: number;
-  secret_type: string;
-  access_tier: AccessTier;
-  metadata: string | null;
-  description: string | null;
-  tags: string[];
-  created_at: Date;
-  updated_at: Date;
-  expires_at: Date | null;
+interface SealedRow {
+  /** Null where that version does not exist or may not be read any more. */
+  readonly heldVersion: number | null;
+  readonly wrappedKey: Uint8Array;
+  readonly kekId: string;
+  readonly nonce: Uint8Array;
+  readonly ciphertext: Uint8Array;
+  readonly rowsRead: string;
 }
 
-interface HeldRow extends SecretRow {
-  held_version: number | null;
-  wrapped_key: Uint8Array;
-  kek_id: string;
-  nonce: Uint8Array;
-  ciphertext: Uint8Array;
-  rows_read: string;
-}
-
-interface TokenRow {
-  position: number;
-  token_id: string;
-  agent_id: string;
-  scopes: string;
-  allowed_ips: string | null;
-  limited: boolean;
-  token_tier: AccessTier;
-  state: TokenState;
-  agent_role: Role;
-  agent_revision: number;
-  allowed_scopes: string[] | null;
-  allowed_namespaces: string[] | null;
-}
+type HeldRow = SecretRow & SealedRow;
+/** A left join: every column of the secret is null where there is none. */
+type AskedRow = { readonly position: number } & TokenRow & (HeldRow | { readonly id: null });
 
 interface Asked {
   readonly tokenHashHex: string;
@@ -140,17 +98,13 @@ interface Asked {
   readonly version: number | undefined;
 }
 
-const REMEMBERED = 10_000;
-
 export function createSecretReader(database: Database): SecretReader {
   const presented = createPresentedTokens();
-  const questions = createBatcher<Asked, { row: (TokenRow & HeldRow) | undefined }>({
+  const questions = createBatcher<Asked, { row: AskedRow | undefined }>({
     // Nothing is locked, so any order will do.
     orderKey: () => '',
     run: async (asked) => {
-      const rows = await database.query<TokenRow & HeldRow>(FIND_BY_TOKENS, [
-        JSON.stringify(asked.map(rowOf)),
-      ]);
+      const rows = await database.query<AskedRow>(FIND_BY_TOKENS, [JSON.stringify(asked.map(rowOf))]);
       const byPosition = new Map(rows.map((row) => [row.position, row]));
       return asked.map((_, position) => ({ row: byPosition.get(position) }));
     },
@@ -159,7 +113,8 @@ export function createSecretReader(database: Database): SecretReader {
     findByToken: async (asked) => {
       const { row } = await questions.submit(asked);
       // Not in the group: a row that cannot be read is the fault of one request, not of all.
-      return row && { token: presented(row), found: foundOf(row, asked.version) };
+      if (row === undefined) return undefined;
+      return { token: presented(row), found: row.id === null ? undefined : foundOf(row, asked.version) };
     },
     find: async ({ path, version }) => {
       const [row] = await database.query<HeldRow>(FIND, [path, version ?? null]);
@@ -172,82 +127,11 @@ export function createSecretReader(database: Database): SecretReader {
 }
 
 function rowOf({ tokenHashHex, path, version }: Asked, position: number) {
-  return { position, token_hash: tokenHashHex, path, version };
+  return { position, tokenHashHex, path, version };
 }
 
-export function secretRecordOf(row: SecretRow): SecretRecord {
-  return {
-    id: row.secret_id,
-    path: row.path,
-    namespace: row.namespace,
-    key: row.key,
-    version: row.version,
-    secretType: row.secret_type,
-    tier: row.access_tier,
-    metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as JsonObject),
-    description: row.description,
-    tags: row.tags,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    expiresAt: row.expires_at,
-  };
-}
-
-function foundOf(row: HeldRow, asked: number | undefined): FoundSecret | undefined {
-  // A left join: null where there is no such secret.
-  if ((row.secret_id as string | null) === null) return undefined;
-  const sealed =
-    row.held_version === null
-      ? undefined
-      : { wrappedKey: row.wrapped_key, kekId: row.kek_id, nonce: row.nonce, ciphertext: row.ciphertext };
-  return { secret: secretRecordOf(row), version: asked ?? row.version, sealed, rowsRead: row.rows_read };
-}
-
-/**
- * Scopes and addresses of a token never change, and those of an agent only with its `revision`: each text is parsed,
- * and each pattern compiled, once.
- */
-function createPresentedTokens(): (row: TokenRow) => PresentedToken {
-  const ofToken = createBoundedMemo<{ scopes: readonly Scope[]; blocks: readonly AddressBlock[] | null }>(
-    REMEMBERED,
-  );
-  const ofOwner = createBoundedMemo<readonly Scope[]>(REMEMBERED);
-  return (row) => {
-    const { scopes, blocks } = ofToken(row.token_id, () => ({
-      scopes: row.scopes.split(' ').map(storedScope),
-      blocks: row.allowed_ips === null ? null : storedBlocks(row.allowed_ips.split(' ')),
-    }));
-    const ownerScopes = ofOwner(`${row.agent_id} ${row.agent_revision}`, () =>
-      grantedScopes({
-        role: row.agent_role,
-        allowedScopes: row.allowed_scopes,
-        allowedNamespaces: row.allowed_namespaces,
-      }),
-    );
-    return {
-      id: row.token_id,
-      agentId: row.agent_id,
-      agentRole: row.agent_role,
-      agentRevision: row.agent_revision,
-      scopes,
-      ownerScopes,
-      allowedAddresses: blocks,
-      limited: row.limited,
-      state: row.state,
-      tier: row.token_tier,
-    };
-  };
-}
-
-/** What a row grants was validated when it was written; one that no longer parses is a fault, never a grant. */
-function storedScope(text: string): Scope {
-  const parsed = parseGrantedScope(text);
-  if (!parsed.ok) throw new Error('a stored scope does not parse');
-  return parsed.scope;
-}
-
-function storedBlocks(texts: string[]): readonly AddressBlock[] {
-  const parsed = parseAddressBlocks(texts);
-  if (!parsed.ok) throw new Error('a stored address list does not parse');
-  return parsed.blocks;
+function foundOf(row: HeldRow, asked: number | undefined): FoundSecret {
+  const { wrappedKey, kekId, nonce, ciphertext, rowsRead } = row;
+  const sealed = row.heldVersion === null ? undefined : { wrappedKey, kekId, nonce, ciphertext };
+  return { secret: secretRecordOf(row), version: asked ?? row.version, sealed, rowsRead };
 }

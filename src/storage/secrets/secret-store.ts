@@ -11,12 +11,20 @@ import type {
   SecretRecord,
   SecretStore,
 } from '../../use-cases/secrets/ports.ts';
-import { columnsOf, insertAuditEvents } from '../audit/audit-store.ts';
+import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, hasExpired, KEY_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
+import { assignments, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
-import { type SecretRow, secretRecordOf } from './secret-reader.ts';
+import { secrets } from '../schema.ts';
+import {
+  ATTRIBUTE_MEMBERS,
+  attributeRow,
+  type SecretRow,
+  secretColumns,
+  secretRecordOf,
+} from './secret-rows.ts';
 
 const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and ${AGENT_IS_LIVE}`;
 
@@ -48,56 +56,46 @@ const CONSUME_USE: Statement = {
     returning token.id`,
 };
 
-const SECRET_COLUMNS = `
-  id as secret_id, path, namespace, key, version, secret_type, access_tier, metadata, description, tags,
-  created_at, updated_at, expires_at`;
-
 const LOCK_SECRETS: Statement = {
   name: 'lock_secrets',
   effect: 'write',
   text: `
-    select ${SECRET_COLUMNS}, ${hasExpired('secret')} as expired
+    select ${secretColumns('secret')}, ${hasExpired('secret')} as expired
     from secrets secret where path = any($1::text[])
     order by path for update`,
 };
+
+const CREATED_MEMBERS = ['id', 'path', 'namespace', 'key', ...ATTRIBUTE_MEMBERS] as const;
 
 /** Nothing where another transaction made the path meanwhile: whoever finds fewer rows than members starts over. */
 const CREATE: Statement = {
   name: 'create_secrets',
   effect: 'write',
   text: `
-    insert into secrets (
-      id, path, namespace, key, secret_type, access_tier, metadata, description, tags, expires_at
-    )
-    select id, path, namespace, key, secret_type, access_tier, metadata, description,
-      array(select json_array_elements_text(tags::json)), expires_at
-    from unnest(
-      $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-      $10::timestamptz[]
-    ) as made (id, path, namespace, key, secret_type, access_tier, metadata, description, tags, expires_at)
+    ${insertFrom(
+      secrets,
+      members('made', CREATED_MEMBERS),
+      recordset('$1', 'made', columnTypes(secrets, CREATED_MEMBERS)),
+    )}
     on conflict (path) do nothing
-    returning ${SECRET_COLUMNS}`,
+    returning ${secretColumns('secrets')}`,
 };
 
 const ADVANCE: Statement = {
   name: 'advance_secrets',
   effect: 'write',
   text: `
-    update secrets set
-      version = next_version, revision = revision + 1, secret_type = next_type, access_tier = next_tier,
-      metadata = next_metadata, description = next_description,
-      tags = array(select json_array_elements_text(next_tags::json)), expires_at = next_expiry,
-      first_readable_version = case when hides_earlier then next_version else first_readable_version end,
-      updated_at = clock_timestamp()
-    from unnest(
-      $1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-      $9::boolean[]
-    ) as next (
-      next_id, next_version, next_type, next_tier, next_metadata, next_description, next_tags, next_expiry,
-      hides_earlier
-    )
-    where id = next_id
-    returning ${SECRET_COLUMNS}`,
+    update secrets secret set
+      ${assignments(secrets, members('next', ['version', ...ATTRIBUTE_MEMBERS]))},
+      first_readable_version =
+        case when next."hidesEarlier" then next.version else secret.first_readable_version end,
+      revision = secret.revision + 1, updated_at = clock_timestamp()
+    from ${recordset('$1', 'next', {
+      ...columnTypes(secrets, ['id', 'version', ...ATTRIBUTE_MEMBERS]),
+      hidesEarlier: 'boolean',
+    })}
+    where secret.id = next.id
+    returning ${secretColumns('secret')}`,
 };
 
 /** Nothing under a key that is not the active one. */
@@ -185,12 +183,12 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
   if (made.length > 0) {
     // In one order everywhere: two imports that make the same paths would wait for each other.
     const inOrder = [...made].sort((a, b) => (a.path < b.path ? -1 : 1));
-    const created = await session.query<SecretRow>(CREATE, columnsOf(inOrder.map(creationValues)));
+    const created = await session.query<SecretRow>(CREATE, [JSON.stringify(inOrder.map(creationRow))]);
     if (created.length < made.length) throw new Rollback();
     rows.push(...created);
   }
   if (advanced.length > 0) {
-    rows.push(...(await session.query<SecretRow>(ADVANCE, columnsOf(advanced.map(versionValues)))));
+    rows.push(...(await session.query<SecretRow>(ADVANCE, [JSON.stringify(advanced.map(versionRow))])));
   }
   await seal(session, [...made, ...advanced]);
   if (made.length > 0) await session.query(COUNT_MADE, [made.map((change) => change.namespace)]);
@@ -199,7 +197,7 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
     await session.query(COUNT_DELETED, [namespace]);
     await session.query(FORGET_EMPTY, [namespace]);
   }
-  const byId = new Map(rows.map((row) => [row.secret_id, secretRecordOf(row)]));
+  const byId = new Map(rows.map((row) => [row.id, secretRecordOf(row)]));
   return changes.flatMap(({ id }) => byId.get(id) ?? []);
 }
 
@@ -207,7 +205,7 @@ type Sealing = Exclude<SecretChange, { kind: 'delete' }>;
 
 async function seal(session: Session, changes: readonly Sealing[]): Promise<void> {
   if (changes.length === 0) return;
-  const rows = await session.query(SEAL, columnsOf(changes.map(sealedValues)));
+  const rows = await session.query(SEAL, sealedColumns(changes));
   if (rows.length === changes.length) return;
   throw new WritError(
     'UNAVAILABLE',
@@ -218,26 +216,23 @@ async function seal(session: Session, changes: readonly Sealing[]): Promise<void
   );
 }
 
-function attributeValues({ attributes }: Sealing): readonly unknown[] {
+function creationRow({ id, path, namespace, key, attributes }: Extract<SecretChange, { kind: 'create' }>) {
+  return { id, path, namespace, key, ...attributeRow(attributes) };
+}
+
+function versionRow(change: Extract<SecretChange, { kind: 'add-version' }>) {
+  const { id, version, attributes, hidesEarlier } = change;
+  return { id, version, ...attributeRow(attributes), hidesEarlier };
+}
+
+/** In the order of the parameters of `SEAL`: as lists and not as JSON, which has no bytes. */
+function sealedColumns(changes: readonly Sealing[]): readonly (readonly unknown[])[] {
   return [
-    attributes.secretType,
-    attributes.tier,
-    attributes.metadata === null ? null : JSON.stringify(attributes.metadata),
-    attributes.description,
-    JSON.stringify(attributes.tags),
-    attributes.expiresAt?.toISOString() ?? null,
+    changes.map((change) => change.id),
+    changes.map((change) => (change.kind === 'create' ? 1 : change.version)),
+    changes.map((change) => change.sealed.wrappedKey),
+    changes.map((change) => change.sealed.kekId),
+    changes.map((change) => change.sealed.nonce),
+    changes.map((change) => change.sealed.ciphertext),
   ];
-}
-
-function creationValues(change: Extract<SecretChange, { kind: 'create' }>): readonly unknown[] {
-  return [change.id, change.path, change.namespace, change.key, ...attributeValues(change)];
-}
-
-function versionValues(change: Extract<SecretChange, { kind: 'add-version' }>): readonly unknown[] {
-  return [change.id, change.version, ...attributeValues(change), change.hidesEarlier];
-}
-
-function sealedValues(change: Sealing): readonly unknown[] {
-  const { wrappedKey, kekId, nonce, ciphertext } = change.sealed;
-  return [change.id, change.kind === 'create' ? 1 : change.version, wrappedKey, kekId, nonce, ciphertext];
 }

@@ -4,11 +4,13 @@
  */
 
 import type { CredentialGuard, SecretUses } from '../../use-cases/secrets/ports.ts';
-import { AUDIT_COLUMNS } from '../audit/audit-store.ts';
+import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { AGENT_IS_LIVE, KEY_IS_LIVE, SECRET_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
+import { columnTypes, members, recordset } from '../engine/table-columns.ts';
+import { auditEvents } from '../schema.ts';
 import { ROWS_READ } from './secret-reader.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
@@ -16,31 +18,36 @@ type UseBy<Kind extends CredentialGuard['kind']> = Use & { readonly guard: { rea
 
 /** `$1` is a list of `rowOf`; `credential` is the token's id or the key's. */
 const ASKED = (credentialType: 'uuid' | 'text') => `
-      select * from json_to_recordset($1::json) as asked (
-        position int, credential ${credentialType}, agent_id uuid, agent_revision int, limited boolean,
-        secret_id uuid, version int, rows_read text,
-        event_id uuid, event_type text, actor_type text, resource_type text, resource_id text, metadata jsonb,
-        ip_address text, request_id text
-      )`;
+      select * from ${recordset('$1', 'asked', {
+        position: 'int',
+        credential: credentialType,
+        agentId: 'uuid',
+        agentRevision: 'int',
+        limited: 'boolean',
+        secretId: 'uuid',
+        version: 'int',
+        rowsRead: 'text',
+        ...columnTypes(auditEvents, ['eventType', 'resourceType', 'resourceId']),
+        ...GROUPED_EVENT_TYPES,
+      })}`;
 
 /**
  * Closes the races with narrowing or revoking the owner, and with every change of the secret: a member whose agent is
  * not at the revision that was read, or whose secret and version are not the very rows that were, is left out.
  */
 const AS_READ = `
-      join agents agent on agent.id = asked.agent_id and agent.revision = asked.agent_revision and ${AGENT_IS_LIVE}
-      where (asked.secret_id is null or exists (
+      join agents agent on agent.id = asked."agentId" and agent.revision = asked."agentRevision" and ${AGENT_IS_LIVE}
+      where (asked."secretId" is null or exists (
         select from secrets secret
         join secret_versions held on held.secret_id = secret.id and held.version = asked.version
-        where secret.id = asked.secret_id and ${ROWS_READ} = asked.rows_read
+        where secret.id = asked."secretId" and ${ROWS_READ} = asked."rowsRead"
           and ${SECRET_IS_LIVE}
       ))`;
 
-const EVENT = `
-      insert into audit_events (${AUDIT_COLUMNS})
-      select event_id, event_type, agent_id::text, actor_type, resource_type, resource_id, metadata, ip_address,
-        request_id
-      from granted`;
+const EVENT = insertGroupedEvents({
+  actorId: 'granted."agentId"::text',
+  ...members('granted', ['eventType', 'resourceType', 'resourceId']),
+});
 
 /** For groups in which no token is limited: no row is locked or updated. */
 const USE_UNLIMITED: Statement = {
@@ -52,7 +59,8 @@ const USE_UNLIMITED: Statement = {
       select asked.* from asked
       ${AS_READ}
         and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
-    ), event as (${EVENT}
+    ), event as (
+      ${EVENT}
     )
     ${selectApplied('position')}`,
 };
@@ -84,7 +92,8 @@ const USE: Statement = {
       update scoped_tokens token set uses = token.uses + used.times
       from (select credential, count(*)::int as times from granted where limited group by credential) as used
       where token.id = used.credential
-    ), event as (${EVENT}
+    ), event as (
+      ${EVENT}
     )
     ${selectApplied('position')}`,
 };
@@ -99,9 +108,10 @@ const USE_KEYS: Statement = {
       ${AS_READ}
         and exists (
           select from api_keys key
-          where key.key_id = asked.credential and key.agent_id = asked.agent_id and ${KEY_IS_LIVE}
+          where key.key_id = asked.credential and key.agent_id = asked."agentId" and ${KEY_IS_LIVE}
         )
-    ), event as (${EVENT}
+    ), event as (
+      ${EVENT}
     )
     ${selectApplied('position')}`,
 };
@@ -135,22 +145,15 @@ const credentialOf = (guard: CredentialGuard): string =>
   guard.kind === 'scoped_token' ? guard.tokenId : guard.keyId;
 
 function rowOf({ guard, released, event }: Use, position: number) {
-  return {
+  const { eventType, resourceType, resourceId } = event;
+  return Object.assign(groupedEvent(event), released, {
     position,
     credential: credentialOf(guard),
-    agent_id: guard.agentId,
-    agent_revision: guard.agentRevision,
+    agentId: guard.agentId,
+    agentRevision: guard.agentRevision,
     limited: guard.kind === 'scoped_token' && guard.limited,
-    secret_id: released?.secretId,
-    version: released?.version,
-    rows_read: released?.rowsRead,
-    event_id: event.id,
-    event_type: event.eventType,
-    actor_type: event.actorType,
-    resource_type: event.resourceType,
-    resource_id: event.resourceId,
-    metadata: event.metadata,
-    ip_address: event.ipAddress,
-    request_id: event.requestId,
-  };
+    eventType,
+    resourceType,
+    resourceId,
+  });
 }

@@ -12,6 +12,7 @@ import {
   authorizeSecretOperation,
   type SecretOperation,
 } from '../../domain/secrets/secret-authorization.ts';
+import { UNRESTRICTED } from '../../domain/secrets/token-restrictions.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
@@ -171,7 +172,7 @@ function requesterByKey({ principal, keyId }: Caller): SecretRequester {
     guard: { kind: 'api_key', keyId, agentId: principal.id, agentRevision: principal.revision },
     grant: {
       scopeLists: [principal.effectiveScopes],
-      allowedAddresses: null,
+      restrictions: UNRESTRICTED,
       state: 'live',
       namespacesTakeScope: false,
     },
@@ -193,7 +194,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
     },
     grant: {
       scopeLists: [token.scopes, token.ownerScopes],
-      allowedAddresses: token.allowedAddresses,
+      restrictions: token.restrictions,
       state: token.state,
       namespacesTakeScope: true,
     },

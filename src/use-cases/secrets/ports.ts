@@ -1,11 +1,11 @@
 /** What the use cases of secrets ask of the outside: types only. */
 
 import type { JsonObject } from '../../domain/json/strict-json.ts';
-import type { AddressBlock } from '../../domain/network/ip-address.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */
@@ -33,7 +33,7 @@ export interface PresentedToken {
   readonly agentRevision: number;
   readonly scopes: readonly Scope[];
   readonly ownerScopes: readonly Scope[];
-  readonly allowedAddresses: readonly AddressBlock[] | null;
+  readonly restrictions: AccessRestrictions;
   readonly limited: boolean;
   readonly state: TokenState;
   readonly tier: AccessTier;
@@ -62,22 +62,26 @@ export interface SecretCipher {
   open(sealed: SealedValue, binding: SealBinding): Uint8Array | undefined;
 }
 
+/** What is said of a secret, and may be said otherwise with every version. */
+export interface SecretAttributes {
+  readonly secretType: string;
+  readonly tier: AccessTier;
+  readonly metadata: JsonObject | null;
+  readonly description: string | null;
+  readonly tags: readonly string[];
+  readonly expiresAt: Date | null;
+}
+
 /** A secret without its value. */
-export interface SecretRecord {
+export interface SecretRecord extends SecretAttributes {
   readonly id: string;
   readonly path: string;
   readonly namespace: string;
   readonly key: string;
   /** The newest. */
   readonly version: number;
-  readonly secretType: string;
-  readonly tier: AccessTier;
-  readonly metadata: JsonObject | null;
-  readonly description: string | null;
-  readonly tags: readonly string[];
   readonly createdAt: Date;
   readonly updatedAt: Date;
-  readonly expiresAt: Date | null;
 }
 
 /** A secret that has not expired, and the version asked for. */
@@ -141,15 +145,6 @@ export interface SecretUses {
 /** A secret row under lock; an expired one is still there. */
 export interface LockedSecret extends SecretRecord {
   readonly expired: boolean;
-}
-
-export interface SecretAttributes {
-  readonly secretType: string;
-  readonly tier: AccessTier;
-  readonly metadata: JsonObject | null;
-  readonly description: string | null;
-  readonly tags: readonly string[];
-  readonly expiresAt: Date | null;
 }
 
 export type SecretChange =

@@ -44,7 +44,7 @@ export function aRequest(asked: Asked): AccessAttempt {
     operation: asked.operation,
     grant: {
       scopeLists: ownerScopes === null ? [own] : [own, ownerScopes.map(aScope)],
-      allowedAddresses: asked.allowed === undefined ? blocks(`${HOME}/32`) : asked.allowed,
+      restrictions: { allowedAddresses: asked.allowed === undefined ? blocks(`${HOME}/32`) : asked.allowed },
       state: asked.state ?? 'live',
       namespacesTakeScope: asked.namespacesTakeScope ?? true,
     },

@@ -1,0 +1,100 @@
+/** A scoped token and its owner, as a request that presents the token reads them. */
+
+import type { Role } from '../../domain/principals/role.ts';
+import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
+import { parseGrantedScope, type Scope } from '../../domain/scopes/scope.ts';
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import {
+  type AccessRestrictions,
+  compileRestrictions,
+  RESTRICTION_MEMBERS,
+  type TokenRestrictions,
+} from '../../domain/secrets/token-restrictions.ts';
+import type { PresentedToken } from '../../use-cases/secrets/ports.ts';
+import { createBoundedMemo } from '../engine/bounded-memo.ts';
+import { TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { columns, selectList } from '../engine/table-columns.ts';
+import { scopedTokens } from '../schema.ts';
+
+/** As JSON, which a driver does not parse: read once for each token. */
+type RestrictionTexts = Readonly<Record<keyof TokenRestrictions, string | null>>;
+
+export interface TokenRow extends RestrictionTexts {
+  readonly tokenId: string;
+  readonly agentId: string;
+  /** Joined by a blank: a text costs less than a list, and is read once for each token. */
+  readonly scopes: string;
+  readonly limited: boolean;
+  readonly tokenTier: AccessTier;
+  readonly state: TokenState;
+  readonly agentRole: Role;
+  readonly agentRevision: number;
+  readonly allowedScopes: string[] | null;
+  readonly allowedNamespaces: string[] | null;
+}
+
+/** Of `token`, joined with its `agent`. */
+export const TOKEN_COLUMNS = selectList<TokenRow>({
+  tokenId: 'token.id',
+  agentId: 'token.agent_id',
+  scopes: `array_to_string(token.scopes, ' ')`,
+  ...columns(scopedTokens, 'token', RESTRICTION_MEMBERS, (column) => `to_json(${column})::text`),
+  limited: 'token.max_uses is not null',
+  tokenTier: 'token.access_tier',
+  state: TOKEN_STATE,
+  agentRole: 'agent.role',
+  agentRevision: 'agent.revision',
+  allowedScopes: 'agent.allowed_scopes',
+  allowedNamespaces: 'agent.allowed_namespaces',
+});
+
+const REMEMBERED = 10_000;
+
+/**
+ * Scopes and restrictions of a token never change, and those of an agent only with its `revision`: each text is parsed,
+ * and each pattern compiled, once.
+ */
+export function createPresentedTokens(): (row: TokenRow) => PresentedToken {
+  const ofToken = createBoundedMemo<{ scopes: readonly Scope[]; restrictions: AccessRestrictions }>(
+    REMEMBERED,
+  );
+  const ofOwner = createBoundedMemo<readonly Scope[]>(REMEMBERED);
+  return (row) => {
+    const { scopes, restrictions } = ofToken(row.tokenId, () => ({
+      scopes: row.scopes.split(' ').map(storedScope),
+      restrictions: compileRestrictions(storedRestrictions(row)),
+    }));
+    const ownerScopes = ofOwner(`${row.agentId} ${row.agentRevision}`, () =>
+      grantedScopes({
+        role: row.agentRole,
+        allowedScopes: row.allowedScopes,
+        allowedNamespaces: row.allowedNamespaces,
+      }),
+    );
+    return {
+      id: row.tokenId,
+      agentId: row.agentId,
+      agentRole: row.agentRole,
+      agentRevision: row.agentRevision,
+      scopes,
+      ownerScopes,
+      restrictions,
+      limited: row.limited,
+      state: row.state,
+      tier: row.tokenTier,
+    };
+  };
+}
+
+/** What a row grants was validated when it was written; one that no longer parses is a fault, never a grant. */
+function storedScope(text: string): Scope {
+  const parsed = parseGrantedScope(text);
+  if (!parsed.ok) throw new Error('a stored scope does not parse');
+  return parsed.scope;
+}
+
+function storedRestrictions(row: RestrictionTexts): TokenRestrictions {
+  const read = RESTRICTION_MEMBERS.map((member) => [member, JSON.parse(row[member] ?? 'null')]);
+  return Object.fromEntries(read) as TokenRestrictions;
+}
