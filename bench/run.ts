@@ -2,6 +2,7 @@
  * `npm run bench`: measures the hot paths; docs/benchmarks.md says what is compared. Everything it starts is its own,
  * listens on 127.0.0.1 only and is gone at the end.
  *
+ *   npm ci --prefix bench                                  once: client and peer
  *   npm run bench                                          every path, Writ beside its floor and its peer
  *   npm run bench -- --rounds 7 --seconds 3                shorter
  *   npm run bench -- --only read,limited                   some of the paths
@@ -24,6 +25,7 @@ import { describeMachine, machineOf } from './figures.ts';
 import { CONNECTIONS } from './load.ts';
 import { measureMemory } from './memory.ts';
 import { PATHS } from './paths.ts';
+import { requirePeers } from './peers.ts';
 import { measureSize } from './size.ts';
 import { measureSteps } from './steps.ts';
 
@@ -42,6 +44,8 @@ const USAGE = `npm run bench -- [options]
   --other <file>        another built server.js, run beside
   --other-floor <file>  another floor with the routes of bench/floor.mjs, run beside with our packages
   --json                one JSON document on standard output
+
+Client and peer are installed by npm ci --prefix bench.
 
 BENCH_DATABASE_URL names a Postgres in which databases may be created; without it a cluster is made and removed.`;
 
@@ -97,6 +101,7 @@ function measure(bench: Bench) {
 
 async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(`${USAGE}\n`);
+  requirePeers();
   const cleanup = createCleanup();
   try {
     const folder = await mkdtemp(join(tmpdir(), 'writ-bench-servers-'));
