@@ -7,8 +7,7 @@
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { DIGEST_HEX, textToBytes } from '../crypto/hashing.ts';
 import { LOWER_CASE_UUID } from '../formats/uuid.ts';
-import { isJsonObject } from '../json/json-object.ts';
-import { type JsonObject, type JsonValue, readStrictJson } from '../json/strict-json.ts';
+import { isJsonObject, type JsonObject, type JsonValue, readStrictJson } from '../json/strict-json.ts';
 import { MAX_PLAN_STEPS } from './plan.ts';
 
 const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{86}$/;

@@ -4,8 +4,7 @@
  */
 
 import { ACTION_NAME, ACTION_NAME_RULE, MCP_NAME, MCP_NAME_RULE } from '../formats/step-name.ts';
-import { isJsonObject } from '../json/json-object.ts';
-import type { JsonObject, JsonValue } from '../json/strict-json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../json/strict-json.ts';
 
 export const MAX_PLAN_STEPS = 1000;
 

@@ -6,9 +6,8 @@
 import { DIGEST_HEX, equalInConstantTime, hexToBytes, type Sha256 } from '../crypto/hashing.ts';
 import { type ProofNode, verifyInclusion } from '../crypto/merkle.ts';
 import { type CanonicalJsonReason, canonicalJson } from '../json/canonical-json.ts';
-import { isJsonObject } from '../json/json-object.ts';
 import { escapePointerToken } from '../json/json-pointer.ts';
-import type { JsonObject, JsonValue } from '../json/strict-json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../json/strict-json.ts';
 import { actionLeafHash, stepLeafHash } from './plan-digest.ts';
 
 /**

@@ -3,9 +3,8 @@
  * Nothing is coerced, and an unknown member is a fault (contract section 3).
  */
 
-import { isJsonObject } from './json-object.ts';
 import { escapePointerToken } from './json-pointer.ts';
-import type { JsonValue } from './strict-json.ts';
+import { isJsonObject, type JsonValue } from './strict-json.ts';
 
 export interface ValidationIssue {
   readonly ok: false;

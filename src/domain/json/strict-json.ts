@@ -9,6 +9,11 @@ import { type NumberSpan, scanJson } from './json-scanner.ts';
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject;
 export type JsonObject = { [member: string]: JsonValue };
 
+/** Tells an object from the other five kinds of value. `undefined` stands for a member that is absent. */
+export function isJsonObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 export type StrictJsonReason =
   | 'invalid_utf8'
   | 'bom'

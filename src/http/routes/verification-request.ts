@@ -2,8 +2,7 @@
 
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
-import { isJsonObject } from '../../domain/json/json-object.ts';
-import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
+import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 import type { StepToVerify, VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
 

@@ -17,7 +17,7 @@ import {
   confirmBeforeRefusing,
   type RouteAccess,
 } from '../admission/route-admission.ts';
-import { dropNullMembers } from '../server/null-members.ts';
+import { dropNullMembers } from '../server/json-body.ts';
 
 export interface Answer {
   readonly status: number;
