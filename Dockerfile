@@ -7,13 +7,14 @@ COPY package.json package-lock.json ./
 # Nothing in the build needs an install script.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts scripts
 COPY src src
 COPY migrations migrations
 COPY docker/writ docker/writ
 COPY LICENSE LICENSE
 # Modes come from the clone, whose umask may have kept others out; the server reads as another user.
 RUN npm run build \
- && find dist -type f ! -name '*.js' -delete \
+ && find dist -type f ! -name '*.js' ! -name embedded-template.br -delete \
  && chmod -R u=rwX,go=rX dist migrations package.json \
  && chmod 0755 docker/writ
 

@@ -3,7 +3,7 @@
  * and no statement time-out, and it loses data if two processes open its folder: hence the lock file. For one person.
  */
 
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PGlite, type Transaction } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
@@ -11,15 +11,22 @@ import { migrate } from 'drizzle-orm/pglite/migrator';
 import * as schema from '../schema.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';
 import { acquireDirectoryLock } from './directory-lock.ts';
+import {
+  packTemplate,
+  TEMPLATE_FILE,
+  templateFits,
+  unpackTemplate,
+  writeTemplate,
+} from './embedded-template.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { translateStorageError } from './storage-errors.ts';
 
 /** Opens (or makes) the database in `dataDir`, mode 0700. Throws `FolderHeldError` if another process has it. */
-export async function openEmbedded(dataDir: string): Promise<Database> {
+export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE): Promise<Database> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   chmodSync(dataDir, 0o700);
   const lock = acquireDirectoryLock(dataDir);
-  const client = await PGlite.create(join(dataDir, 'database')).catch((error: unknown) => {
+  const client = await openClient(join(dataDir, 'database'), templateFile).catch((error: unknown) => {
     lock.release();
     throw error;
   });
@@ -38,6 +45,23 @@ export async function openEmbedded(dataDir: string): Promise<Database> {
       lock.release();
     },
   };
+}
+
+async function openClient(folder: string, templateFile: string): Promise<PGlite> {
+  if (!existsSync(folder)) unpackTemplate(folder, templateFile);
+  return PGlite.create(folder);
+}
+
+/** For the build: writes the template to `file` unless one that fits is there. Works in the empty folder `scratch`. */
+export async function makeEmbeddedTemplate(file: string, scratch: string): Promise<void> {
+  if (templateFits(file)) return;
+  const folder = join(scratch, 'database');
+  const client = await PGlite.create(folder);
+  await migrate(drizzle(client), MIGRATIONS);
+  // A database at rest: the first start has nothing to recover.
+  await client.exec('checkpoint');
+  await client.close();
+  writeTemplate(file, packTemplate(folder));
 }
 
 async function translated<T>(effect: Statement['effect'], work: () => Promise<T>): Promise<T> {

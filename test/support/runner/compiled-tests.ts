@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 /** In the repository, so that packages are found from there; ignored by git. */
 const PARENT = '.test-build';
@@ -29,6 +30,7 @@ export async function compileTests(): Promise<CompiledTests> {
   try {
     await runCompiler(['-p', 'tsconfig.test.json', '--outDir', folder]);
     for (const path of READ_FROM_THERE) await link(path, join(folder, path));
+    await linkTemplate(folder);
     // A test that starts the built program starts these sources.
     await link(join(folder, 'src'), join(folder, 'dist'));
   } catch (error) {
@@ -37,6 +39,20 @@ export async function compileTests(): Promise<CompiledTests> {
   }
   const compiled = (source: string) => join(folder, relative('.', source).replace(/\.ts$/, '.js'));
   return { folder, compiled, remove };
+}
+
+/** The file of the build, so that neither makes it again; these sources say whether it fits. */
+async function linkTemplate(folder: string): Promise<void> {
+  const template = resolve('dist/embedded-template.br');
+  const scratch = resolve(folder, 'template');
+  await mkdir(dirname(template), { recursive: true });
+  await mkdir(scratch);
+  const engine = pathToFileURL(resolve(folder, 'src/storage/engine/embedded.js')).href;
+  const { makeEmbeddedTemplate } = (await import(
+    engine
+  )) as typeof import('../../../src/storage/engine/embedded.ts');
+  await makeEmbeddedTemplate(template, scratch);
+  await link(template, join(folder, 'src/embedded-template.br'));
 }
 
 async function runCompiler(args: readonly string[]): Promise<void> {
