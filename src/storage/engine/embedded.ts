@@ -21,6 +21,12 @@ import {
 import { MIGRATIONS } from './migrations.ts';
 import { translateStorageError } from './storage-errors.ts';
 
+/**
+ * PostgreSQL's default of 128 MB is for a server of many. PGlite fills it with zeros at the start, so it counts as
+ * resident from the first second; the file system caches what does not fit.
+ */
+const START_PARAMETERS = [...PGlite.defaultStartParams, '-c', 'shared_buffers=16MB'];
+
 /** Opens (or makes) the database in `dataDir`, mode 0700. Throws `FolderHeldError` if another process has it. */
 export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE): Promise<Database> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -49,7 +55,7 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
 
 async function openClient(folder: string, templateFile: string): Promise<PGlite> {
   if (!existsSync(folder)) unpackTemplate(folder, templateFile);
-  return PGlite.create(folder);
+  return PGlite.create(folder, { startParams: START_PARAMETERS });
 }
 
 /** For the build: writes the template to `file` unless one that fits is there. Works in the empty folder `scratch`. */
