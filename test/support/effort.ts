@@ -12,6 +12,8 @@ function choose<T>(short: T, full: T): T {
 export const PROPERTY_RUNS = choose(100, 1_000);
 /** Where few random inputs are of the kind that matters, as among texts of an address grammar, and a run takes microseconds. */
 export const RARE_CASE_RUNS = choose(1_000, 10_000);
+/** Where random cases have to meet every cell of a decision table, the rarest of which is one in some 300. */
+export const TABLE_RUNS = choose(5_000, 20_000);
 /** Where a run signs, asks a database or goes through a hundred cases: milliseconds each. */
 export const COSTLY_RUNS = choose(20, 100);
 

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import type { SecretOperation, TokenState } from '../../../src/domain/secrets/secret-authorization.ts';
-import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
+import { PROPERTY_RUNS, TABLE_RUNS } from '../../support/effort.ts';
 import {
   anyPattern,
   naiveMatches,
@@ -126,7 +126,7 @@ test('every request is decided as the contract’s sentences say, one by one', (
       const what = `${spec.kind} ${expected}`;
       seen.set(what, (seen.get(what) ?? 0) + 1);
     }),
-    { numRuns: RARE_CASE_RUNS },
+    { numRuns: TABLE_RUNS },
   );
   for (const kind of ['use', 'list', 'read-or-list', 'list-namespaces']) {
     for (const outcome of ['undefined', 'SCOPE_DENIED', 'TOKEN_EXPIRED', 'IP_NOT_ALLOWED']) {
@@ -177,10 +177,10 @@ test('to narrow either list of scopes never allows what was refused', () => {
         if (kind === 'use' && before === undefined) outcomes[after === undefined ? 'both' : 'onlyWide'] += 1;
       },
     ),
-    { numRuns: RARE_CASE_RUNS },
+    { numRuns: TABLE_RUNS },
   );
   assert.ok(
-    outcomes.both > RARE_CASE_RUNS / 400 && outcomes.onlyWide > RARE_CASE_RUNS / 40,
+    outcomes.both > TABLE_RUNS / 400 && outcomes.onlyWide > TABLE_RUNS / 40,
     JSON.stringify(outcomes),
   );
 });
