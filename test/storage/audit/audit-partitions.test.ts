@@ -211,7 +211,7 @@ test('a start beside somebody who reads the trail for long is no failure', { ski
   // What a backup does.
   await ask('begin');
   await ask('select count(*) from audit_events');
-  const app = await openTestApp(t, url);
+  const app = await openTestApp(t, url, {}, { lockMs: 250 });
   const made = await app.call({
     method: 'PUT',
     url: '/v1/secrets/a/K',
