@@ -24,6 +24,16 @@ test('another master key is refused in clear words, and the database stays usabl
   assert.equal((await fetch(`${(await startServer(t, { ...START_ENV, ...right })).url}/ready`)).status, 200);
 });
 
+test('a database that is not there is refused at once, by its SQLSTATE, and not waited for', {
+  skip,
+}, async (t) => {
+  const absent = new URL((await createEmptyTestDatabase(t)).url);
+  absent.pathname = '/absent';
+  const { code, said } = await refusedStart(t, { DATABASE_URL: absent.href, MASTER_KEY: TEST_MASTER_KEY });
+  assert.equal(code, 1);
+  assert.equal(said, 'The database does not answer; try again shortly. (SQLSTATE 3D000)\n');
+});
+
 test('a missing master key file is refused once the database holds what it wrapped, and is not made anew', {
   skip,
 }, async (t) => {
