@@ -222,6 +222,22 @@ test('while no event can be written', { skip: postgresSkip }, async (t) => {
     );
   }
 
+  await t.test('a right that is missing on another table is not taken for the audit trail', async () => {
+    const fault = {
+      begin: `revoke insert on scoped_tokens from ${ROLE}`,
+      end: `grant insert on scoped_tokens to ${ROLE}`,
+    };
+    const request = {
+      method: 'POST',
+      url: '/v1/tokens',
+      key: scene.key,
+      json: { scopes: ['secrets:read:*'] },
+    };
+    const before = await state(scene);
+    assertRefused(await during(fault, () => call(request)), { status: 500, code: 'INTERNAL' });
+    assert.deepEqual(await state(scene), before);
+  });
+
   await t.test('what leaves no event goes on: introspection, and a token that nobody knows', async () => {
     const { text } = await scene.token(1);
     const asking = {
