@@ -12,8 +12,6 @@ import { importsOf, type SourceTexts } from './source-imports.ts';
 /** Breaches that are known, each with the reason why it stands. Nothing else is let through. */
 const KNOWN: Readonly<Record<string, string>> = {
   'over 250 lines: src/storage/approvals/approval-store.ts': 'statements and store are to be parted',
-  'over 250 lines: src/use-cases/intent-tokens/issue-intent-token.ts':
-    'its events are about to be stated once',
   'over 250 lines: src/use-cases/principals/manage-principals.ts': 'its events are about to be stated once',
 };
 

@@ -45,6 +45,14 @@ export function parsePlan(value: JsonValue): { readonly ok: true; readonly plan:
   return { ok: true, plan: { value, steps } };
 }
 
+/** Each pair of mcp and action once: what online verification needs to know of the plan, and nothing else of it. */
+export function distinctActions({ steps }: Plan): JsonValue[] {
+  const pairs = new Map<string, JsonValue>();
+  // No name holds a blank, so no two pairs share a key.
+  for (const { mcp, action } of steps) pairs.set(`${mcp ?? ''} ${action}`, [mcp ?? null, action]);
+  return [...pairs.values()];
+}
+
 function parseStep(value: JsonValue, pointer: string): PlanStep | PlanRefusal {
   if (!isJsonObject(value)) return refuse(pointer, 'a step must be an object with an action');
   const { action, mcp } = value;

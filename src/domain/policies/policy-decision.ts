@@ -46,17 +46,27 @@ export interface PlanDecision {
 }
 
 /** The reason names the rule and not the step. */
-export function decideStep(policy: Policy, { mcp, action }: PolicySubject): StepDecision {
+export function decideStep(policy: Policy, step: PolicySubject): StepDecision {
+  const denying = denyingPattern(policy, step);
+  if (denying !== undefined) return deny(`matches the deny pattern "${denying.text}"`);
+  if (!isAllowed(policy, step)) return deny('matches no allow pattern');
+  if (policy.allowedTools?.has(step.action) === false) return deny('is not among allowed_tools');
+  return { allowed: true };
+}
+
+function denyingPattern(policy: Policy, { mcp, action }: PolicySubject): PolicyPattern | undefined {
+  if (policy.deny.length === 0) return undefined;
   const subject = subjectOf(mcp === undefined ? action : `${mcp}/${action}`);
   const denies = mcp === undefined ? matchesActionOfAnyMcp : matchesSubject;
-  const denying = policy.deny.find((pattern) => denies(pattern, subject));
-  if (denying !== undefined) return deny(`matches the deny pattern "${denying.text}"`);
+  return policy.deny.find((pattern) => denies(pattern, subject));
+}
+
+function isAllowed({ allow }: Policy, { mcp, action }: PolicySubject): boolean {
+  if (allow.includes(EVERYTHING)) return true;
   // Without mcp a pattern such as `mail/*` could be anyone's, so only `*` vouches for the step.
-  const allows = (pattern: PolicyPattern): boolean =>
-    mcp === undefined ? pattern === EVERYTHING : matchesSubject(pattern, subject);
-  if (!policy.allow.some(allows)) return deny('matches no allow pattern');
-  if (policy.allowedTools?.has(action) === false) return deny('is not among allowed_tools');
-  return { allowed: true };
+  if (mcp === undefined) return false;
+  const subject = subjectOf(`${mcp}/${action}`);
+  return allow.some((pattern) => matchesSubject(pattern, subject));
 }
 
 /** Every step must pass every policy. */

@@ -36,7 +36,7 @@ export function subjectOf(name: string): Subject {
 
 /** Whether the pattern names a subject `<mcp>/<action>`. */
 export function matchesSubject(pattern: PolicyPattern, subject: Subject): boolean {
-  return pattern === EVERYTHING || patternMatches(pattern, subject);
+  return patternMatches(pattern, subject);
 }
 
 /** Whether the pattern names the action of some mcp; the subject is the action alone. */

@@ -5,9 +5,8 @@
  */
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
-import type { Plan } from '../../domain/intent-tokens/plan.ts';
+import { distinctActions } from '../../domain/intent-tokens/plan.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
-import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -20,9 +19,18 @@ import type { Clock } from '../ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { type AssessedPlan, assessPlan, type PlanAssessment, type PlanRequest } from './assess-plan.ts';
 import { createKeyedMutex } from './idempotency-lock.ts';
-import type { IdempotencyRecord, IdempotencyScope, IntentTokenStore, TokenSigner } from './ports.ts';
+import type { IntentTokenStore, TokenSigner } from './ports.ts';
+import {
+  type Idempotency,
+  type IdempotencyKey,
+  idempotencyRecordOf,
+  idempotencyScope,
+  keyReused,
+  rebuildToken,
+} from './repeat-issuance.ts';
 import {
   type IssuedIntentToken,
+  issuanceFields,
   type OnBehalfOf,
   startSigning,
   type UnsignedIntentToken,
@@ -45,10 +53,7 @@ export interface IssueIntentTokenDeps {
 export interface IssueIntentTokenCommand extends PlanRequest {
   readonly onBehalfOf: OnBehalfOf;
   readonly dryRun: boolean;
-  /** `Idempotency-Key` and what it binds: the endpoint and the hash of the body as sent. */
-  readonly idempotency:
-    | { readonly key: string; readonly path: string; readonly bodySha256Hex: string }
-    | undefined;
+  readonly idempotency: IdempotencyKey | undefined;
 }
 
 export type IssueIntentToken = (
@@ -69,7 +74,7 @@ export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentT
     if (command.dryRun) return assessOnly(deps, request, caller);
     const { idempotency } = command;
     if (idempotency === undefined) return issueNew(deps, request, caller, undefined);
-    const scope = scopeOf(idempotency, caller);
+    const scope = idempotencyScope(idempotency, caller);
     return keyedMutex(JSON.stringify(scope), () =>
       issueNew(deps, request, caller, { scope, ...idempotency }),
     );
@@ -82,11 +87,6 @@ interface Request {
   readonly context: RequestContext;
 }
 
-interface Idempotency {
-  readonly scope: IdempotencyScope;
-  readonly bodySha256Hex: string;
-}
-
 /** Everything but signing and recording; the key's row is read, because nothing is written that would judge it. */
 async function assessOnly(
   deps: IssueIntentTokenDeps,
@@ -95,7 +95,7 @@ async function assessOnly(
 ): Promise<PlanAssessment> {
   const confirmed = await deps.confirm(caller, request.context);
   const { idempotency } = request.command;
-  const earlier = idempotency && (await deps.store.findIssued(scopeOf(idempotency, confirmed)));
+  const earlier = idempotency && (await deps.store.findIssued(idempotencyScope(idempotency, confirmed)));
   // It takes no key and would give no token, but what has been said under one cannot be said otherwise.
   if (
     idempotency !== undefined &&
@@ -120,7 +120,9 @@ function issueNew(
     const earlier = idempotency && (await deps.store.findIssued(idempotency.scope));
     if (idempotency !== undefined && earlier !== undefined) {
       const confirmed = await deps.confirm(caller, request.context);
-      return rebuild(deps, request, { idempotency, earlier, caller: confirmed });
+      const { assessed, command } = request;
+      const { onBehalfOf } = command;
+      return rebuildToken(deps, { assessed, onBehalfOf, idempotency, earlier, caller: confirmed });
     }
     const decision = decide(request, caller);
     if (!decision.allowed) {
@@ -195,70 +197,11 @@ function sign(
   deps: IssueIntentTokenDeps,
   { command, assessed }: Request,
   assessment: PlanAssessment,
-  caller: Caller,
+  { principal, keyId }: Caller,
 ): ReturnType<typeof startSigning> {
-  const issuedAtSeconds = Math.floor(deps.clock.now().getTime() / 1000);
-  const stamp = {
-    jti: deps.newId(),
-    planId: deps.newId(),
-    issuedAtSeconds,
-    expiresAtSeconds: issuedAtSeconds + assessed.validitySeconds,
-    keyId: caller.keyId,
-    issuer: deps.issuer,
-    audience: deps.audience,
-  };
   const { onBehalfOf } = command;
-  return startSigning(
-    { assessment, onBehalfOf, principal: caller.principal, stamp, signer: deps.signer() },
-    deps.sha256,
-  );
-}
-
-/** The token was granted idempotency, so its policy is not decided again; what differs from the record is never given out. */
-async function rebuild(
-  deps: IssueIntentTokenDeps,
-  { command, assessed }: Request,
-  repeated: { idempotency: Idempotency; earlier: IdempotencyRecord; caller: Caller },
-): Promise<IssuedIntentToken> {
-  const { idempotency, earlier, caller } = repeated;
-  const signer = deps.findSigner(earlier.kid);
-  if (earlier.bodySha256Hex !== idempotency.bodySha256Hex || signer === undefined) throw keyReused();
-  const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
-  const assessment = { ...assessed.assessment, validation: granted.policy_validation };
-  const { onBehalfOf } = command;
-  const { token, signature } = startSigning(
-    { assessment, onBehalfOf, principal: caller.principal, stamp: earlier, signer },
-    deps.sha256,
-  );
-  const signed = await signature;
-  if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw keyReused();
-  return Object.assign(token, signed);
-}
-
-function scopeOf(
-  { path, key }: NonNullable<IssueIntentTokenCommand['idempotency']>,
-  { principal }: Caller,
-): IdempotencyScope {
-  return { agentId: principal.id, path, key };
-}
-
-const keyReused = (): WritError =>
-  new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
-
-function idempotencyRecordOf(
-  issued: UnsignedIntentToken,
-  jwt: string,
-  idempotency: Idempotency,
-  sha256: Sha256,
-): IdempotencyRecord {
-  const { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds } = issued;
-  const stamp = { jti, planId, keyId, issuer, audience, issuedAtSeconds, expiresAtSeconds };
-  return {
-    ...stamp,
-    kid: issued.signer.kid,
-    bodySha256Hex: idempotency.bodySha256Hex,
-    jwtSha256Hex: sha256.hex(jwt),
-  };
+  const fields = issuanceFields(deps, keyId, assessed.validitySeconds);
+  return startSigning({ assessment, onBehalfOf, principal, fields, signer: deps.signer() }, deps.sha256);
 }
 
 function tokenRecordOf(issued: UnsignedIntentToken, { assessed }: Request, { principal, keyId }: Caller) {
@@ -301,12 +244,4 @@ function eventOf(
       ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
     },
   });
-}
-
-/** What online verification needs to know of the plan, and nothing else of it (contract section 4.6). */
-function distinctActions(plan: Plan): JsonValue[] {
-  const pairs = new Map<string, JsonValue>();
-  // No name holds a blank, so no two pairs share a key.
-  for (const { mcp, action } of plan.steps) pairs.set(`${mcp ?? ''} ${action}`, [mcp ?? null, action]);
-  return [...pairs.values()];
 }
