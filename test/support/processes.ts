@@ -110,7 +110,8 @@ function observe(child: ChildProcess): StartedProcess {
   };
 }
 
-function addressOf(started: StartedProcess): Promise<string> {
+/** Without a slash at the end, once the process has named it. Throws with its output if it ends first. */
+export function addressOf(started: StartedProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (what: string) =>
       reject(new Error(`the server ${what}\nstdout: ${started.stdout()}\nstderr: ${started.stderr()}`));
