@@ -6,6 +6,7 @@ import { APPROVAL_ID_PATTERN } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../../domain/secrets/access-tier.ts';
+import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
 import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
@@ -22,6 +23,7 @@ import {
   text,
   uuid,
 } from '../routing/schemas.ts';
+import { shownRestrictions } from './scoped-token-restrictions.ts';
 
 /** Milliseconds since 1970, and the id. */
 const POSITION = new RegExp(`^\\d{1,13} ${APPROVAL_ID_PATTERN}$`);
@@ -34,8 +36,7 @@ const View = strictObject({
   status: oneOf(APPROVAL_STATUSES),
   scopes: Type.Array(Type.String()),
   ttl_seconds: Type.Integer(),
-  max_uses: nullable(Type.Integer()),
-  allowed_ips: nullable(Type.Array(Type.String())),
+  ...shownRestrictions,
   description: nullable(Type.String()),
   created_at: instant(),
   expires_at: instant('until then it can be decided, or, once approved, claimed'),
@@ -167,8 +168,7 @@ function approvalView(approval: ApprovalRecord) {
     status: approval.status,
     scopes: approval.scopes,
     ttl_seconds: approval.ttlSeconds,
-    max_uses: approval.maxUses,
-    allowed_ips: approval.allowedIps,
+    ...namedRestrictions(approval),
     description: approval.description,
     created_at: formatTimestamp(approval.createdAt),
     expires_at: endOf(approval),

@@ -4,7 +4,7 @@ import Type, { type Static } from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { readTtlSeconds, type TtlMembers } from '../../domain/formats/ttl.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
-import { parseAddressBlocks } from '../../domain/network/ip-address.ts';
+import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { WritError } from '../../errors.ts';
 import type { IssuedScopedToken } from '../../use-cases/scoped-tokens/issue-scoped-token.ts';
 import type {
@@ -13,14 +13,9 @@ import type {
   ScopedTokenRecord,
 } from '../../use-cases/scoped-tokens/ports.ts';
 import { instant, nullable, oneOf, refusedAs, sameIfBoth, strictObject, uuid } from '../routing/schemas.ts';
+import { requestedRestrictions, restrictionsAsked, shownRestrictions } from './scoped-token-restrictions.ts';
 
 const scopeText = Type.String({ maxLength: 600, ...refusedAs('INVALID_SCOPE') });
-const addresses = Type.Array(Type.String({ ...refusedAs('INVALID_IP_ALLOWLIST') }), {
-  minItems: 1,
-  maxItems: 64,
-  description: 'addresses or CIDR blocks; any address where absent',
-  ...refusedAs('INVALID_IP_ALLOWLIST'),
-});
 const ttl = (description: string, types: readonly string[]) =>
   Type.Unsafe<JsonValue>({ type: types, description, ...refusedAs('INVALID_TTL') });
 
@@ -29,9 +24,7 @@ export const ScopedTokenRequest = strictObject({
   scope: Type.Optional(scopeText),
   ttl_seconds: Type.Optional(ttl('300 to 86,400; 3600 where absent', ['number'])),
   ttl: Type.Optional(ttl('the same, or text such as `900`, `15m`, `1h`, `1d`', ['number', 'string'])),
-  max_uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, ...refusedAs('INVALID_MAX_USES') })),
-  allowed_ips: Type.Optional(addresses),
-  ip_allowlist: Type.Optional(addresses),
+  ...requestedRestrictions,
   require_approval: Type.Optional(Type.Boolean()),
   description: Type.Optional(
     Type.String({ maxLength: 500, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }),
@@ -48,9 +41,8 @@ const state = {
   expires_at: instant(),
   created_at: instant(),
   ttl_seconds: Type.Integer(),
-  max_uses: nullable(Type.Integer()),
+  ...shownRestrictions,
   uses_remaining: nullable(Type.Integer()),
-  allowed_ips: nullable(Type.Array(Type.String())),
   description: nullable(Type.String()),
   agent_id: uuid(),
   requires_approval: Type.Boolean(),
@@ -78,9 +70,8 @@ export const Introspection = strictObject({
   exp: Type.Optional(Type.Integer({ description: 'Unix seconds' })),
   iat: Type.Optional(Type.Integer({ description: 'Unix seconds' })),
   jti: Type.Optional(uuid()),
-  max_uses: Type.Optional(nullable(Type.Integer())),
+  ...Type.Partial(strictObject(shownRestrictions)).properties,
   uses_remaining: Type.Optional(nullable(Type.Integer())),
-  allowed_ips: Type.Optional(nullable(Type.Array(Type.String()))),
   description: Type.Optional(nullable(Type.String())),
 });
 
@@ -93,16 +84,11 @@ export function issueCommandOf(body: Static<typeof ScopedTokenRequest>): IssueSc
       details: { pointer: '/scopes' },
     });
   }
-  const allowedIps = sameIfBoth(['allowed_ips', body.allowed_ips], ['ip_allowlist', body.ip_allowlist]);
-  if (allowedIps !== undefined) {
-    requireAddressList(allowedIps, body.allowed_ips === undefined ? '/ip_allowlist' : '/allowed_ips');
-  }
   return {
     scopes,
     scopesMember: body.scopes === undefined ? 'scope' : 'scopes',
     ttlSeconds: ttlSecondsOf(body),
-    maxUses: body.max_uses ?? null,
-    allowedIps: allowedIps ?? null,
+    ...restrictionsAsked(body),
     requireApproval: body.require_approval ?? false,
     description: body.description ?? null,
   };
@@ -120,15 +106,6 @@ export function ttlSecondsOf(members: TtlMembers): number {
   if (read.ok) return read.seconds;
   const pointer = members.ttl === undefined ? '/ttl_seconds' : '/ttl';
   throw new WritError(read.code, TTL_FAULTS[read.code], { details: { pointer } });
-}
-
-/** Rejects with `INVALID_IP_ALLOWLIST`; `pointer` is the list's. */
-export function requireAddressList(list: string[], pointer: string): void {
-  const parsed = parseAddressBlocks(list);
-  if (parsed.ok) return;
-  throw new WritError('INVALID_IP_ALLOWLIST', `${pointer.slice(1)}${parsed.pointer} ${parsed.message}.`, {
-    details: { pointer: `${pointer}${parsed.pointer}` },
-  });
 }
 
 export function openedView({ id, expiresAt }: OpenedApproval) {
@@ -151,9 +128,8 @@ export function issuedView({ text, token: record, ttlSeconds }: IssuedScopedToke
     expires_at: formatTimestamp(record.expiresAt),
     created_at: formatTimestamp(record.createdAt),
     ttl_seconds: ttlSeconds,
-    max_uses: record.maxUses,
+    ...namedRestrictions(record),
     uses_remaining: record.maxUses,
-    allowed_ips: record.allowedIps,
     description: record.description,
     agent_id: record.agentId,
     requires_approval: false,
@@ -168,9 +144,8 @@ export function scopedTokenView(record: ScopedTokenRecord) {
     expires_at: formatTimestamp(record.expiresAt),
     created_at: formatTimestamp(record.createdAt),
     ttl_seconds: Math.round((record.expiresAt.getTime() - record.createdAt.getTime()) / 1000),
-    max_uses: record.maxUses,
+    ...namedRestrictions(record),
     uses_remaining: usesRemaining(record),
-    allowed_ips: record.allowedIps,
     description: record.description,
     agent_id: record.agentId,
     requires_approval: false,
@@ -189,9 +164,8 @@ export function introspectedView(record: ScopedTokenRecord) {
     exp: Math.floor(record.expiresAt.getTime() / 1000),
     iat: Math.floor(record.createdAt.getTime() / 1000),
     jti: record.id,
-    max_uses: record.maxUses,
+    ...namedRestrictions(record),
     uses_remaining: usesRemaining(record),
-    allowed_ips: record.allowedIps,
     description: record.description,
   };
 }

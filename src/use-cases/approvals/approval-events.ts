@@ -1,6 +1,7 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { ApprovalRequest, WebhookEvent } from './ports.ts';
 
 /** Undefined where no webhook is configured. Never holds a token. */
@@ -25,8 +26,7 @@ export function createApprovalWebhookEvents(deps: {
       access_tier: approval.tier,
       scopes: approval.scopes,
       ttl_seconds: approval.ttlSeconds,
-      max_uses: approval.maxUses,
-      allowed_ips: approval.allowedIps,
+      ...namedRestrictions(approval),
       description: approval.description,
       approvals_required: approval.approvalsRequired,
       effective_at: instantOrNull(effectiveAt),

@@ -4,6 +4,7 @@
  */
 
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
+import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -43,7 +44,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
       if (approval.status !== 'approved') return { approval, claimed: undefined };
       requireUnchanged(deps, approval);
       // Its time starts at the claim, not when it was asked for.
-      const { text, token } = makeScopedToken(deps, caller, approval);
+      const { text, token } = makeScopedToken(deps, caller, approval, approval.scopes);
       const event = auditEvent(caller.principal, context, {
         id: deps.newId(),
         type: 'approval.claimed',
@@ -53,7 +54,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           token_id: token.id,
           scopes: token.scopes,
           expires_at: formatTimestamp(token.expiresAt),
-          max_uses: token.maxUses,
+          ...namedRestrictions(token),
           request_digest: approval.requestDigest,
         },
       });

@@ -2,18 +2,17 @@
 
 import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 import type { NewScopedToken } from '../scoped-tokens/ports.ts';
 
 /** What was asked, and what it takes: frozen when it is opened, and bound by the digest. */
-export interface ApprovalRequest {
+export interface ApprovalRequest extends TokenRestrictions {
   /** `apr_` and 8 base32 characters. */
   readonly id: string;
   readonly agentId: string;
   readonly scopes: readonly string[];
   readonly ttlSeconds: number;
-  readonly maxUses: number | null;
-  readonly allowedIps: readonly string[] | null;
   readonly description: string | null;
   readonly tier: AccessTier;
   readonly approvalsRequired: number;

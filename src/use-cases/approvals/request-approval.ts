@@ -5,9 +5,11 @@
 
 import { type ApprovalRules, rulesForTier } from '../../domain/approvals/approval-decision.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
+import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
+import { namedRestrictions, restrictionsOf } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { Clock } from '../ports.ts';
 import { RETRY } from '../retry-guarded-write.ts';
@@ -41,8 +43,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
       agentId: principal.id,
       scopes: scopes.map(formatScope),
       ttlSeconds: command.ttlSeconds,
-      maxUses: command.maxUses,
-      allowedIps: command.allowedIps,
+      ...restrictionsOf(command),
       description: command.description,
       tier,
       ...rulesForTier(tier, deps.settings.critical),
@@ -78,15 +79,17 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
   };
 }
 
-/** Everything that was asked, and everything that it takes, in one canonical text. */
+/**
+ * Everything that was asked, and everything that it takes, in one canonical text. With a restriction more, approvals
+ * that are open have another digest: they are to be asked for again.
+ */
 export function digestText(approval: ApprovalRequest): string {
   return canonicalText({
     id: approval.id,
     agent_id: approval.agentId,
     scopes: [...approval.scopes],
     ttl_seconds: approval.ttlSeconds,
-    max_uses: approval.maxUses,
-    allowed_ips: approval.allowedIps === null ? null : [...approval.allowedIps],
+    ...(namedRestrictions(approval) as JsonObject),
     description: approval.description,
     access_tier: approval.tier,
     approvals_required: approval.approvalsRequired,

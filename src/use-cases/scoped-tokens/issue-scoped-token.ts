@@ -6,6 +6,7 @@
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
+import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
@@ -102,11 +103,9 @@ async function issue(
   caller: Caller,
   context: RequestContext,
 ): Promise<IssuedScopedToken | typeof RETRY> {
-  const { ttlSeconds, allowedIps, maxUses, description } = command;
-  const granted = { scopes: scopes.map(formatScope), ttlSeconds, allowedIps, maxUses, description };
-  const { text, token } = makeScopedToken(deps, caller, granted);
+  const { text, token } = makeScopedToken(deps, caller, command, scopes.map(formatScope));
   const written = await deps.store.issue(token, eventOf(deps, token, caller, context));
-  return written ? { text, token, ttlSeconds } : RETRY;
+  return written ? { text, token, ttlSeconds: command.ttlSeconds } : RETRY;
 }
 
 function checkScope(
@@ -146,8 +145,7 @@ function eventOf(
       key_id: keyId,
       scopes: token.scopes,
       expires_at: formatTimestamp(token.expiresAt),
-      max_uses: token.maxUses,
-      allowed_ips: token.allowedIps,
+      ...namedRestrictions(token),
     },
   });
 }

@@ -1,5 +1,6 @@
 /** A new scoped token, whether it is granted at once or claimed from an approval. */
 
+import { restrictionsOf, type TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
 import type { NewScopedToken } from './ports.ts';
@@ -21,9 +22,8 @@ export interface MadeScopedToken {
 export function makeScopedToken(
   deps: MakeScopedTokenDeps,
   { principal, keyId }: Caller,
-  granted: Pick<NewScopedToken, 'scopes' | 'allowedIps' | 'maxUses' | 'description'> & {
-    readonly ttlSeconds: number;
-  },
+  asked: TokenRestrictions & { readonly ttlSeconds: number; readonly description: string | null },
+  scopes: readonly string[],
 ): MadeScopedToken {
   const createdAt = deps.clock.now();
   const { text, hashHex } = deps.generate();
@@ -33,12 +33,11 @@ export function makeScopedToken(
     agentId: principal.id,
     keyId,
     agentRevision: principal.revision,
-    scopes: granted.scopes,
-    allowedIps: granted.allowedIps,
-    maxUses: granted.maxUses,
-    description: granted.description,
+    scopes,
+    ...restrictionsOf(asked),
+    description: asked.description,
     createdAt,
-    expiresAt: new Date(createdAt.getTime() + granted.ttlSeconds * 1000),
+    expiresAt: new Date(createdAt.getTime() + asked.ttlSeconds * 1000),
   };
   return { text, token };
 }

@@ -3,25 +3,23 @@
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { RETRY } from '../retry-guarded-write.ts';
 
-export interface IssueScopedTokenCommand {
+export interface IssueScopedTokenCommand extends TokenRestrictions {
   /** Scopes or vendor names, as asked. */
   readonly scopes: readonly string[];
   /** The member that they came in: `scope` holds just one. */
   readonly scopesMember: 'scopes' | 'scope';
   readonly ttlSeconds: number;
-  readonly maxUses: number | null;
-  /** As asked; each entry is known to be an address or a block. */
-  readonly allowedIps: readonly string[] | null;
   readonly requireApproval: boolean;
   readonly description: string | null;
 }
 
 /** A new scoped token; the token itself is not kept, only its SHA-256. */
-export interface NewScopedToken {
+export interface NewScopedToken extends TokenRestrictions {
   readonly id: string;
   readonly tokenHashHex: string;
   readonly agentId: string;
@@ -29,20 +27,16 @@ export interface NewScopedToken {
   /** The principal's `revision` under which its scopes were decided. */
   readonly agentRevision: number;
   readonly scopes: readonly string[];
-  readonly allowedIps: readonly string[] | null;
-  readonly maxUses: number | null;
   readonly description: string | null;
   readonly createdAt: Date;
   readonly expiresAt: Date;
 }
 
 /** A scoped token as inventory and introspection see it; `state` is judged by the database clock. */
-export interface ScopedTokenRecord {
+export interface ScopedTokenRecord extends TokenRestrictions {
   readonly id: string;
   readonly agentId: string;
   readonly scopes: readonly string[];
-  readonly allowedIps: readonly string[] | null;
-  readonly maxUses: number | null;
   readonly uses: number;
   readonly description: string | null;
   readonly createdAt: Date;

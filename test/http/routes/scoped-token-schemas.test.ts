@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TtlMembers } from '../../../src/domain/formats/ttl.ts';
 import { WritError } from '../../../src/errors.ts';
-import { requireAddressList, ttlSecondsOf } from '../../../src/http/routes/scoped-token-schemas.ts';
+import { requireAddressList } from '../../../src/http/routes/scoped-token-restrictions.ts';
+import { ttlSecondsOf } from '../../../src/http/routes/scoped-token-schemas.ts';
 import cidr from '../../vectors/cidr.json' with { type: 'json' };
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 
