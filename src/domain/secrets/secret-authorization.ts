@@ -4,11 +4,10 @@
  * allowed is said once, so that nothing downstream judges a scope again.
  */
 
-import type { Address } from '../network/ip-address.ts';
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '../scopes/scope.ts';
 import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
-import { type AccessRestrictions, restrictionDenial } from './token-restrictions.ts';
+import { type AccessRestrictions, type ClientFacts, restrictionDenial } from './token-restrictions.ts';
 
 /** What a request is about, as far as it can be known before its body. */
 export type SecretOperation =
@@ -49,8 +48,7 @@ export interface SecretGrant {
 export interface AccessAttempt {
   readonly operation: SecretOperation;
   readonly grant: SecretGrant;
-  /** Undefined where none could be read. */
-  readonly clientAddress: Address | undefined;
+  readonly client: ClientFacts;
 }
 
 export type AccessDenial =
@@ -69,10 +67,10 @@ export type AccessDecision =
  * Before these checks: rate limit, and whether the credential is known at all. After them: the body, existence, tier,
  * and the guarded write, which judges everything again.
  */
-export function authorizeSecretOperation({ operation, grant, clientAddress }: AccessAttempt): AccessDecision {
+export function authorizeSecretOperation({ operation, grant, client }: AccessAttempt): AccessDecision {
   if (operation.kind === 'malformed-path') return denied('INVALID_PATH');
   // Whether or not the token is still live: from elsewhere nobody learns which.
-  const restricted = restrictionDenial(grant.restrictions, { clientAddress });
+  const restricted = restrictionDenial(grant.restrictions, client);
   if (restricted !== undefined) return denied(restricted);
   if (grant.state !== 'live' && operation.kind !== 'introspect') return denied(ENDED[grant.state]);
   // The same answer whether the secret exists or not.

@@ -56,10 +56,16 @@ export function compileRestrictions({ allowedIps }: TokenRestrictions): AccessRe
   return { allowedAddresses: parsed.blocks };
 }
 
+/** What restrictions are judged by, beside the request itself. */
+export interface ClientFacts {
+  /** Undefined where what was sent is no address. */
+  readonly clientAddress: Address | undefined;
+}
+
 /** Undefined where nothing restricts the client. */
 export function restrictionDenial(
   { allowedAddresses }: AccessRestrictions,
-  client: { readonly clientAddress: Address | undefined },
+  { clientAddress }: ClientFacts,
 ): 'IP_NOT_ALLOWED' | undefined {
-  return addressAllowed(client.clientAddress, allowedAddresses) ? undefined : 'IP_NOT_ALLOWED';
+  return addressAllowed(clientAddress, allowedAddresses) ? undefined : 'IP_NOT_ALLOWED';
 }

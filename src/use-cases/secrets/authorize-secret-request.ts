@@ -102,7 +102,7 @@ export function createSecretAuthorization(deps: SecretAuthorizationDeps): Secret
       await refuseSecret(deps, requester, context, { error: new WritError('FORBIDDEN', why), resource });
     }
     const { grant } = requester;
-    const decision = authorizeSecretOperation({ operation, grant, clientAddress: context.clientAddress });
+    const decision = authorizeSecretOperation({ operation, grant, client: context });
     if (!decision.allowed) {
       if (fromCache) return reauthorize();
       return refuseSecret(deps, requester, context, { error: errorOf(decision.code, context), resource });

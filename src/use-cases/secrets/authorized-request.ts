@@ -1,6 +1,5 @@
 /** Who asks for secrets, what for, and what is known once they may: types only. */
 
-import type { Address } from '../../domain/network/ip-address.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type {
@@ -8,15 +7,13 @@ import type {
   SecretGrant,
   SecretOperation,
 } from '../../domain/secrets/secret-authorization.ts';
+import type { ClientFacts } from '../../domain/secrets/token-restrictions.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { CredentialGuard, FoundSecret } from './ports.ts';
 
-/** Where a request came from, as it is judged. */
-export interface ClientContext extends RequestContext {
-  /** Undefined where what was sent is no address. */
-  readonly clientAddress: Address | undefined;
-}
+/** Where a request came from, as it is recorded and as it is judged. */
+export interface ClientContext extends RequestContext, ClientFacts {}
 
 export type PresentedCredential =
   /** Its row has been read for this request. */

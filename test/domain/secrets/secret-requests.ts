@@ -48,7 +48,7 @@ export function aRequest(asked: Asked): AccessAttempt {
       state: asked.state ?? 'live',
       namespacesTakeScope: asked.namespacesTakeScope ?? true,
     },
-    clientAddress: client.ok ? client.address : undefined,
+    client: { clientAddress: client.ok ? client.address : undefined },
   };
 }
 
