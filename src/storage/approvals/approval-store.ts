@@ -4,7 +4,7 @@
  */
 
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
-import type { ApprovalStore, WebhookEvent } from '../../use-cases/approvals/ports.ts';
+import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
@@ -13,6 +13,7 @@ import { columnTypes, insertFrom, members, recordset } from '../engine/table-col
 import { approvals } from '../schema.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/new-token-rows.ts';
 import { type ApprovalRow, approvalRecordOf, REQUEST_MEMBERS, SELECT_APPROVAL } from './approval-rows.ts';
+import { enqueueEvent } from './webhook-outbox.ts';
 
 const FIND: Statement = {
   name: 'find_approval',
@@ -116,12 +117,6 @@ const DENY: Statement = {
   name: 'deny_approval',
   effect: 'write',
   text: `update approvals set denied_at = clock_timestamp(), reason = $2 where id = $1`,
-};
-
-const OWE_NOTICE: Statement = {
-  name: 'owe_webhook_notice',
-  effect: 'write',
-  text: `insert into webhook_outbox (id, approval_id, payload) values ($1, $2, $3)`,
 };
 
 /** Closes the race of two polls: the second waits for the row, and finds it claimed. */
@@ -246,8 +241,4 @@ async function undoable<Result>(work: () => Promise<Result>): Promise<Result | '
 
 async function require(session: Session, statement: Statement, values: readonly unknown[]): Promise<void> {
   if ((await session.query(statement, values)).length === 0) throw new Rollback();
-}
-
-async function enqueueEvent(session: Session, approvalId: string, notice: WebhookEvent): Promise<void> {
-  if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
 }

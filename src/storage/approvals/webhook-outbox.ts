@@ -1,7 +1,13 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { WebhookOutbox } from '../../use-cases/approvals/ports.ts';
-import type { Database, Statement } from '../engine/database.ts';
+import type { WebhookEvent, WebhookOutbox } from '../../use-cases/approvals/ports.ts';
+import type { Database, Session, Statement } from '../engine/database.ts';
+
+const OWE_NOTICE: Statement = {
+  name: 'owe_webhook_notice',
+  effect: 'write',
+  text: `insert into webhook_outbox (id, approval_id, payload) values ($1, $2, $3)`,
+};
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */
 const LEASE: Statement = {
@@ -41,4 +47,13 @@ export function createWebhookOutbox(database: Database): WebhookOutbox {
     failed: async (id, { why, retryAfterSeconds }) =>
       void (await database.query(FAILED, [id, why, retryAfterSeconds ?? null])),
   };
+}
+
+/** In the transaction of what it tells of: no event, no effect. */
+export async function enqueueEvent(
+  session: Session,
+  approvalId: string,
+  notice: WebhookEvent,
+): Promise<void> {
+  if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
 }
