@@ -1,9 +1,11 @@
 /**
  * Grouped writes: what arrives while a statement is in flight forms the next one, so that one commit carries many
- * members. There is no timer. A member is answered only after the commit that holds its row.
+ * members. There is no timer. A member is answered only after the commit that holds its row. The statement of a group
+ * says which members it wrote; nearly always it is all of them, which is one row and not one for each.
  */
 
 import { WritError } from '../../errors.ts';
+import type { Session, Statement } from './database.ts';
 import { sqlStateOf } from './storage-errors.ts';
 
 export interface Batcher<Member, Outcome> {
@@ -97,4 +99,24 @@ function settle<Member, Outcome>(
 /** Data exceptions, integrity violations, deadlock, serialization failure, lock time-out: nothing was written. */
 function isOneMembersFault(error: unknown): boolean {
   return /^(22|23|40P01|40001|55P03)/.test(sqlStateOf(error) ?? '');
+}
+
+/** Ends a statement whose `granted` has one row for each member that is written; `$2` is how many asked. */
+export const selectApplied = (column: string): string =>
+  `select case when count(*) < $2::int then coalesce(array_agg(${column}), '{}') end as granted from granted`;
+
+/** Runs such a statement over the rows, sent as JSON. Resolves with whether the member of that name was written. */
+export async function runGuardedBatch<Name>(
+  session: Session,
+  statement: Statement,
+  rows: readonly object[],
+): Promise<(name: Name) => boolean> {
+  const [answer] = await session.query<{ granted: Name[] | null }>(statement, [
+    JSON.stringify(rows),
+    rows.length,
+  ]);
+  if (answer === undefined) throw new Error(`${statement.name} did not say what it wrote`);
+  if (answer.granted === null) return () => true;
+  const granted = new Set(answer.granted);
+  return (name) => granted.has(name);
 }

@@ -8,9 +8,8 @@ import type {
   IntentTokenStore,
 } from '../../use-cases/intent-tokens/ports.ts';
 import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
-import { createBatcher } from '../engine/batcher.ts';
+import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { AGENT_IS_LIVE, KEY_IS_LIVE, REPEATABLE_FOR } from '../engine/liveness-sql.ts';
 import {
   assignments,

@@ -17,9 +17,8 @@ import {
   insertEventOf,
   insertGroupedEvents,
 } from '../audit/audit-store.ts';
-import { createBatcher } from '../engine/batcher.ts';
+import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
 import { columns, recordset, selectList } from '../engine/table-columns.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';

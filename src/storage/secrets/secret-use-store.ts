@@ -5,9 +5,8 @@
 
 import type { CredentialGuard, SecretUses } from '../../use-cases/secrets/ports.ts';
 import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
-import { createBatcher } from '../engine/batcher.ts';
+import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { runGuardedBatch, selectApplied } from '../engine/guarded-batch.ts';
 import { AGENT_IS_LIVE, KEY_IS_LIVE, SECRET_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { columnTypes, members, recordset } from '../engine/table-columns.ts';
 import { auditEvents } from '../schema.ts';
