@@ -4,11 +4,8 @@
  */
 
 import { LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
-import { UUID } from '../../domain/formats/uuid.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
-import { parseAgentPolicy, parsePolicy } from '../../domain/policies/policy.ts';
-import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
@@ -25,6 +22,7 @@ import type {
   ApiKeyRecord,
   NewApiKey,
 } from './ports.ts';
+import { mayNamePrincipal, validateGrants, validateName } from './principal-rules.ts';
 
 export interface ManageAgentsDeps {
   readonly store: AgentStore;
@@ -81,9 +79,8 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const { store } = deps;
 
   const get = async (idOrName: string): Promise<AgentDetails> => {
-    // What cannot be a name is nobody's, and is never sent to the database.
-    const agent =
-      nameIssue(idOrName) === undefined || UUID.test(idOrName) ? await store.find(idOrName) : undefined;
+    // What can be neither is nobody's, and is never sent to the database.
+    const agent = mayNamePrincipal(idOrName) ? await store.find(idOrName) : undefined;
     if (agent === undefined) throw noSuchAgent();
     return detailsOf(agent);
   };
@@ -229,53 +226,6 @@ function detailsOf(agent: AgentRecord): AgentDetails {
   };
 }
 
-/** Ids and names share one place in URLs, so a name must not look like an id. */
-function nameIssue(name: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  const plain = /^[^\u0000-\u001f\u007f]+$/.test(name) && [...name].length <= 64;
-  if (!plain) return 'A name has 1 to 64 characters, no control characters.';
-  return UUID.test(name) ? 'A name must not look like an id.' : undefined;
-}
-
-function validateName(name: string): void {
-  const issue = nameIssue(name);
-  if (issue !== undefined) throw new WritError('VALIDATION_ERROR', issue, { details: { pointer: '/name' } });
-}
-
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
-
-/** Scopes, namespaces and policy bind agents only; on another role they would be ignored, so they are refused. */
-function validateGrants(
-  grant: Pick<AgentSpec, 'role' | 'allowedScopes' | 'allowedNamespaces' | 'policy'>,
-): void {
-  const given = [
-    ['/allowed_scopes', grant.allowedScopes],
-    ['/allowed_namespaces', grant.allowedNamespaces],
-    ['/policy', grant.policy],
-  ].find(([, value]) => value !== null);
-  if (grant.role !== 'agent' && given !== undefined) {
-    throw new WritError(
-      'VALIDATION_ERROR',
-      'Only role agent takes allowed_scopes, allowed_namespaces and policy.',
-      {
-        details: { pointer: given[0] },
-      },
-    );
-  }
-  const effective = effectiveScopes(grant);
-  if (!effective.ok) {
-    const what = effective.code === 'INVALID_SCOPE' ? 'scope' : 'namespace';
-    throw new WritError(effective.code, `${effective.pointer.slice(1)} is not a ${what}.`, {
-      details: { pointer: effective.pointer },
-    });
-  }
-  if (grant.policy === null) return;
-  const policy = parseAgentPolicy(grant.policy);
-  if (policy.ok) return;
-  const note = parsePolicy(grant.policy).ok ? ' (an agent’s policy takes allow, deny and allowed_tools)' : '';
-  throw new WritError('INVALID_POLICY', `policy${policy.pointer}: ${policy.message}${note}`, {
-    details: { pointer: `/policy${policy.pointer}` },
-  });
-}
 
 const policyText = (policy: JsonValue): string | null => (policy === null ? null : canonicalText(policy));
