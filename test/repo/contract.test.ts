@@ -1,5 +1,5 @@
 /**
- * Guarantees that `docs/contract.md` and the code say the same of endpoints, error codes and settings, and that the
+ * Guarantees that `docs/contract.md` and the code say the same of endpoints, error codes, settings and events, and that the
  * contract marks what is not served yet in one way.
  */
 import assert from 'node:assert/strict';
@@ -58,6 +58,16 @@ test('section 9 lists every setting, and marks every other', () => {
   const known: readonly string[] = CONFIG_VARIABLES;
   const marked = variablesOf(rows.filter((row) => !isServed(row)));
   assert.ok(marked.length > 0 && marked.every((variable) => !known.includes(variable)));
+});
+
+test('section 8 lists every type of event, and marks every other', () => {
+  const [, union = ''] =
+    /export type EventType =\n(.*?);/s.exec(readText('src/use-cases/audit/ports.ts')) ?? [];
+  const real = [...union.matchAll(/'([a-z.]+)'/g)].map((match) => match[1] ?? '');
+  const [, stated = '', marked = ''] =
+    /\*\*Event types\*\*: `([^`]+)`.*?\n\n> Not served yet: `([^`]+)`/s.exec(text) ?? [];
+  assert.deepEqual(stated.split(' ').sort(), real.sort());
+  assert.ok(marked.length > 0 && marked.split(' ').every((type) => !real.includes(type)));
 });
 
 test('what is not served yet is marked in one way', () => {
