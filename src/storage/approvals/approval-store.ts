@@ -11,7 +11,7 @@ import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-
 import { Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
-import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/new-token-rows.ts';
+import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
 import { type ApprovalRow, approvalRecordOf, REQUEST_MEMBERS, SELECT_APPROVAL } from './approval-rows.ts';
 import { enqueueEvent } from './webhook-outbox.ts';
 

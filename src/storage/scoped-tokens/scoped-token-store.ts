@@ -20,10 +20,50 @@ import {
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
-import { columns, recordset, selectList } from '../engine/table-columns.ts';
+import {
+  columns,
+  columnTypes,
+  type Expressions,
+  insertFrom,
+  members,
+  recordset,
+  selectList,
+} from '../engine/table-columns.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';
 import { scopedTokens } from '../schema.ts';
-import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from './new-token-rows.ts';
+
+/** Sent as they are kept. */
+const KEPT = ['id', 'agentId', 'keyId', 'scopes', 'description', ...RESTRICTION_MEMBERS] as const;
+
+/** Of the members of `newTokenRow`. */
+export const NEW_TOKEN_TYPES: Expressions<keyof NewScopedToken> = {
+  ...columnTypes(scopedTokens, KEPT),
+  tokenHashHex: 'text',
+  agentRevision: 'int',
+  createdAt: 'float8',
+  expiresAt: 'float8',
+};
+
+/** Times in milliseconds, because a date's text costs more than all the rest. */
+export function newTokenRow(token: NewScopedToken) {
+  const times = { createdAt: token.createdAt.getTime(), expiresAt: token.expiresAt.getTime() };
+  // Not spread into one literal: that makes a hash table of so many members, which costs five times as much.
+  return Object.assign({}, token, times);
+}
+
+/** Inserts the rows of `granted`; `claimed` names what only the token of an approval has. */
+export const insertNewTokens = (claimed: Partial<Expressions<'tier' | 'approvalId'>> = {}): string =>
+  insertFrom(
+    scopedTokens,
+    {
+      ...members('granted', KEPT),
+      tokenHash: `decode(granted."tokenHashHex", 'hex')`,
+      createdAt: 'to_timestamp(granted."createdAt" / 1000)',
+      expiresAt: 'to_timestamp(granted."expiresAt" / 1000)',
+      ...claimed,
+    },
+    'granted',
+  );
 
 /**
  * `$1` is a list of `rowOf`, which costs a third of as many arrays.
