@@ -17,6 +17,7 @@ if (existsSync('broken')) process.exit(2);
 mkdirSync('dist/storage/engine', { recursive: true });
 for (const name of ['server', 'cli']) writeFileSync('dist/' + name + '.js', '');
 writeFileSync('dist/storage/engine/embedded.js', ${JSON.stringify(`
+import { appendFileSync, writeFileSync } from 'node:fs';
 export async function makeEmbeddedTemplate(file) {
   appendFileSync('calls', 'template ');
   writeFileSync(file, '');
