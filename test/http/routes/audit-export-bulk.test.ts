@@ -1,0 +1,142 @@
+/**
+ * An export that does not fit into the memory its server may take: it is streamed, readers who stall hold no
+ * connection, and one that breaks off says so.
+ */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { type ClientRequest, get, type IncomingMessage } from 'node:http';
+import { test } from 'node:test';
+import pg from 'pg';
+import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { EXPORTED } from '../../support/effort.ts';
+import { TEST_MASTER_KEY, until } from '../../support/issuing.ts';
+import { createTestDatabase, postgresSkip as skip } from '../../support/postgres.ts';
+import { startServer } from '../../support/processes.ts';
+
+const ROWS = EXPORTED.events;
+/** Under load the garbage collector lets a heap grow before it works; the whole export would be 336 MiB or more. */
+const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
+
+test(`an export of ${ROWS} events`, { skip }, async (t) => {
+  const { url: databaseUrl } = await createTestDatabase(t);
+  const direct = new pg.Client({ connectionString: databaseUrl });
+  direct.on('error', () => undefined);
+  await direct.connect();
+  t.after(() => direct.end());
+  const { text: key } = generateApiKey();
+  const server = await startServer(t, {
+    DATABASE_URL: databaseUrl,
+    MASTER_KEY: TEST_MASTER_KEY,
+    BOOTSTRAP_ADMIN_KEY: key,
+    DATABASE_POOL_MAX: '3',
+    ACCEPT_UNSAFE_DURABILITY: '1',
+    PORT: '0',
+    LOG_LEVEL: 'error',
+    RATE_LIMIT_MAX: '0',
+  });
+  await direct.query(
+    `insert into audit_events (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata)
+     select gen_random_uuid(), 'secret.read', 'bulk', 'agent', 'secret', 'bulk/' || n || repeat('x', ${EXPORTED.padding}),
+       jsonb_build_object('key_id', '0123456789abcdef', 'secret_id', gen_random_uuid(), 'version', n)
+     from generate_series(1, ${ROWS}) as n`,
+  );
+  await direct.query('analyze audit_events');
+  const open = (query: string): Promise<{ request: ClientRequest; answer: IncomingMessage }> =>
+    new Promise((resolve, reject) => {
+      const request = get(
+        `${server.url}/v1/audit/export?${query}`,
+        { headers: { 'x-api-key': key } },
+        (answer) => resolve({ request, answer }),
+      );
+      request.on('error', reject);
+    });
+  const pid = server.child.pid ?? assert.fail('no process');
+
+  const grownOver = async (before: number): Promise<void> => {
+    const grown = (await residentBytes(pid)) - before;
+    assert.ok(grown < MAX_GROWTH_BYTES, `${Math.round(grown / 1024 / 1024)} MiB more`);
+  };
+
+  await t.test('is streamed: the process grows by far less than what it sends', async () => {
+    assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+    const before = await residentBytes(pid);
+    const { answer } = await open('format=jsonl&actor_id=bulk');
+    assert.equal(answer.statusCode, 200);
+    let lines = 0;
+    let bytes = 0;
+    let measuredAt = 0;
+    for await (const chunk of answer) {
+      bytes += (chunk as Buffer).length;
+      lines += newlinesIn(chunk as Buffer);
+      if (lines - measuredAt < ROWS / 20) continue;
+      measuredAt = lines;
+      await grownOver(before);
+    }
+    assert.ok(answer.complete, 'the export was cut off');
+    assert.equal(lines, ROWS);
+    assert.ok(bytes > 1.5 * MAX_GROWTH_BYTES, `${bytes} bytes would fit, so nothing is proven`);
+    t.diagnostic(`${Math.round(bytes / 1024 / 1024)} MiB exported`);
+  });
+
+  await t.test(
+    'waits for readers who have stopped reading: without their rows, without a connection',
+    async () => {
+      const before = await residentBytes(pid);
+      const stalled = await Promise.all(Array.from({ length: 6 }, () => open('format=csv&actor_id=bulk')));
+      try {
+        await until('nobody reads the trail', async () => (await exportingNow(direct)) === 0);
+        // More of them than connections: whoever asks beside them is answered.
+        const beside = await fetch(`${server.url}/v1/audit?limit=1`, { headers: { 'x-api-key': key } });
+        assert.equal(beside.status, 200);
+        await grownOver(before);
+        const { answer } = stalled[0] ?? assert.fail();
+        let lines = 0;
+        for await (const chunk of answer) lines += newlinesIn(chunk as Buffer);
+        assert.equal(lines, ROWS + 1);
+      } finally {
+        for (const { request, answer } of stalled) {
+          answer.on('error', () => undefined);
+          request.destroy();
+        }
+      }
+      assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+    },
+  );
+
+  await t.test('that fails under way is cut off, and does not look complete', async () => {
+    const { answer } = await open('format=jsonl&actor_id=bulk');
+    await new Promise((resolve) => answer.once('readable', resolve));
+    await direct.query('alter table audit_events rename to audit_events_away');
+    try {
+      let received = 0;
+      await assert.rejects(async () => {
+        for await (const chunk of answer) received += newlinesIn(chunk as Buffer);
+      });
+      assert.ok(received < ROWS, 'it had been sent before it could fail');
+      assert.equal(answer.complete, false);
+      await until('the log tells it', () => /an export of the audit trail broke off/.test(server.stdout()));
+    } finally {
+      await direct.query('alter table audit_events_away rename to audit_events');
+    }
+    assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+  });
+});
+
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? assert.fail('no VmRSS')) * 1024;
+}
+
+function newlinesIn(bytes: Buffer): number {
+  let found = 0;
+  for (let at = bytes.indexOf(0x0a); at !== -1; at = bytes.indexOf(0x0a, at + 1)) found += 1;
+  return found;
+}
+
+async function exportingNow(direct: pg.Client): Promise<number> {
+  const { rows } = await direct.query<{ n: number }>(
+    `select count(*)::int as n from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid() and state = 'active' and query like '%audit_events%'`,
+  );
+  return rows[0]?.n ?? Number.NaN;
+}
