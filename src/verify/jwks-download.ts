@@ -11,8 +11,9 @@ export async function downloadKeySet(url: string): Promise<string> {
     // with `manual` a redirect is an answer that is not ok.
     redirect: 'manual',
     signal: AbortSignal.timeout(TIMEOUT_MS),
-    // A browser's own cache would keep a key that was published a moment ago from being seen.
-    ...('cache' in Request.prototype ? { cache: 'no-cache' as const } : {}),
+    // A browser's own cache would keep a key that was published a moment ago from being seen. Not `no-cache`, and only
+    // where the runtime knows the member: some edge runtimes throw at the one, or at both.
+    ...('cache' in Request.prototype ? { cache: 'no-store' as const } : {}),
   });
   if (!response.ok) throw new Error(`the answer is ${response.status}`);
   const text = await response.text();

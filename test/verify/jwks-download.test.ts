@@ -86,6 +86,17 @@ for (const status of [301, 302, 303, 307, 308]) {
   });
 }
 
+test('a browser is asked to pass over its own cache, and to follow no redirect', async (t) => {
+  const asked: unknown[] = [];
+  t.mock.method(globalThis, 'fetch', async (_url: string, options: Readonly<Record<string, unknown>>) => {
+    asked.push([options['cache'], options['redirect']]);
+    return new Response(JWKS);
+  });
+  const { verifier } = await serve(t, (_, response) => response.end());
+  await verifier.verifyToken(GOOD);
+  assert.deepEqual(asked, [['no-store', 'manual']]);
+});
+
 test('a server that does not answer fails the verification after a while', async (t) => {
   const { verifier } = await serve(t, () => {});
   const limits: number[] = [];
