@@ -71,6 +71,11 @@ const FORBIDDEN: readonly [path: string, imported: string][] = [
   ['src/app/planted.ts', '../server.ts'],
   ['src/commands/planted.ts', '../cli.ts'],
   ['src/server.ts', './commands/serve.ts'],
+  ['src/verify.ts', './use-cases/ports.ts'],
+  ['src/verify/planted.ts', '../storage/schema.ts'],
+  ['src/verify/planted.ts', '../keys/signing/key-ring.ts'],
+  ['src/http/planted.ts', '../verify.ts'],
+  ['src/app/planted.ts', '../verify/ed25519-key.ts'],
 ];
 
 test('an import that the table of layers does not name is found', async () => {

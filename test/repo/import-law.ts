@@ -28,6 +28,7 @@ export const LAYERS: Readonly<
   server: { imports: [...BELOW, 'start', 'app'] },
   commands: { imports: [...BELOW, 'start', 'app', 'server'] },
   cli: { imports: [...BELOW, 'start', 'app', 'server', 'commands'] },
+  verify: { imports: DECIDING },
 };
 
 const CONFIGURATION = ['setting-kinds', 'settings-table'];

@@ -3,8 +3,8 @@
  * browser the portable one; both must give the same bytes.
  */
 
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js';
+import { bytesToHex, hexToBytes, isBytes } from '@noble/hashes/utils.js';
+import { sha256 } from './sha256.ts';
 
 export { bytesToHex, hexToBytes };
 
@@ -34,7 +34,10 @@ export interface Sha256 {
 /** Runs wherever JavaScript runs. @throws TypeError for anything but text or bytes. */
 export const portableSha256: Sha256 = {
   hex: (text) => bytesToHex(sha256(textToBytes(text))),
-  bytes: (data) => sha256(data),
+  bytes: (data) => {
+    if (!isBytes(data)) throw new TypeError('data must be a Uint8Array');
+    return sha256(data);
+  },
   nodeHex: ({ left, right }) => bytesToHex(sha256(hexToBytes(`01${left}${right}`))),
 };
 
@@ -42,6 +45,7 @@ export const portableSha256: Sha256 = {
 export function equalInConstantTime(left: Uint8Array, right: Uint8Array): boolean {
   if (left.length !== right.length) return false;
   let difference = 0;
-  for (const [index, byte] of left.entries()) difference |= byte ^ (right[index] ?? 0);
+  // Not `entries()`: its pairs cost more than the comparison, twenty times as much.
+  for (let index = 0; index < left.length; index += 1) difference |= (left[index] ?? 0) ^ (right[index] ?? 0);
   return difference === 0;
 }

@@ -39,12 +39,18 @@ export function leafHash(data: Uint8Array | string, sha256: Sha256): Uint8Array 
 
 /** SHA-256(0x01 ‖ left ‖ right). */
 export function nodeHash(children: { left: Uint8Array; right: Uint8Array }, sha256: Sha256): Uint8Array {
-  const input = new Uint8Array(1 + children.left.length + children.right.length);
+  const { left, right } = children;
+  const length = 1 + left.length + right.length;
+  // More than 64 bytes are allocated outside the heap, which costs as much as the hash.
+  const input = length === node.length ? node : new Uint8Array(length);
   input[0] = 1;
-  input.set(children.left, 1);
-  input.set(children.right, 1 + children.left.length);
+  input.set(left, 1);
+  input.set(right, 1 + left.length);
   return sha256.bytes(input);
 }
+
+/** Of two digests; no hash function keeps what it hashes. */
+const node = new Uint8Array(1 + 2 * DIGEST_BYTES);
 
 /** Builds the whole tree once, with one node hash per pair; a node without a partner moves up as it is. */
 export function merkleLevels(leafHashes: readonly Uint8Array[], sha256: Sha256): MerkleLevels {

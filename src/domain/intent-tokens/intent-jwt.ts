@@ -1,81 +1,87 @@
 /**
- * Reads an intent token's JWT strictly (contract section 4.6; RFC 7515, RFC 7519, RFC 8037): canonical encodings
- * only, no header member but `alg`, `typ` and `kid`, `alg` exactly `EdDSA`, every claim present and right. Whether
- * the token was revoked is not written in it.
+ * Reads an intent token's JWT strictly (contract section 4.6; RFC 7515, RFC 8037): canonical encodings only, no header
+ * member but `alg`, `typ` and `kid`, `alg` exactly `EdDSA` or `Ed25519` (RFC 9864), a signature in its only form.
  */
 
 import { decodeBase64url } from '../crypto/base64url.ts';
-import { DIGEST_HEX, textToBytes } from '../crypto/hashing.ts';
-import { LOWER_CASE_UUID } from '../formats/uuid.ts';
-import { isJsonObject, type JsonObject, type JsonValue, readStrictJson } from '../json/strict-json.ts';
-import { MAX_PLAN_STEPS } from './plan.ts';
+import { textToBytes } from '../crypto/hashing.ts';
+import {
+  type ClaimExpectations,
+  type IntentJwtRefusal,
+  type IntentJwtVerdict,
+  invalidToken,
+  readIntentClaims,
+  readJsonObject,
+} from './intent-claims.ts';
 
-const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]{86}$/;
+/** 64 bytes in base64url. */
+const SIGNATURE_CHARACTERS = 86;
 /** Far above what the largest signed policy makes; bounds the work on hostile text. */
 const MAX_JWT_CHARACTERS = 512 * 1024;
-const CLOCK_LEEWAY_SECONDS = 5;
 
-/** Says whether a signature is right; undefined for a key id that is not known. */
-export type CheckSignature = (question: {
+/** What a signature is checked with. */
+export interface JwsSignature {
   readonly kid: string;
   readonly signingInput: Uint8Array;
-  /** 64 bytes. */
+  /** 64 bytes; S is below the order of the group. */
   readonly signature: Uint8Array;
-}) => boolean | undefined;
+}
 
-export interface JwtExpectations {
-  readonly issuer: string;
-  readonly audience: string;
-  readonly nowSeconds: number;
+/** Says whether a signature is right; undefined for a key id that is not known. */
+export type CheckSignature = (jws: JwsSignature) => boolean | undefined;
+
+export interface JwtExpectations extends ClaimExpectations {
   readonly checkSignature: CheckSignature;
 }
 
-/** What a verifier works with; `all` holds the claims as signed. */
-export interface IntentClaims {
-  readonly jti: string;
-  readonly clientId: string;
-  readonly expiresAtSeconds: number;
-  readonly planHashHex: string;
-  readonly merkleRootHex: string;
-  readonly treeSize: number;
-  readonly policy: JsonObject;
-  /** Of a delegation: the only actions it allows. */
-  readonly allowedActions: readonly string[] | undefined;
-  readonly all: JsonObject;
+/** A JWT of the right form. Nothing of it may be believed before its signature is checked. */
+export interface UnverifiedIntentJwt {
+  readonly ok: true;
+  readonly jws: JwsSignature;
+  readonly payload: Uint8Array;
 }
-
-export type IntentJwtVerdict =
-  | { readonly ok: true; readonly claims: IntentClaims }
-  | { readonly ok: false; readonly code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED'; readonly reason: string };
 
 /** `TOKEN_EXPIRED` only for a token that is right in every other way. */
 export function verifyIntentJwt(text: string, expected: JwtExpectations): IntentJwtVerdict {
+  const parsed = parseIntentJwt(text);
+  if (!parsed.ok) return parsed;
+  const refusal = refuseSignature(expected.checkSignature(parsed.jws));
+  return refusal ?? readIntentClaims(parsed.payload, expected);
+}
+
+/** The first part of a verification, for verifiers that check signatures asynchronously. */
+export function parseIntentJwt(text: string): UnverifiedIntentJwt | IntentJwtRefusal {
   const parts = splitJws(text);
-  if (parts === undefined) return invalid('it is not a compact JWS in canonical base64url');
+  if (parts === undefined) return invalidToken('it is not a compact JWS in canonical base64url');
   const kid = readHeader(parts.header);
-  if (kid === undefined) return invalid('its header must be exactly alg EdDSA, kid and typ JWT');
-  const { signingInput, signature } = parts;
-  if (!hasReducedScalar(signature)) return invalid('its signature is malleable (RFC 8032 section 5.1.7)');
-  const signed = expected.checkSignature({ kid, signingInput, signature });
-  if (signed === undefined) return invalid('its key is not one of ours');
-  if (!signed) return invalid('its signature is wrong');
-  const claims = readJsonObject(parts.payload);
-  if (claims === undefined) return invalid('its claims are not a JSON object');
-  return readClaims(claims, expected);
+  if (kid === undefined) {
+    return invalidToken('its header must be exactly alg EdDSA or Ed25519, kid and typ JWT');
+  }
+  const { signingInput, signature, payload } = parts;
+  if (!hasReducedScalar(signature)) {
+    return invalidToken('its signature is malleable (RFC 8032 section 5.1.7)');
+  }
+  return { ok: true, jws: { kid, signingInput, signature }, payload };
 }
 
-function invalid(reason: string): IntentJwtVerdict {
-  return { ok: false, code: 'TOKEN_INVALID', reason };
+/** The refusal that a result of `CheckSignature` stands for; undefined for a right signature. */
+export function refuseSignature(isRight: boolean | undefined): IntentJwtRefusal | undefined {
+  if (isRight === undefined) return invalidToken('its key is not one of ours');
+  return isRight === true ? undefined : invalidToken('its signature is wrong');
 }
 
+/** Three parts, of which the decoder refuses every character outside the alphabet. */
 function splitJws(text: string) {
-  if (text.length > MAX_JWT_CHARACTERS || !COMPACT_JWS.test(text)) return undefined;
-  const [head = '', body = '', tail = ''] = text.split('.');
+  if (typeof text !== 'string' || text.length > MAX_JWT_CHARACTERS) return undefined;
+  const [head = '', body = '', tail = '', ...others] = text.split('.', 4);
+  if (head === '' || body === '' || tail.length !== SIGNATURE_CHARACTERS || others.length > 0)
+    return undefined;
   const header = decodeBase64url(head);
   const payload = decodeBase64url(body);
   const signature = decodeBase64url(tail);
   if (header === undefined || payload === undefined || signature === undefined) return undefined;
-  return { header, payload, signature, signingInput: textToBytes(`${head}.${body}`) };
+  const signingInput = textToBytes(text.slice(0, -1 - SIGNATURE_CHARACTERS));
+  return { header, payload, signature, signingInput };
 }
 
 /** The kid, or undefined for a header with anything else in it: `crit`, `jwk`, `jku`, another `alg` (RFC 8725). */
@@ -83,43 +89,8 @@ function readHeader(bytes: Uint8Array): string | undefined {
   const header = readJsonObject(bytes);
   if (header === undefined || Object.keys(header).length !== 3) return undefined;
   const { alg, kid, typ } = header;
-  return alg === 'EdDSA' && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
-}
-
-function readJsonObject(bytes: Uint8Array): JsonObject | undefined {
-  const read = readStrictJson(bytes);
-  return read.ok && isJsonObject(read.value) ? read.value : undefined;
-}
-
-function readClaims(claims: JsonObject, expected: JwtExpectations): IntentJwtVerdict {
-  const { iss, aud, exp, iat, nbf, jti, token_use: use, client_id: clientId } = claims;
-  if (iss !== expected.issuer) return invalid('it was issued by another issuer');
-  if (aud !== expected.audience) return invalid('it is for another audience');
-  if (use !== 'intent') return invalid('it is not an intent token');
-  if (!isTime(exp) || !isTime(iat) || !isTime(nbf)) return invalid('its times are not whole seconds');
-  if (typeof jti !== 'string' || !LOWER_CASE_UUID.test(jti) || typeof clientId !== 'string')
-    return invalid('it lacks its ids');
-  const latest = expected.nowSeconds + CLOCK_LEEWAY_SECONDS;
-  if (iat > latest || nbf > latest) return invalid('it is not valid yet');
-  const plan = readPlanClaims(claims);
-  if (plan === undefined) return invalid('its plan claims are malformed');
-  if (exp <= expected.nowSeconds) return { ok: false, code: 'TOKEN_EXPIRED', reason: 'it has expired' };
-  return { ok: true, claims: { jti, clientId, expiresAtSeconds: exp, ...plan, all: claims } };
-}
-
-function readPlanClaims(claims: JsonObject) {
-  const {
-    plan_hash: planHashHex,
-    merkle_root: merkleRootHex,
-    tree_size: treeSize,
-    policy,
-    allowed_actions,
-  } = claims;
-  if (!isDigest(planHashHex) || !isDigest(merkleRootHex) || !isJsonObject(policy)) return undefined;
-  if (typeof treeSize !== 'number' || !Number.isInteger(treeSize)) return undefined;
-  if (treeSize % 2 !== 0 || treeSize < 2 || treeSize > 2 * MAX_PLAN_STEPS) return undefined;
-  if (allowed_actions !== undefined && !isTextList(allowed_actions)) return undefined;
-  return { planHashHex, merkleRootHex, treeSize, policy, allowedActions: allowed_actions };
+  const isEd25519 = alg === 'EdDSA' || alg === 'Ed25519';
+  return isEd25519 && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
 }
 
 /** The order of the base point, RFC 8032 section 5.1, little-endian as in a signature. */
@@ -136,11 +107,3 @@ function hasReducedScalar(signature: Uint8Array): boolean {
   }
   return false;
 }
-
-const isTime = (value: JsonValue | undefined): value is number => Number.isSafeInteger(value);
-
-const isDigest = (value: JsonValue | undefined): value is string =>
-  typeof value === 'string' && DIGEST_HEX.test(value);
-
-const isTextList = (value: JsonValue): value is string[] =>
-  Array.isArray(value) && value.every((item) => typeof item === 'string');

@@ -28,11 +28,18 @@ export function addSigningKeyRoutes(routes: Routes, deps: SigningKeysDeps): void
     summary: 'The public signing keys',
     credential: 'none',
     headers: { 'If-None-Match': Type.String() },
-    answerHeaders: { ETag: Type.String(), 'Cache-Control': Type.String() },
+    answerHeaders: {
+      ETag: Type.String(),
+      'Cache-Control': Type.String(),
+      'Access-Control-Allow-Origin': Type.String({
+        description: '`*`: verifiers in browsers fetch the keys',
+      }),
+    },
     answers: { 200: strictObject({ keys: Type.Array(Jwk) }), 304: null },
     handle: async ({ request }) => {
       const etag = deps.entityTag();
-      const headers = { 'cache-control': 'public, max-age=300', etag };
+      // Public keys may be read from any origin (Fetch standard, CORS protocol); no other route says so.
+      const headers = { 'cache-control': 'public, max-age=300', etag, 'access-control-allow-origin': '*' };
       const known = (request.headers['if-none-match'] ?? '')
         .split(',')
         .map((tag) => tag.trim().replace(/^W\//, ''));

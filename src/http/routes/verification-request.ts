@@ -1,10 +1,11 @@
 /** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
 
+import type { StepToProve } from '../../domain/intent-tokens/proven-step.ts';
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
-import type { StepToVerify, VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
+import type { VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
 
 export interface VerificationBody {
   readonly token: JsonValue;
@@ -54,7 +55,7 @@ function readToken(token: JsonValue): Pick<VerificationRequest, 'jwt' | 'statedB
   return { jwt, statedBeside };
 }
 
-function readStep(body: VerificationBody, underflowed: ReadonlySet<object>): StepToVerify | undefined {
+function readStep(body: VerificationBody, underflowed: ReadonlySet<object>): StepToProve | undefined {
   const { step_index: stepIndex, step, action, mcp } = body;
   if (stepIndex === undefined) {
     const orphan = (['proof', 'step', 'action', 'mcp'] as const).find((name) => body[name] !== undefined);

@@ -1,7 +1,7 @@
 /** What the use cases of intent tokens ask of the outside: types only. */
 
-import type { ProofNode } from '../../domain/crypto/merkle.ts';
-import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
+import type { StepToProve } from '../../domain/intent-tokens/proven-step.ts';
+import type { JsonValue } from '../../domain/json/strict-json.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 
 /** What is kept of an issued intent token; the plan itself is not. */
@@ -101,14 +101,5 @@ export interface VerificationRequest {
     readonly claim: string;
     readonly value: JsonValue;
   }[];
-  readonly step: StepToVerify | undefined;
-}
-
-export interface StepToVerify {
-  readonly stepIndex: number;
-  readonly step: JsonObject | undefined;
-  readonly action: string | undefined;
-  readonly mcp: string | undefined;
-  readonly proof: readonly ProofNode[];
-  readonly underflowed: ReadonlySet<object>;
+  readonly step: StepToProve | undefined;
 }

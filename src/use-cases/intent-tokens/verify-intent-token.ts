@@ -5,12 +5,9 @@
  */
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
-import {
-  type CheckSignature,
-  type IntentClaims,
-  verifyIntentJwt,
-} from '../../domain/intent-tokens/intent-jwt.ts';
-import { type StepSubject, verifyStep } from '../../domain/intent-tokens/step-proof.ts';
+import type { IntentClaims } from '../../domain/intent-tokens/intent-claims.ts';
+import { type CheckSignature, verifyIntentJwt } from '../../domain/intent-tokens/intent-jwt.ts';
+import { type ProvenStep, proveStep, type StepToProve } from '../../domain/intent-tokens/proven-step.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decideStep } from '../../domain/policies/policy-decision.ts';
@@ -19,7 +16,7 @@ import { auditEvent } from '../audit/build-audit-event.ts';
 import type { AuditTrail, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
-import type { IntentTokenReader, IntentTokenState, StepToVerify, VerificationRequest } from './ports.ts';
+import type { IntentTokenReader, IntentTokenState, VerificationRequest } from './ports.ts';
 
 export type VerificationCode =
   | 'VALID'
@@ -110,54 +107,23 @@ function refuse(code: Exclude<VerificationCode, 'VALID'>, reason: string): Verif
 
 function judgeStep(
   deps: VerifyIntentTokenDeps,
-  asked: StepToVerify,
+  asked: StepToProve,
   claims: IntentClaims,
   state: IntentTokenState,
 ): Verification {
   requireNoRuntimePolicy(claims.policy);
-  const { step, action, mcp } = asked;
-  if (
-    step !== undefined &&
-    ((action !== undefined && step['action'] !== action) || (mcp !== undefined && step['mcp'] !== mcp))
-  ) {
-    return refuse('STEP_MISMATCH', 'The action or mcp given is not the step’s.');
-  }
-  const proven = prove(deps, asked, claims);
-  if (proven === undefined)
-    return refuse('MERKLE_PROOF_INVALID', 'The step is not proven to belong to the signed plan.');
-  if (claims.allowedActions?.includes(proven.action) === false) {
-    return refuse('POLICY_DENIED', 'The delegation does not allow this action.');
-  }
-  const denied = deniedByAgentPolicy(proven, state);
-  return denied ?? { code: 'VALID', step: { step_index: asked.stepIndex, ...proven } };
-}
-
-/** The action and, if the whole step was given, its mcp; null where the step has none or it is not proven. */
-function prove(
-  deps: VerifyIntentTokenDeps,
-  { step, action, stepIndex, proof, underflowed }: StepToVerify,
-  claims: IntentClaims,
-): { action: string; mcp: string | null } | undefined {
-  const subject: StepSubject =
-    step === undefined ? { kind: 'action', action: action ?? '' } : { kind: 'step', step, underflowed };
-  const result = verifyStep(
-    { treeSize: claims.treeSize, merkleRootHex: claims.merkleRootHex, stepIndex, subject, proof },
-    deps.sha256,
-  );
-  const provenAction = step === undefined ? action : step['action'];
-  if (!result.ok || typeof provenAction !== 'string') return undefined;
-  const provenMcp = step?.['mcp'];
-  return { action: provenAction, mcp: typeof provenMcp === 'string' ? provenMcp : null };
+  const result = proveStep(claims, asked, deps.sha256);
+  if (!result.ok) return refuse(result.code, result.reason);
+  const { stepIndex, action, mcp } = result.step;
+  const denied = deniedByAgentPolicy(result.step, state);
+  return denied ?? { code: 'VALID', step: { step_index: stepIndex, action, mcp } };
 }
 
 /**
  * The operator's present word. An action proven without its step could be that of any pair in the plan, so each of
  * them must be allowed.
  */
-function deniedByAgentPolicy(
-  proven: { action: string; mcp: string | null },
-  state: IntentTokenState,
-): Verification | undefined {
+function deniedByAgentPolicy(proven: ProvenStep, state: IntentTokenState): Verification | undefined {
   if (state.agentPolicyText === null) return undefined;
   const policy = parseAgentPolicy(JSON.parse(state.agentPolicyText));
   if (!policy.ok) throw new Error(`agent ${state.agentId} has a policy that does not parse`);

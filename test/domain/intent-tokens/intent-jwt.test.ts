@@ -11,11 +11,8 @@ import { SignJWT } from 'jose';
 import { verifyEd25519 } from '../../../src/domain/crypto/ed25519.ts';
 import { portableSha256 } from '../../../src/domain/crypto/hashing.ts';
 import { jwkThumbprint } from '../../../src/domain/crypto/jwk.ts';
-import {
-  type IntentJwtVerdict,
-  type JwtExpectations,
-  verifyIntentJwt,
-} from '../../../src/domain/intent-tokens/intent-jwt.ts';
+import type { IntentJwtVerdict } from '../../../src/domain/intent-tokens/intent-claims.ts';
+import { type JwtExpectations, verifyIntentJwt } from '../../../src/domain/intent-tokens/intent-jwt.ts';
 import { assertTakesUnder } from '../../support/duration.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
 
@@ -83,6 +80,7 @@ test('the token that the other tests spoil is good, and says what was signed', (
   assert.ok(verdict.ok);
   assert.deepEqual(verdict.claims, {
     jti: JTI,
+    rootJti: JTI,
     clientId: CLAIMS.client_id,
     expiresAtSeconds: CLAIMS.exp,
     planHashHex: CLAIMS.plan_hash,
@@ -90,6 +88,7 @@ test('the token that the other tests spoil is good, and says what was signed', (
     treeSize: CLAIMS.tree_size,
     policy: CLAIMS.policy,
     allowedActions: undefined,
+    confirmation: undefined,
     all: CLAIMS,
   });
 });
@@ -134,10 +133,30 @@ test('the order of members and white space inside what was signed do not matter'
   );
 });
 
-test('a delegation tells its only actions', () => {
-  const verdict = judge(signed({ ...CLAIMS, allowed_actions: ['look'] }));
+test('the name that RFC 9864 gives the algorithm is taken as well', () => {
+  assert.ok(judge(signed(CLAIMS, { ...HEADER, alg: 'Ed25519' })).ok);
+});
+
+test('a delegation tells its only actions, its first token and the key of its holder', () => {
+  const root = '019a0000-0000-7000-8000-00000000000a';
+  const cnf = { jwk: { kty: 'OKP', crv: 'Ed25519', x: X } };
+  const verdict = judge(signed({ ...CLAIMS, allowed_actions: ['look'], root_jti: root, cnf }));
   assert.ok(verdict.ok);
   assert.deepEqual(verdict.claims.allowedActions, ['look']);
+  assert.equal(verdict.claims.rootJti, root);
+  assert.deepEqual(verdict.claims.confirmation, cnf);
+});
+
+test('a root_jti or cnf of another form is refused', () => {
+  for (const [name, values] of Object.entries({
+    root_jti: [null, 1, 'x', '', [JTI], JTI.toUpperCase(), `${JTI}\n`],
+    cnf: [null, 1, 'x', [], true],
+  }))
+    for (const value of values) assertRefused(signed({ ...CLAIMS, [name]: value }), `${name} ${value}`);
+});
+
+test('a clock that has no time refuses', () => {
+  assertRefused(GOOD, 'NaN', { nowSeconds: Number.NaN });
 });
 
 /** Signed with the right key, so that nothing but the header can be what refuses them. */
@@ -146,7 +165,6 @@ const HEADERS: Readonly<Record<string, object | string>> = {
   'alg None': { ...HEADER, alg: 'None' },
   'alg HS256': { ...HEADER, alg: 'HS256' },
   'alg RS256': { ...HEADER, alg: 'RS256' },
-  'alg Ed25519': { ...HEADER, alg: 'Ed25519' },
   'alg in lower case': { ...HEADER, alg: 'eddsa' },
   'alg in upper case': { ...HEADER, alg: 'EDDSA' },
   'alg with a blank': { ...HEADER, alg: 'EdDSA ' },
