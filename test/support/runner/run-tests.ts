@@ -19,8 +19,11 @@ import { anyMentions, selectTests } from './test-selection.ts';
 
 /** For a file as a whole: what hangs is reported before a run as a whole is cut off. */
 const TEST_TIMEOUT_MS = 780_000;
-/** What one file may keep a processor busy in a short run. */
-const BUDGET_SECONDS = 20;
+/**
+ * What one file may keep a processor busy in a short run. A second of work is more than a second of a processor where
+ * other work shares it, as on the machines of CI; what is over the limit there by half is over it anywhere.
+ */
+const BUDGET_SECONDS = process.env['CI'] === 'true' ? 30 : 20;
 const INTERRUPT_GRACE_MS = 5_000;
 const LEFTOVER_GRACE_MS = 6_000;
 
