@@ -11,19 +11,22 @@ const BATCH = 1000;
 /** In one run; what is left is for the next. */
 const MAX_BATCHES = 20;
 
-/** Ends with the transaction, so a process that dies holds up nobody. The moments are read once, so that indexes serve. */
+/**
+ * Ends with the transaction, so a process that dies holds up nobody. The moments are read once, so that indexes serve,
+ * and as text, because a `Date` would cut off their microseconds.
+ */
 const LOCK: Statement = {
   name: 'try_sweep_lock',
   effect: 'write',
   text: `
     select pg_try_advisory_xact_lock($1) as held,
-      clock_timestamp() - ${REPEATABLE_FOR} as "repeatedSince",
-      clock_timestamp() - make_interval(days => $2::int) as "retainedSince"`,
+      (clock_timestamp() - ${REPEATABLE_FOR})::text as "repeatedSince",
+      (clock_timestamp() - make_interval(days => $2::int))::text as "retainedSince"`,
 };
 
 interface Moments {
-  readonly repeatedSince: Date;
-  readonly retainedSince: Date;
+  readonly repeatedSince: string;
+  readonly retainedSince: string;
 }
 
 const IDEMPOTENCY_KEYS: Statement = {
