@@ -9,7 +9,7 @@ import {
   parseAddressBlocks,
   parseClientAddress,
 } from '../../../src/domain/network/ip-address.ts';
-import { assertTakesUnder } from '../../support/duration.ts';
+import { assertCostsUnder } from '../../support/duration.ts';
 import { PROPERTY_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/cidr.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
@@ -186,7 +186,7 @@ test('what is named in a refusal is short and printable', () => {
 
 test('a header full of blanks or commas is decided at once', () => {
   const blanks = ' '.repeat(200_000);
-  assertTakesUnder({ milliseconds: 100 }, () => {
+  assertCostsUnder({ floors: 500 }, () => {
     for (const header of [`${blanks}x`, `x${blanks}x`, blanks, ','.repeat(200_000), '::1,'.repeat(50_000)]) {
       assert.equal(behindProxy(header).ok, false);
     }

@@ -5,7 +5,7 @@ import { isIP } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { addressFamily } from '../../../src/domain/network/ip-address-grammar.ts';
-import { assertTakesUnder } from '../../support/duration.ts';
+import { assertCostsUnder } from '../../support/duration.ts';
 import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 
@@ -118,7 +118,7 @@ test('short, octal, hexadecimal and integer forms, ports, brackets and zones are
 
 test('what is no text is no address, and an enormous text is refused at once', () => {
   for (const value of notTexts('10.0.0.1')) assert.equal(addressFamily(untyped(value)), undefined);
-  assertTakesUnder({ milliseconds: 10 }, () => {
+  assertCostsUnder({ floors: 50 }, () => {
     for (const text of [':'.repeat(1e6), '1:'.repeat(5e5), '1.'.repeat(5e5)])
       assert.equal(addressFamily(text), undefined);
   });

@@ -11,7 +11,7 @@ import {
   isWithinAllowedTimes,
   type NamedPolicy,
 } from '../../../src/domain/policies/policy-decision.ts';
-import { assertTakesUnder, quickestMilliseconds } from '../../support/duration.ts';
+import { assertCostsUnder } from '../../support/duration.ts';
 import { PROPERTY_RUNS, RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 
@@ -37,13 +37,13 @@ function aPolicy(value: JsonValue): Policy {
 const fromRequest = (value: JsonValue): NamedPolicy => ({ source: 'request', policy: aPolicy(value) });
 const fromAgent = (value: JsonValue): NamedPolicy => ({ source: 'agent', policy: aPolicy(value) });
 
-test('every policy vector is decided as listed, in less than 5 ms', () => {
+test('every policy vector is decided as listed, at little cost', () => {
   assert.ok(vectors.policy.cases.length >= 11);
   for (const { policy, subject, decision, why } of vectors.policy.cases) {
     const [mcp = '', ...action] = subject.split('/');
     const parsed = policy === null ? DEFAULT_POLICY : aPolicy(policy as JsonValue);
     const decide = () => decideStep(parsed, { mcp, action: action.join('/') });
-    assertTakesUnder({ milliseconds: 5 }, decide, why);
+    assertCostsUnder({ floors: 25 }, decide, why);
     const { allowed } = decide();
     assert.equal(allowed ? 'allow' : 'deny', decision, `${JSON.stringify(policy)} on ${subject}: ${why}`);
   }
@@ -230,7 +230,7 @@ test('the hour and the day of any time are those the calendar gives', () => {
   );
 });
 
-test('1,000 steps against 256 patterns are decided within 100 ms', () => {
+test('1,000 steps against 256 patterns are decided in a fraction of a second', () => {
   const steps = Array.from({ length: 1000 }, (_, index) => ({
     mcp: `data-mcp-${index % 7}`,
     action: `fetch_orders_${index}`,
@@ -244,7 +244,7 @@ test('1,000 steps against 256 patterns are decided within 100 ms', () => {
   for (const [name, pattern] of Object.entries(lists)) {
     const policies = [fromRequest({ deny: Array.from({ length: 256 }, (_, index) => pattern(index)) })];
     const decide = () => assert.equal(decidePlan(policies, steps).allowed, true);
-    assertTakesUnder({ milliseconds: 100 }, decide, name);
+    assertCostsUnder({ floors: 500 }, decide, name);
   }
 });
 
@@ -254,12 +254,12 @@ test('the worst patterns cost no more than a few readings of the names they are 
   const steps = names.map((action) => ({ mcp: 'm', action }));
   const codes = names.map((name) => Uint16Array.from(name, (character) => character.charCodeAt(0)));
   // The least that could be done: to look at each character of each name once for each pattern.
-  const floor = quickestMilliseconds(() => {
+  const readEach = () => {
     let sum = 0;
     for (let pattern = 0; pattern < 256; pattern++)
       for (const name of codes) for (const code of name) sum += code;
     assert.ok(sum > 0);
-  });
+  };
   for (const middle of [
     `${'a'.repeat(60)}b`,
     `${'a'.repeat(30)}b${'a'.repeat(30)}`,
@@ -269,6 +269,6 @@ test('the worst patterns cost no more than a few readings of the names they are 
     const deny = ends.slice(0, 256).map((end) => `m/*${middle}${end}*`);
     const policies = [fromRequest({ deny })];
     const decide = () => assert.equal(decidePlan(policies, steps).allowed, true);
-    assertTakesUnder({ milliseconds: 12 * floor }, decide, `${middle}, floor ${floor} ms,`);
+    assertCostsUnder({ floors: 25 }, decide, middle, readEach);
   }
 });

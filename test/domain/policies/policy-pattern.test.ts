@@ -9,7 +9,7 @@ import {
   parsePolicyPattern,
   subjectOf,
 } from '../../../src/domain/policies/policy-pattern.ts';
-import { assertTakesUnder } from '../../support/duration.ts';
+import { assertCostsUnder } from '../../support/duration.ts';
 import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import vectors from '../../vectors/scopes.json' with { type: 'json' };
 import { notTexts, untyped } from '../wrong-types.ts';
@@ -190,7 +190,7 @@ test('of a step without mcp, a pattern is matched by its part behind the first s
   }
 });
 
-test('patterns that make a backtracking engine run for minutes are decided in less than 5 ms', () => {
+test('patterns that make a backtracking engine run for minutes are decided at little cost', () => {
   const cases = [
     ['m/a*a*a*ab', 'a'.repeat(93)],
     ['m/*a*a*a*', `${'b'.repeat(127)}a`],
@@ -200,6 +200,6 @@ test('patterns that make a backtracking engine run for minutes are decided in le
   for (const [text, action] of cases) {
     const compiled = pattern(text);
     const decide = () => assert.equal(matchesSubject(compiled, subjectOf(`m/${action}`)), false);
-    assertTakesUnder({ milliseconds: 5 }, decide, text);
+    assertCostsUnder({ floors: 25 }, decide, text);
   }
 });

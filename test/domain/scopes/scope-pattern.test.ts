@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { patternMatches } from '../../../src/domain/formats/segment-pattern.ts';
 import { parseScopePattern } from '../../../src/domain/scopes/scope-pattern.ts';
-import { quickestMilliseconds } from '../../support/duration.ts';
+import { assertCostsUnder } from '../../support/duration.ts';
 import { RARE_CASE_RUNS } from '../../support/effort.ts';
 import { notTexts, untyped } from '../wrong-types.ts';
 import { anyPath, anyPattern, naiveMatches, pathOf, SMALL_PATHS, SMALL_PATTERNS } from './scope-universe.ts';
@@ -125,7 +125,7 @@ test('whatever is outside the grammar is no pattern', () => {
   for (const value of notTexts('a/b')) assert.equal(parseScopePattern(untyped(value)), undefined);
 });
 
-test('the worst pattern on the worst path is decided in less than a millisecond', () => {
+test('the worst pattern on the worst path is decided at little cost', () => {
   const star = (segment: string) => Array(16).fill(segment).join('/');
   const cases = [
     [star(`${'a'.repeat(15)}*${'a'.repeat(15)}b`), star('a'.repeat(31))],
@@ -143,12 +143,11 @@ test('the worst pattern on the worst path is decided in less than a millisecond'
     const all = () => {
       for (let run = 0; run < runs; run++) patternMatches(pattern, segments);
     };
-    const milliseconds = quickestMilliseconds(all, { underMs: runs }) / runs;
-    assert.ok(milliseconds < 1, `${text}: ${milliseconds} ms`);
+    assertCostsUnder({ floors: 2 * runs }, all, text);
   }
 });
 
-test('a pattern met for the first time is read, compiled and decided, or refused, in less than a millisecond', () => {
+test('a pattern met for the first time is read, compiled and decided, or refused, at little cost', () => {
   const long = ['x', 'a'.repeat(128)];
   const cases: readonly (readonly [string, readonly string[] | 'refused'])[] = [
     [`x/${'a'.repeat(63)}*${'a'.repeat(63)}b`, long],
@@ -177,7 +176,6 @@ test('a pattern met for the first time is read, compiled and decided, or refused
           assert.equal(patternMatches(pattern, path), false, text);
       }
     };
-    const milliseconds = quickestMilliseconds(all, { underMs: runs }) / runs;
-    assert.ok(milliseconds < 1, `${text}: ${milliseconds} ms`);
+    assertCostsUnder({ floors: 2 * runs }, all, text);
   }
 });
