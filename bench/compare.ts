@@ -1,4 +1,8 @@
-/** The comparison: rounds A B C A B C … on every path, so that whatever else the machine does falls on all alike. */
+/**
+ * The comparison: rounds A B C A B C … on every path, so that whatever else the machine does falls on all alike. `atOnce`:
+ * all servers of a path are loaded at the same time, which makes the ratio of their processor times steadier still, and
+ * their answers per second worthless.
+ */
 
 import { type Bench, type Contestant, type ServerName, startFloor, startPeer } from './contestants.ts';
 import { type Target, warmUp } from './load.ts';
@@ -19,6 +23,7 @@ export interface CompareOptions {
   readonly seconds: number;
   readonly servers: readonly ServerName[];
   readonly paths: readonly PathName[];
+  readonly atOnce: boolean;
   /** Another built `server.js` to run beside. */
   readonly other: string | undefined;
   /** Another floor program to run beside. */
@@ -51,12 +56,12 @@ export async function compare(bench: Bench, options: CompareOptions, say: (text:
     await warmUp(target, options.seconds);
   }
   for (let round = 1; round <= options.rounds; round += 1) {
-    for (const { path, contestant, target, measurements } of entries) {
+    const measure = async ({ path, contestant, target, measurements }: Entry): Promise<void> => {
       const measured = await measureLoad(bench, contestant.server, target, options.seconds);
       measurements.push(measured);
-      const { name } = contestant;
-      say(`round ${round} ${path} ${name}: ${describeMeasurement(measured)}`);
-    }
+      say(`round ${round} ${path} ${contestant.name}: ${describeMeasurement(measured)}`);
+    };
+    for (const group of groupsOf(entries, options)) await Promise.all(group.map(measure));
   }
   const paths = options.paths.map((path) => {
     const standings = entries
@@ -93,6 +98,11 @@ async function entriesOf(contestants: readonly Contestant[], paths: readonly Pat
     }
   }
   return entries;
+}
+
+function groupsOf(entries: readonly Entry[], { paths, atOnce }: CompareOptions): (readonly Entry[])[] {
+  if (!atOnce) return entries.map((entry) => [entry]);
+  return paths.map((path) => entries.filter((entry) => entry.path === path));
 }
 
 function ratiosOf(standings: readonly Standing[]) {

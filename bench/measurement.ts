@@ -46,6 +46,7 @@ export interface Standing {
   readonly rssMiB: number;
   readonly rssMaxMiB: number;
   readonly rounds: readonly number[];
+  readonly cpuUsRounds: readonly (number | undefined)[];
 }
 
 export function standingOf(name: string, rounds: readonly Measurement[]): Standing {
@@ -59,6 +60,7 @@ export function standingOf(name: string, rounds: readonly Measurement[]): Standi
     rssMiB: median(rounds.map((round) => round.rssMiB)),
     rssMaxMiB: Math.max(...rounds.map((round) => round.rssMiB)),
     rounds: rounds.map((round) => Math.round(round.perSecond)),
+    cpuUsRounds: rounds.map((round) => round.cpuUs),
   };
 }
 
@@ -72,15 +74,22 @@ export interface Ratio {
   readonly ofMedians: number;
   readonly lowestRound: number;
   readonly highestRound: number;
+  /** Median over the rounds of the processor time per answer, one beside two in the same round. */
+  readonly cpu: number | undefined;
 }
 
 export function ratioOf(one: Standing, two: Standing): Ratio {
   const rounds = one.rounds.map((perSecond, round) => perSecond / (two.rounds[round] ?? Number.NaN));
+  const cpu = one.cpuUsRounds.flatMap((us, round) => {
+    const beside = two.cpuUsRounds[round];
+    return us === undefined || beside === undefined ? [] : us / beside;
+  });
   return {
     of: `${one.name} / ${two.name}`,
     ofMedians: twoDigits(one.perSecond / two.perSecond),
     lowestRound: twoDigits(Math.min(...rounds)),
     highestRound: twoDigits(Math.max(...rounds)),
+    cpu: cpu.length === 0 ? undefined : Math.round(median(cpu) * 1000) / 1000,
   };
 }
 
@@ -111,7 +120,7 @@ export function describeStandings(
   ]);
   const lines = ratios.map(
     (ratio) =>
-      `${ratio.of}: ${ratio.ofMedians.toFixed(2)}x (rounds ${ratio.lowestRound.toFixed(2)} to ${ratio.highestRound.toFixed(2)})`,
+      `${ratio.of}: ${ratio.ofMedians.toFixed(2)}x (rounds ${ratio.lowestRound.toFixed(2)} to ${ratio.highestRound.toFixed(2)}), CPU ${ratio.cpu?.toFixed(3) ?? '-'}x`,
   );
   return [title, table([head, ...rows]), ...lines].join('\n');
 }

@@ -9,6 +9,7 @@
  *   npm run bench -- --only writ,floor,scoped              some of the servers on one path
  *   npm run bench -- --other ../branch/dist/server.js      another build of Writ beside this one
  *   npm run bench -- --other-floor ../elsewhere/floor.mjs  another floor beside ours
+ *   npm run bench -- --other FILE --at-once                both builds loaded at the same time, for their processor time
  *   npm run bench -- --size                                1 to 1,000,000 stored tokens, and the database's plans
  */
 
@@ -43,6 +44,7 @@ const USAGE = `npm run bench -- [options]
                         of a kind that is not named all take part
   --other <file>        another built server.js, run beside
   --other-floor <file>  another floor with the routes of bench/floor.mjs, run beside with our packages
+  --at-once             all servers of a path loaded at the same time: compare processor time, not answers/s
   --json                one JSON document on standard output
 
 Client and peer are installed by npm ci --prefix bench.
@@ -60,6 +62,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     other: { type: 'string' },
     'other-floor': { type: 'string' },
+    'at-once': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -96,7 +99,8 @@ function measure(bench: Bench) {
   if (values.memory) return measureMemory(bench, { seconds, path: paths[0] ?? 'intent' }, say);
   if (values.cold) return measureColdKeys(bench, { rounds, seconds }, say);
   const beside = { other: values.other, otherFloor: values['other-floor'] };
-  return compare(bench, { rounds, seconds, servers, paths, ...beside }, say);
+  const atOnce = values['at-once'];
+  return compare(bench, { rounds, seconds, servers, paths, atOnce, ...beside }, say);
 }
 
 async function main(): Promise<void> {
