@@ -333,6 +333,21 @@ test('a vote before the end of the time counts, and what is approved does not en
   assert.match(String((await poll(id)).body['token']), /^ast_tok_/);
 });
 
+test('a poll that waits while the row is edited is handed nothing', { skip: postgresSkip }, async (t) => {
+  const { open, approve, poll, sql, maria, whileHeld } = await heldUp(t);
+  const id = await open(ANY);
+  await approve(maria, id);
+  const edit = 'update approvals set scopes = $2, request_digest = $3 where id = $1';
+  const [answer] = await whileHeld(
+    id,
+    () => [poll(id)],
+    (holder) => holder.query(edit, [id, ['secrets:*:*'], 'ab'.repeat(32)]),
+  );
+  assert.ok(answer !== undefined, 'there was an answer');
+  assertRefused(answer, { status: 500, code: 'INTEGRITY_ERROR' });
+  assert.deepEqual(await sql('select 1 from scoped_tokens where approval_id = $1', [id]), []);
+});
+
 test('polls that wait for a denial are handed nothing', { skip: postgresSkip }, async (t) => {
   const { open, approve, poll, sql, maria, whileHeld } = await heldUp(t);
   const id = await open(ANY);
