@@ -26,18 +26,15 @@ export function scopesCover(parents: readonly Scope[], child: Scope): boolean {
   return SECRET_ACTIONS.every((action) => coveredByOne({ ...child, action }));
 }
 
-/** Listing shows every name in the namespace, so it takes a scope over all of it. */
-export function scopesAllowListing(scopes: readonly Scope[], namespace: Namespace): boolean {
-  return scopesCover(scopes, { kind: 'secrets', action: 'read', pattern: namespacePattern(namespace) });
+/** What listing takes: it shows every name in the namespace, so a scope over all of it. */
+export function listingScope(namespace: Namespace): SecretsScope {
+  return namespaceScope('read', namespace);
 }
 
 /** `secrets:<action>:<ns>/*`: everything below a namespace. */
 export function namespaceScope(action: SecretsScope['action'], namespace: Namespace): SecretsScope {
-  return { kind: 'secrets', action, pattern: namespacePattern(namespace) };
-}
-
-function namespacePattern({ segments }: Namespace): ScopePattern {
-  return joinScopeSegments([...segments.map(literalSegment), ANY_SEGMENT]);
+  const pattern = joinScopeSegments([...namespace.segments.map(literalSegment), ANY_SEGMENT]);
+  return { kind: 'secrets', action, pattern };
 }
 
 function holdsRead(scope: Scope): boolean {

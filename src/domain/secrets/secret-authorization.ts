@@ -5,7 +5,7 @@
  */
 
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '../scopes/scope.ts';
-import { scopeCovers, scopesAllowListing, scopesCover } from '../scopes/scope-coverage.ts';
+import { listingScope, scopeCovers, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
 import { type AccessRestrictions, type ClientFacts, restrictionDenial } from './token-restrictions.ts';
 
@@ -93,7 +93,9 @@ export function mayUse(grant: SecretGrant, action: SecretAction, secret: SecretP
 
 /** Whether every list of scopes covers all names in the namespace. */
 function mayList(grant: SecretGrant, namespace: Namespace | undefined): boolean {
-  return namespace !== undefined && grant.scopeLists.every((scopes) => scopesAllowListing(scopes, namespace));
+  if (namespace === undefined) return false;
+  const listing = listingScope(namespace);
+  return grant.scopeLists.every((scopes) => scopesCover(scopes, listing));
 }
 
 function withinScopes(

@@ -1,7 +1,7 @@
 /** The namespaces that some scopes may list. A scope can be about any of them, so all are looked at in turn. */
 
 import type { Scope } from '../../domain/scopes/scope.ts';
-import { scopesAllowListing } from '../../domain/scopes/scope-coverage.ts';
+import { listingScope, scopesCover } from '../../domain/scopes/scope-coverage.ts';
 import type { NamespaceCount, SecretReader } from './ports.ts';
 
 const AT_ONCE = 1000;
@@ -17,7 +17,7 @@ export async function* namespacesWithin(
     const some = await reader.listNamespaces({ limit: AT_ONCE, after: last });
     for (const item of some) {
       const { namespace } = item;
-      if (scopesAllowListing(scopes, { namespace, segments: namespace.split('/') })) yield item;
+      if (scopesCover(scopes, listingScope({ namespace, segments: namespace.split('/') }))) yield item;
     }
     if (some.length < AT_ONCE) return;
     last = some.at(-1)?.namespace;

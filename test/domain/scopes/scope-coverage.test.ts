@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatScope, parseScope, type SecretAction, scopesAllow } from '../../../src/domain/scopes/scope.ts';
 import {
+  listingScope,
   namespaceScope,
   scopeCovers,
-  scopesAllowListing,
   scopesCover,
 } from '../../../src/domain/scopes/scope-coverage.ts';
 import { assertCostsUnder } from '../../support/duration.ts';
@@ -33,7 +33,7 @@ test('every list vector is decided as listed', () => {
   assert.ok(vectors.list.length >= 6);
   for (const { granted, namespace, allow } of vectors.list) {
     assert.equal(
-      scopesAllowListing(granted.map(aScope), aNamespace(namespace)),
+      scopesCover(granted.map(aScope), listingScope(aNamespace(namespace))),
       allow,
       `${granted} on ${namespace}`,
     );
@@ -156,7 +156,7 @@ test('namespaces:read is covered by itself and by any read scope, and covers not
 
 test('listing needs all of the namespace: a part of it, another action or case shows no name', () => {
   const lists = (scopes: string[], namespace: string) =>
-    scopesAllowListing(scopes.map(aScope), aNamespace(namespace));
+    scopesCover(scopes.map(aScope), listingScope(aNamespace(namespace)));
   for (const scope of [
     'secrets:read:a/*',
     'secrets:*:*/*',
