@@ -17,7 +17,7 @@ import type {
   SecretUses,
 } from '../../src/use-cases/secrets/ports.ts';
 import { anEvent, aWrite, storedAgent } from './builders.ts';
-import { type Backend, openMigrated, rows } from './opened.ts';
+import { type Backend, rows } from './opened.ts';
 import { keyGuard, useTestKek } from './secret-builders.ts';
 
 export const YESTERDAY = new Date(Date.now() - 86_400_000);
@@ -91,7 +91,7 @@ export function storesOn(backend: Backend): ContractStores {
 
   before(async () => {
     const closing = { after: (close: unknown) => void closers.push(close as () => unknown) };
-    const database = await openMigrated(backend, closing);
+    const database = await backend.openMigrated(closing);
     const agent = await storedAgent(database, { allowedScopes: ['secrets:read:prod/*'] });
     await useTestKek(database);
     Object.assign(on, {

@@ -16,7 +16,7 @@ import { readKekCheck, writeKekCheck } from '../../src/storage/signing-keys/kek-
 import { addFirstSigningKey, readSigningKeys } from '../../src/storage/signing-keys/signing-key-store.ts';
 import type { AgentStore, NewAgent } from '../../src/use-cases/principals/ports.ts';
 import { aKey, anAgent, anEvent, anIssue, aWrite, storedAgent } from './builders.ts';
-import { BACKENDS, openMigrated, rows } from './opened.ts';
+import { BACKENDS, rows } from './opened.ts';
 
 const YESTERDAY = new Date(Date.now() - 86_400_000);
 const TOMORROW = new Date(Date.now() + 86_400_000);
@@ -28,14 +28,14 @@ for (const backend of BACKENDS) {
     let agents: AgentStore;
 
     before(async () => {
-      database = await openMigrated(backend, { after: (close) => closers.push(close as () => unknown) });
+      database = await backend.openMigrated({ after: (close) => closers.push(close as () => unknown) });
       agents = createAgentStore(database);
     });
     after(async () => {
       for (const close of closers.reverse()) await close();
     });
 
-    const fresh = (t: TestContext) => openMigrated(backend, t);
+    const fresh = (t: TestContext) => backend.openMigrated(t);
     const count = async (table: string): Promise<number> => {
       const [row] = await rows<{ n: number }>(database, `select count(*)::int as n from ${table}`);
       return row?.n ?? -1;

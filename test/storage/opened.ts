@@ -1,12 +1,18 @@
 /** The two databases that every storage guarantee is tested on, each empty and then migrated. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, type TestContext } from 'node:test';
+import type { TestContext } from 'node:test';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { openPatiently } from '../support/patient-database.ts';
-import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
+import {
+  createEmptyTestDatabase,
+  createTestDatabase,
+  postgresSkip,
+  type TestDatabase,
+} from '../support/postgres.ts';
 
 type Closing = Pick<TestContext, 'after'>;
 
@@ -16,25 +22,23 @@ export interface Backend {
   readonly skip: string | false;
   /** An empty database, without a table. */
   openEmpty(t: Closing): Promise<Database>;
+  /** One with every migration and nothing else. */
+  openMigrated(t: Closing): Promise<Database>;
 }
 
 let embedded: Promise<Database> | undefined;
 
-/** Making one takes seconds, emptying it does not: a file has one, and each test of its own starts from nothing. */
+/** Making one takes seconds, emptying it does not: a process has one, and each test of its own starts from nothing. */
 async function openEmbeddedOnce(): Promise<Database> {
   const dataDir = await mkdtemp(join(tmpdir(), 'writ-test-embedded-'));
   const database = await openDatabase({ databaseUrl: undefined, dataDir, poolMax: 2 });
-  closeEmbedded = async () => {
-    await database.close();
-    await rm(dataDir, { recursive: true, force: true });
-  };
+  // Of every file that runs in this process: none of them is the last by its own account.
+  process.once('exit', () => rmSync(dataDir, { recursive: true, force: true }));
   return database;
 }
 
-let closeEmbedded: (() => Promise<void>) | undefined;
-after(() => closeEmbedded?.());
-
-async function emptied(database: Database): Promise<void> {
+/** Without a table, and without a word of the migrations that made those. */
+export async function emptied(database: Database): Promise<void> {
   await rows(database, 'drop schema public cascade');
   await rows(database, 'create schema public');
 }
@@ -50,23 +54,24 @@ export const BACKENDS: readonly Backend[] = [
       await emptied(database);
       return database;
     },
+    async openMigrated(t) {
+      const database = await this.openEmpty(t);
+      await database.exclusively((migrate) => migrate());
+      return database;
+    },
   },
   {
     name: 'Postgres',
     kind: 'postgres',
     skip: postgresSkip,
-    openEmpty: async (t) => {
-      const { url } = await createEmptyTestDatabase(t);
-      const database = await openPatiently(url, 8);
-      t.after(() => database.close());
-      return database;
-    },
+    openEmpty: async (t) => openAt(t, await createEmptyTestDatabase(t)),
+    openMigrated: async (t) => openAt(t, await createTestDatabase(t)),
   },
 ];
 
-export async function openMigrated(backend: Backend, t: Closing): Promise<Database> {
-  const database = await backend.openEmpty(t);
-  await database.exclusively((migrate) => migrate());
+async function openAt(t: Closing, { url }: TestDatabase): Promise<Database> {
+  const database = await openPatiently(url, 8);
+  t.after(() => database.close());
   return database;
 }
 

@@ -10,7 +10,7 @@ import { sweep } from '../../src/storage/sweep.ts';
 import { openPatiently } from '../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { anEvent } from './builders.ts';
-import { BACKENDS, type Backend, openMigrated, rows } from './opened.ts';
+import { BACKENDS, type Backend, rows } from './opened.ts';
 
 const DAYS = 30;
 const run = (database: Database, retentionDays = DAYS) => sweep(database, { retentionDays });
@@ -107,7 +107,7 @@ async function frozen(t: TestContext, backend: Backend, instant: string): Promis
     create function public.clock_timestamp() returns timestamptz language sql stable
     as $body$ select timestamptz '${instant}' $body$`;
   if (backend.kind === 'embedded') {
-    const database = await openMigrated(backend, t);
+    const database = await backend.openMigrated(t);
     await rows(database, ownClock);
     await rows(database, 'set search_path = public, pg_catalog');
     t.after(() => rows(database, 'reset search_path'));
@@ -151,7 +151,7 @@ for (const backend of BACKENDS) {
     });
 
     test('what is live stays, and what was revoked or used up stays as long as the rest', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const recently = `clock_timestamp() - interval '29 days'`;
       const later = `clock_timestamp() + interval '1 hour'`;
       const stays = [
@@ -170,7 +170,7 @@ for (const backend of BACKENDS) {
     });
 
     test('whoever is still an ancestor stays, however long it is dead; whoever is none goes', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const dead = `clock_timestamp() - interval '31 days'`;
       const root = await anIntentRow(database, dead);
       const middle = await anIntentRow(database, dead, { ancestors: [root] });
@@ -193,7 +193,7 @@ for (const backend of BACKENDS) {
     });
 
     test('2,500 dead rows of a kind go in one run, at most 1,000 in a transaction', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       await rows(
         database,
         'create table gone (kind text, count int, xact xid8 default pg_current_xact_id())',
@@ -228,7 +228,7 @@ for (const backend of BACKENDS) {
     });
 
     test('the events of what goes stay', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const dead = await aTokenRow(database, `clock_timestamp() - interval '31 days'`);
       const event = anEvent({ eventType: 'token.issued', resourceType: 'scoped_token', resourceId: dead });
       await createAuditTrail(database).append(event);

@@ -8,7 +8,7 @@ import { keepAuditPartitions } from '../../../src/storage/audit/audit-partitions
 import { buildTestApp, openTestApp } from '../../support/app.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { adminQuery, createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { BACKENDS, openMigrated, rows } from '../opened.ts';
+import { BACKENDS, rows } from '../opened.ts';
 
 const skip = postgresSkip;
 const APPEND_ONLY = { code: '42501' };
@@ -50,7 +50,7 @@ for (const backend of BACKENDS) {
   test(`${backend.name}: this month and the next two have a partition, made once`, {
     skip: backend.skip,
   }, async (t) => {
-    const database = await openMigrated(backend, t);
+    const database = await backend.openMigrated(t);
     assert.deepEqual(
       (await rows<{ name: string }>(database, PARTITIONS)).map(({ name }) => name),
       ['audit_events_default'],
@@ -66,7 +66,7 @@ for (const backend of BACKENDS) {
   test(`${backend.name}: no month can be changed, by its own name or by the trail’s`, {
     skip: backend.skip,
   }, async (t) => {
-    const database = await openMigrated(backend, t);
+    const database = await backend.openMigrated(t);
     await keepAuditPartitions(database);
     const [first] = await rows<{ name: string }>(database, MONTHS, [0]);
     await rows(database, PLANT, [new Date()]);

@@ -6,7 +6,7 @@ import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
 import type { AuditFilter, AuditPosition, RecordedAuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
-import { BACKENDS, openMigrated, rows } from '../opened.ts';
+import { BACKENDS, rows } from '../opened.ts';
 
 const TYPES = ['secret.read', 'token.issued'];
 const ACTORS = ['one', 'two', 'three'];
@@ -57,7 +57,7 @@ for (const backend of BACKENDS) {
   test(`${backend.name}: pages, counts and batches are those of a naive reader`, {
     skip: backend.skip,
   }, async (t) => {
-    const database = await openMigrated(backend, t);
+    const database = await backend.openMigrated(t);
     await rows(
       database,
       `create table audit_events_2026_02 partition of audit_events
@@ -123,7 +123,7 @@ for (const backend of BACKENDS) {
   test(`${backend.name}: from one horizon to the next, each event comes once`, {
     skip: backend.skip,
   }, async (t) => {
-    const database = await openMigrated(backend, t);
+    const database = await backend.openMigrated(t);
     const { export: exportFrom } = createAuditTrailReading(createAuditReader(database));
     const taken: unknown[] = [];
     let from: Awaited<ReturnType<typeof exportFrom>>['horizon'] | undefined;
