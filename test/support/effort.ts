@@ -29,6 +29,8 @@ export const PROVISIONS = choose({ rounds: 1, atOnce: 20 }, { rounds: 10, atOnce
 /** Two processes that race for one file: a file system settles it, so a round loses or wins for good. */
 export const MASTER_KEY_FILE_ROUNDS = choose(1, 3);
 
+/** Of a database that goes away and comes back under a server: the second finds what the first left behind. */
+export const OUTAGES = choose(1, 2);
 /** Before a server is killed under load: what was answered has to outnumber what was in flight many times over. */
 export const ANSWERS_BEFORE_KILL = choose(500, 2_000);
 /** The embedded database keeps what a killed process told it by the file system's word alone, and costs ten times as much. */

@@ -4,9 +4,11 @@ import { connect, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { startCluster } from '../../support/cluster.ts';
+import { OUTAGES } from '../../support/effort.ts';
 import {
   createClient,
   errorCodeOf,
+  insist,
   printedKey,
   startLoad,
   TEST_MASTER_KEY,
@@ -29,7 +31,7 @@ for (const mode of ['fast', 'immediate'] as const) {
     assert.equal(await status('/ready'), 200);
     const load = startLoad(server.url, printedKey(server.stdout()), 16);
     try {
-      for (let outage = 0; outage < 2; outage += 1) {
+      for (let outage = 0; outage < OUTAGES; outage += 1) {
         const before = load.acknowledged.size;
         await until('tokens before the outage', () => load.acknowledged.size >= before + 50);
         const refusedBefore = load.refused.length;
@@ -65,7 +67,7 @@ test('connections cut while idle do not end the process, and the next request is
   const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
   const client = createClient(server.url, printedKey(server.stdout()));
   t.after(() => client.close());
-  assert.equal((await client.issue())?.status, 200);
+  assert.equal((await insist(() => client.issue())).status, 200);
   const admin = new pg.Client({ connectionString: cluster.url });
   admin.on('error', () => undefined);
   await admin.connect();
@@ -89,7 +91,7 @@ test('a database that falls silent with its connections open is 503 in time, and
   const server = await startServer(t, { ...ENV, DATABASE_URL: url.href, REQUEST_TIMEOUT_MS: '4000' });
   const client = createClient(server.url, printedKey(server.stdout()));
   t.after(() => client.close());
-  assert.equal((await client.issue())?.status, 200);
+  assert.equal((await insist(() => client.issue())).status, 200);
   line.silence();
   // Without a time-out of its own, Writ would wait for ever.
   const TOO_LATE = 'no answer within 60 s';

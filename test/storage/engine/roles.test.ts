@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startCluster } from '../../support/cluster.ts';
 import { runHere } from '../../support/command-line.ts';
-import { createClient, printedKey, TEST_MASTER_KEY } from '../../support/issuing.ts';
+import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip as skip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 import { queryDatabase, refusedStart, START_ENV } from '../../support/refused-start.ts';
@@ -43,7 +43,7 @@ test('a role that owns nothing is sent to `writ migrate` first, and serves after
   const server = await startServer(t, { ...START_ENV, ...serving });
   const client = createClient(server.url, printedKey(server.stdout()));
   t.after(() => client.close());
-  assert.equal((await client.issue())?.status, 200);
+  assert.equal((await insist(() => client.issue())).status, 200);
   assert.equal((await fetch(`${server.url}/ready`)).status, 200);
   for (const statement of [
     'drop trigger audit_events_no_row_change on audit_events',
@@ -72,20 +72,34 @@ test('a database migrated by a newer version is left alone', { skip }, async (t)
   assert.match(refused.said, /newer Writ/);
 });
 
-for (const setting of ['fsync', 'full_page_writes', 'synchronous_commit']) {
-  test(`a database with ${setting} off is refused by name, unless that is accepted`, { skip }, async (t) => {
-    const cluster = await startCluster({ settings: { [setting]: 'off' } });
-    t.after(() => cluster.remove());
-    const env = { DATABASE_URL: cluster.url, MASTER_KEY: TEST_MASTER_KEY };
+test('a database with durability off is refused by the name of the setting, unless that is accepted', {
+  skip,
+}, async (t) => {
+  const cluster = await startCluster();
+  t.after(() => cluster.remove());
+  const env = { DATABASE_URL: cluster.url, MASTER_KEY: TEST_MASTER_KEY };
+  const turn = async (setting: string, value: 'on' | 'off'): Promise<void> => {
+    await queryDatabase(cluster.url, `alter system set ${setting} = ${value}`);
+    await queryDatabase(cluster.url, 'select pg_reload_conf()');
+    const shown = async () => (await queryDatabase(cluster.url, `show ${setting}`))[0]?.[setting];
+    await until(`${setting} is ${value}`, async () => (await shown()) === value);
+  };
+  const settings = ['fsync', 'full_page_writes', 'synchronous_commit'];
+  for (const setting of settings) {
+    await turn(setting, 'off');
     const refused = await refusedStart(t, env);
     assert.equal(refused.code, 2);
-    assert.match(refused.said, new RegExp(`\\b${setting}\\b.*ACCEPT_UNSAFE_DURABILITY=1`, 's'));
-    assert.deepEqual(
-      await queryDatabase(cluster.url, "select 1 from information_schema.tables where table_name = 'agents'"),
-      [],
-      'nothing was made',
-    );
-    const server = await startServer(t, { ...START_ENV, ...env, ACCEPT_UNSAFE_DURABILITY: '1' });
-    assert.equal((await fetch(`${server.url}/ready`)).status, 200);
-  });
-}
+    assert.match(refused.said, new RegExp(`runs with ${setting} off.*ACCEPT_UNSAFE_DURABILITY=1`, 's'));
+    await turn(setting, 'on');
+  }
+  for (const setting of settings) await turn(setting, 'off');
+  const refused = await refusedStart(t, env);
+  assert.match(refused.said, new RegExp(`runs with ${settings.join(', ')} off`));
+  assert.deepEqual(
+    await queryDatabase(cluster.url, "select 1 from information_schema.tables where table_name = 'agents'"),
+    [],
+    'nothing was made',
+  );
+  const server = await startServer(t, { ...START_ENV, ...env, ACCEPT_UNSAFE_DURABILITY: '1' });
+  assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+});
