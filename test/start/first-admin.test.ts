@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { runHere } from '../support/command-line.ts';
 import { createClient, TEST_MASTER_KEY } from '../support/issuing.ts';
-import { createEmptyTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import { queryDatabase, refusedStart, START_ENV } from '../support/refused-start.ts';
 
@@ -31,7 +31,7 @@ test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anythi
 });
 
 test('BOOTSTRAP_ADMIN_KEY is used by the first start only, and printed by none', { skip }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const env = { ...START_ENV, DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const first = generateApiKey().text;
   const second = generateApiKey().text;
@@ -53,7 +53,7 @@ test('BOOTSTRAP_ADMIN_KEY is used by the first start only, and printed by none',
 test('a revoked last administrator brings no new one by a start, and `writ key create` is the way back in', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const key = generateApiKey();
   await (await startServer(t, { ...START_ENV, ...env, BOOTSTRAP_ADMIN_KEY: key.text })).stop();

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { runHere } from '../support/command-line.ts';
 import { TEST_MASTER_KEY } from '../support/issuing.ts';
-import { createEmptyTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import { refusedStart, START_ENV } from '../support/refused-start.ts';
 
 test('another master key is refused in clear words, and the database stays usable with the right one', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   await (await startServer(t, { ...START_ENV, ...right })).stop();
   const wrong = 'ab'.repeat(32);
@@ -27,7 +27,7 @@ test('another master key is refused in clear words, and the database stays usabl
 test('a database that is not there is refused at once, by its SQLSTATE, and not waited for', {
   skip,
 }, async (t) => {
-  const absent = new URL((await createEmptyTestDatabase(t)).url);
+  const absent = new URL((await createTestDatabase(t)).url);
   absent.pathname = '/absent';
   const { code, said } = await refusedStart(t, { DATABASE_URL: absent.href, MASTER_KEY: TEST_MASTER_KEY });
   assert.equal(code, 1);
@@ -37,7 +37,7 @@ test('a database that is not there is refused at once, by its SQLSTATE, and not 
 test('a missing master key file is refused once the database holds what it wrapped, and is not made anew', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const env = { DATABASE_URL: url, MASTER_KEY_FILE: join(folder, 'master.key') };
@@ -53,7 +53,7 @@ test('a missing master key file is refused once the database holds what it wrapp
 test('an issuer or audience that differs is refused until `writ settings set` changes it for all', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const first = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
   await (await startServer(t, { ...START_ENV, ...env, ...first })).stop();
@@ -82,7 +82,7 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
 test('whatever differs from what is stored is told at once: issuer, audience and master key', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const stored = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
   await (await startServer(t, { ...START_ENV, ...env, ...stored })).stop();

@@ -8,7 +8,7 @@ import { onPostgres } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
 import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { clientOfNextStart } from '../support/next-start.ts';
-import { createEmptyTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
 import { holdStarts } from '../support/start-lock.ts';
@@ -36,7 +36,7 @@ test('SIGTERM while it starts ends it with 0 before it listens, and the next sta
 });
 
 test('a start that finds a fault after SIGTERM reports it and ends with 2', { skip }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   assert.equal(await (await startServer(t, { ...env, PORT: '0' })).stop(), 0);
   const { started, proceed } = await startWaiting(t, { ...env, MASTER_KEY: '77'.repeat(32) }, url);
@@ -90,7 +90,7 @@ const DRAINS = { SHUTDOWN_TIMEOUT_MS: '60000', REQUEST_TIMEOUT_MS: '60000' };
 test('SIGTERM: what is in flight is answered, new connections are refused, and it ends with 0', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const server = await startServer(t, {
     DATABASE_URL: url,
     MASTER_KEY: TEST_MASTER_KEY,
@@ -118,7 +118,7 @@ test('SIGTERM: what is in flight is answered, new connections are refused, and i
 test('SIGTERM under load: every request that was taken is answered, and kept-alive clients do not hold it up', {
   skip,
 }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const server = await startServer(t, {
     DATABASE_URL: url,
     MASTER_KEY: TEST_MASTER_KEY,
@@ -163,7 +163,7 @@ test('SIGTERM: a connection over which nothing was ever sent does not hold up th
 });
 
 test('a second signal ends the process at once', { skip }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const server = await startServer(t, {
     DATABASE_URL: url,
     MASTER_KEY: TEST_MASTER_KEY,
@@ -188,7 +188,7 @@ test('a second signal ends the process at once', { skip }, async (t) => {
 });
 
 test('a drain that takes longer than SHUTDOWN_TIMEOUT_MS is cut off', { skip }, async (t) => {
-  const { url } = await createEmptyTestDatabase(t);
+  const { url } = await createTestDatabase(t);
   const server = await startServer(t, {
     DATABASE_URL: url,
     MASTER_KEY: TEST_MASTER_KEY,
