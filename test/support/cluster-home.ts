@@ -3,7 +3,7 @@
  * in memory where there is enough of it, so that `fsync` stays on and yet costs nothing.
  */
 import { execFile } from 'node:child_process';
-import { access, chmod, chown, mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { access, chmod, chown, mkdir, mkdtemp, rename, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -37,7 +37,7 @@ export async function prepareClusterHome(folder?: string): Promise<ClusterHome> 
     spawnOptions: { cwd: parent, env: { LC_ALL: 'C', PATH: process.env['PATH'] }, ...user },
   };
   try {
-    await initialise(home, join(binaries, 'initdb'), user);
+    await provideCluster(home, join(binaries, 'initdb'), user);
     return home;
   } catch (error) {
     if (folder === undefined) await rm(parent, { recursive: true, force: true });
@@ -68,15 +68,45 @@ async function isFit(folder: string, user: SystemUser | undefined): Promise<bool
   return bavail * bsize >= MEMORY_NEEDED_BYTES;
 }
 
-async function initialise(home: ClusterHome, initdb: string, user: SystemUser | undefined): Promise<void> {
-  const isInitialised = await access(join(home.data, 'PG_VERSION')).then(
+/** Within a run, a copy of the one cluster that was ever initialised: that takes a tenth of the time. */
+async function provideCluster(
+  home: ClusterHome,
+  initdb: string,
+  user: SystemUser | undefined,
+): Promise<void> {
+  if (await isInitialised(home.data)) return;
+  await makeFolder(home.folder, user);
+  const folder = process.env['WRIT_TEST_FOLDER'];
+  if (folder === undefined) return initialise(home, initdb);
+  const first = join(folder, 'initialised');
+  if (!(await isInitialised(join(first, 'data')))) {
+    const mine = {
+      ...home,
+      folder: `${first}-${process.pid}`,
+      data: join(`${first}-${process.pid}`, 'data'),
+    };
+    await makeFolder(mine.folder, user);
+    await initialise(mine, initdb);
+    // Whole or not there; another process may have been quicker.
+    await rename(mine.folder, first).catch(() => rm(mine.folder, { recursive: true, force: true }));
+  }
+  await run('cp', ['-Rp', join(first, 'data'), home.data], home.spawnOptions);
+}
+
+function isInitialised(data: string): Promise<boolean> {
+  return access(join(data, 'PG_VERSION')).then(
     () => true,
     () => false,
   );
-  if (isInitialised) return;
-  await mkdir(home.folder, { recursive: true });
-  await chmod(home.folder, 0o700);
-  if (user !== undefined) await chown(home.folder, user.uid, user.gid);
+}
+
+async function makeFolder(folder: string, user: SystemUser | undefined): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o700);
+  if (user !== undefined) await chown(folder, user.uid, user.gid);
+}
+
+async function initialise(home: ClusterHome, initdb: string): Promise<void> {
   const args = ['--pgdata', home.data, '--username', 'postgres', '--auth', 'trust', '--encoding', 'UTF8'];
   // A collation that is not byte order, as operators have: a query that relies on byte order must say so.
   const locale = ['--locale', 'C', '--locale-provider', 'icu', '--icu-locale', 'en-US'];
