@@ -132,11 +132,19 @@ function isOtherSpelling(paths: Paths, method: string, path: string): boolean {
 
 /** `{path}` holds slashes, and may be empty where that is a fault of its own; every other parameter is one segment. */
 function matches(template: string, path: string): boolean {
+  const pattern = patterns.get(template) ?? patternOf(template);
+  patterns.set(template, pattern);
+  return pattern.test(path);
+}
+
+const patterns = new Map<string, RegExp>();
+
+function patternOf(template: string): RegExp {
   const parts = template.split(/(\{\w+\})/).map((part) => {
     if (part === '{path}') return '.*';
     return part.startsWith('{') ? '[^/]+' : part.replaceAll('.', '\\.');
   });
-  return new RegExp(`^${parts.join('')}$`, 's').test(path);
+  return new RegExp(`^${parts.join('')}$`, 's');
 }
 
 const CONTENT_TYPE = /^application\/json; charset=utf-8$/;

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createVerifier } from '../../src/verify.ts';
+import { COSTLY_RUNS, PROPERTY_RUNS } from '../support/effort.ts';
 import { AUDIENCE, aSigner, claimsOver, digestOf, ISSUER, NOW_SECONDS, signClaims } from './signed-tokens.ts';
 
 interface Sibling {
@@ -110,7 +111,7 @@ test('root and size that are signed are those of the definition', () => {
       for (const [index, { proof }] of stepProofs.entries())
         assert.deepEqual(proof, path(2 * index, leavesOf(plan)));
     }),
-    { numRuns: 30 },
+    { numRuns: COSTLY_RUNS },
   );
 });
 
@@ -132,7 +133,7 @@ test('an honest step is taken, at every index of every plan', async () => {
         ),
       );
     }),
-    { numRuns: 60 },
+    { numRuns: PROPERTY_RUNS },
   );
 });
 
@@ -206,6 +207,6 @@ test('whatever is asked, the verifier says what the reference says', async () =>
         }
       },
     ),
-    { numRuns: 150 },
+    { numRuns: PROPERTY_RUNS },
   );
 });

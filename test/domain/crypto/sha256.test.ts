@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { sha256 } from '../../../src/domain/crypto/sha256.ts';
+import { RARE_CASE_RUNS } from '../../support/effort.ts';
 
 const hexOf = (message: Uint8Array): string => Buffer.from(sha256(message)).toString('hex');
 const expected = (message: Uint8Array): string => createHash('sha256').update(message).digest('hex');
@@ -38,7 +39,7 @@ test('any content agrees with node:crypto, also a part of a larger buffer', () =
       assert.equal(hexOf(bytes), expected(bytes));
       assert.equal(hexOf(part), expected(part));
     }),
-    { numRuns: 500 },
+    { numRuns: RARE_CASE_RUNS },
   );
 });
 
