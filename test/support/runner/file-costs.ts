@@ -2,6 +2,7 @@
  * What each test file of a run took, and which took more than one file may. A file is judged by the time that it kept
  * processors busy, which the other work of a machine does not make ten times longer, and not by the clock.
  */
+import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -16,9 +17,9 @@ export interface FileCost extends Cost {
   readonly file: string;
 }
 
-/** Called in the process of the file, as the last thing that it does. */
+/** Called in the process of the file, when its tests are over. */
 export function writeCost(folder: string, file: string, cost: Cost): void {
-  writeFileSync(join(folder, `${process.pid}.json`), JSON.stringify({ file, ...cost }));
+  writeFileSync(join(folder, `${randomUUID()}.json`), JSON.stringify({ file, ...cost }));
 }
 
 /** The most expensive first. */

@@ -3,27 +3,42 @@
  * reads it. Processes that the file started and waited for are part of that; the run's own Postgres is not.
  */
 import { readFileSync } from 'node:fs';
-import { writeCost } from './file-costs.ts';
+import { type Cost, writeCost } from './file-costs.ts';
 
 /** Of `/proc/<pid>/stat`, in every Linux that Node.js runs on. */
 const TICKS_PER_SECOND = 100;
+export const NOTHING: Cost = { processorSeconds: 0, wallSeconds: 0 };
 
 const { NODE_TEST_CONTEXT: context, WRIT_TEST_COSTS: folder } = process.env;
-const [, file] = process.argv;
+const [, entry] = process.argv;
+let isRecorded = false;
 
 // The runner's process loads this as well, and it is not a file's.
-if (context === 'child-v8' && folder !== undefined && file !== undefined) {
+if (context === 'child-v8' && entry !== undefined) {
   process.on('exit', () => {
-    const { user, system } = process.cpuUsage();
-    const own = (user + system) / 1_000_000;
-    writeCost(folder, file, {
-      processorSeconds: own + secondsOfChildren(),
-      wallSeconds: performance.now() / 1000,
-    });
+    if (!isRecorded) recordCost(entry, NOTHING);
   });
 }
 
-/** Those that have ended and were waited for. Not known where there is no /proc: 0. */
+/** Of this process, and of those that have ended and were waited for. */
+export function costSoFar(): Cost {
+  const { user, system } = process.cpuUsage();
+  const own = (user + system) / 1_000_000;
+  return { processorSeconds: own + secondsOfChildren(), wallSeconds: performance.now() / 1000 };
+}
+
+/** What came on top of `before`. A process that records the cost of several files records none of its own. */
+export function recordCost(file: string, before: Cost): void {
+  isRecorded = true;
+  const now = costSoFar();
+  if (folder === undefined) return;
+  writeCost(folder, file, {
+    processorSeconds: now.processorSeconds - before.processorSeconds,
+    wallSeconds: now.wallSeconds - before.wallSeconds,
+  });
+}
+
+/** Not known where there is no /proc: 0. */
 function secondsOfChildren(): number {
   try {
     const stat = readFileSync('/proc/self/stat', 'utf8');

@@ -2,11 +2,12 @@
  * What a run prints. While it runs: one line for each file that is done, and each failure where it comes. At the end:
  * the slowest files, the files over the budget, every failure again, and then the counts as `node --test` words them.
  */
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 import { budgetText, slowestText } from './cost-text.ts';
 import { failureText, isOwnFailure, type NamedFailure } from './failure-text.ts';
 import { readCosts } from './file-costs.ts';
+import { isGroupEntry } from './file-groups.ts';
 import { sourceFile } from './source-positions.ts';
 
 /** One file is run to look at it: its tests are named. */
@@ -15,7 +16,7 @@ const NAMED_UP_TO_FILES = 1;
 /** The counts of the run as a whole, which `node --test` gives as messages without a file. */
 const COUNT = /^(?:tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /;
 
-type FileEvent = Extract<TestEvent, { type: 'test:enqueue' | 'test:complete' | 'test:fail' }>['data'];
+type FileEvent = Extract<TestEvent, { type: 'test:start' | 'test:complete' | 'test:fail' }>['data'];
 
 // biome-ignore lint/style/noDefaultExport: node:test loads a reporter by its default export.
 export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
@@ -23,18 +24,20 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   const counts: string[] = [];
   const names: string[] = [];
   const saidByFile = new Map<string, string>();
-  let files = 0;
+  const files = Number(process.env['WRIT_TEST_FILES']);
   let done = 0;
   for await (const { type, data } of events) {
-    if (type === 'test:enqueue' && isFile(data)) files += 1;
-    else if (type === 'test:complete' && isFile(data)) {
+    if (type === 'test:complete' && isFile(data)) {
       done += 1;
       yield fileLine(data, `${done} of ${files}`);
     } else if (type === 'test:start') names.splice(data.nesting, names.length, data.name);
     else if (type === 'test:pass' && files <= NAMED_UP_TO_FILES) yield passLine(data);
     else if (type === 'test:fail') {
-      const path = isFile(data) ? [] : [...names.slice(0, data.nesting), data.name];
-      const failure: NamedFailure = { ...data, path, said: saidByFile.get(data.file ?? '') ?? '' };
+      const failure: NamedFailure = {
+        ...data,
+        path: pathOf(data, names),
+        said: saidByFile.get(data.file ?? '') ?? '',
+      };
       if (!isOwnFailure(failure)) continue;
       const text = failureText(failure);
       failures.push(text);
@@ -55,9 +58,24 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   yield `\n${counts.join('')}`;
 }
 
-/** A file is a test of its own, whose name is its path. */
-function isFile({ nesting, name, file }: FileEvent): boolean {
+/** A file is a process of its own, or one suite of a process that runs several in turn; its name is its path. */
+function isFile(data: FileEvent): boolean {
+  return isProcess(data) ? !isGroupEntry(data.name) : data.nesting === 0 && isTestFile(data.name);
+}
+
+function isProcess({ nesting, name, file }: FileEvent): boolean {
   return nesting === 0 && file !== undefined && resolve(name) === file;
+}
+
+function isTestFile(name: string): boolean {
+  return isAbsolute(name) && name.endsWith('.test.js');
+}
+
+/** Without the file, which is told apart; empty for a file or a process as a whole. */
+function pathOf(data: FileEvent, names: readonly string[]): string[] {
+  if (isFile(data) || isProcess(data)) return [];
+  const path = [...names.slice(0, data.nesting), data.name];
+  return isTestFile(path[0] ?? '') ? path.slice(1) : path;
 }
 
 function fileLine(

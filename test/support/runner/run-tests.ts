@@ -15,6 +15,7 @@ import { makeTestRunFolder } from '../cluster-home.ts';
 import { provideSharedPostgres, type SharedPostgres } from '../shared-postgres.ts';
 import { type CompiledTests, compileTests } from './compiled-tests.ts';
 import { overBudget, readCosts } from './file-costs.ts';
+import { writeGroups } from './file-groups.ts';
 import { anyMentions, selectTests } from './test-selection.ts';
 
 /** For a file as a whole: what hangs is reported before a run as a whole is cut off. */
@@ -52,13 +53,17 @@ async function runTests(args: readonly string[]): Promise<number> {
   const folder = await makeTestRunFolder().catch(() => undefined);
   const costs = join(tests.folder, 'costs');
   await mkdir(costs);
+  // A flag may name tests, and suites are named by their files.
+  const isGrouped = !isFull && flags.length === 0;
+  const entries = isGrouped ? await writeGroups(tests, files) : files.map(tests.compiled);
   Object.assign(process.env, {
     WRIT_TEST_COSTS: resolve(costs),
+    WRIT_TEST_FILES: String(files.length),
     ...(folder === undefined ? {} : { WRIT_TEST_FOLDER: folder }),
     ...(isFull ? { WRIT_TEST_EFFORT: 'full' } : { WRIT_TEST_BUDGET_SECONDS: String(BUDGET_SECONDS) }),
   });
   try {
-    const code = await runWithPostgres(files, nodeArguments(tests, flags, files));
+    const code = await runWithPostgres(files, nodeArguments(tests, flags, entries));
     const isOverBudget = !isFull && overBudget(readCosts(costs), BUDGET_SECONDS).length > 0;
     return code === 0 && isOverBudget ? 1 : code;
   } finally {
@@ -91,7 +96,7 @@ async function postgresOrReason(): Promise<SharedPostgres | string> {
   }
 }
 
-function nodeArguments(tests: CompiledTests, flags: readonly string[], files: readonly string[]): string[] {
+function nodeArguments(tests: CompiledTests, flags: readonly string[], entries: readonly string[]): string[] {
   const ours = (file: string) => pathToFileURL(tests.compiled(`test/support/runner/${file}`)).href;
   const concurrency = Math.max(2, Math.min(8, availableParallelism()));
   const defaults = [
@@ -103,7 +108,7 @@ function nodeArguments(tests: CompiledTests, flags: readonly string[], files: re
     (flag) => !flags.some((given) => given.startsWith(flag.split('=')[0] ?? flag)),
   );
   const always = ['--enable-source-maps', '--import', ours('record-cost.ts'), '--test'];
-  return [...always, ...unset, ...flags, ...files.map(tests.compiled)];
+  return [...always, ...unset, ...flags, ...entries];
 }
 
 /** In a process group of its own, so that whatever a test started and left running ends with it. */

@@ -1,0 +1,50 @@
+/**
+ * Guarantees that the files of a short run share few processes, and the same ones in every run. Node.js, the packages
+ * and the sources take more than a second of a processor before the first test of a process, and the tests after it
+ * run several times slower until their code is compiled: in a process for each of 170 files, that is a third of all.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { CompiledTests } from './compiled-tests.ts';
+
+/** So many that the last ones to end, of which some processors wait for one, are a small part of the run. */
+const FILES_OF_A_GROUP = 11;
+
+/** `node --test` sorts what it runs by path, and this is ahead of the tests. */
+const GROUPS_FOLDER = 'groups';
+
+/**
+ * Dealt like cards, since the expensive files stand side by side in their folders. A file without company is its own
+ * entry, as every file of a full run is: there, no test can lean on what another left behind.
+ */
+export function dealFiles(files: readonly string[], perGroup = FILES_OF_A_GROUP): string[][] {
+  const groups: string[][] = Array.from({ length: Math.ceil(files.length / perGroup) }, () => []);
+  for (const [index, file] of files.entries()) groups[index % groups.length]?.push(file);
+  return groups;
+}
+
+export function isGroupEntry(file: string): boolean {
+  return basename(dirname(file)) === GROUPS_FOLDER;
+}
+
+/** `runner` is the address of `run-in-turn.ts` as compiled. */
+export function groupText(runner: string, paths: readonly string[]): string {
+  return `import { runInTurn } from '${runner}';\nawait runInTurn(${JSON.stringify(paths, null, 2)});\n`;
+}
+
+/** What `node --test` is told to run. */
+export async function writeGroups(tests: CompiledTests, files: readonly string[]): Promise<string[]> {
+  const folder = join(tests.folder, GROUPS_FOLDER);
+  await mkdir(folder, { recursive: true });
+  const runner = pathToFileURL(tests.compiled('test/support/runner/run-in-turn.ts')).href;
+  return Promise.all(
+    dealFiles(files).map(async (group, index) => {
+      const paths = group.map((file) => resolve(tests.compiled(file)));
+      if (paths[0] !== undefined && paths.length === 1) return paths[0];
+      const entry = join(folder, `${String(index + 1).padStart(2, '0')}.test.js`);
+      await writeFile(entry, groupText(runner, paths));
+      return entry;
+    }),
+  );
+}
