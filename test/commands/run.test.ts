@@ -7,6 +7,8 @@ import { SETTINGS, type Setting } from '../../src/settings-table.ts';
 import { aFolder, onPostgres, runHere, runProcess } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
+import { startNode } from '../support/processes.ts';
+import { CLI_FILE_BY_FILE } from '../support/programs.ts';
 
 const COMMANDS = ['serve', 'migrate', 'key', 'approvals', 'settings', 'health'];
 
@@ -120,7 +122,8 @@ test('a health check loads neither the database’s driver nor the embedded data
   const driversLoadedBy = async (command: string): Promise<string[]> => {
     const NODE_V8_COVERAGE = join(folder, command);
     const DATABASE_URL = `postgres://writ@127.0.0.1:${await freePort()}/writ`;
-    await runProcess(t, [command], { DATABASE_URL, PORT: '1', NODE_V8_COVERAGE });
+    const env = { DATABASE_URL, PORT: '1', NODE_V8_COVERAGE };
+    await (await startNode(t, [CLI_FILE_BY_FILE, command], env)).ended;
     const [report = ''] = await readdir(NODE_V8_COVERAGE);
     const scripts = await readFile(join(NODE_V8_COVERAGE, report), 'utf8');
     return ['pg', '@electric-sql/pglite', 'drizzle-orm'].filter((name) =>

@@ -9,6 +9,7 @@ import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bundlePrograms } from './bundled-programs.ts';
 
 /** In the repository, so that packages are found from there; ignored by git. */
 const PARENT = '.test-build';
@@ -23,7 +24,7 @@ export interface CompiledTests {
 }
 
 /** Throws where a file is not TypeScript at all; what the compiler says of it is on standard output. */
-export async function compileTests(): Promise<CompiledTests> {
+export async function compileTests({ isFull }: { isFull: boolean }): Promise<CompiledTests> {
   await removeLeftBehind();
   const folder = join(PARENT, String(process.pid));
   const remove = () => rm(folder, { recursive: true, force: true });
@@ -31,8 +32,7 @@ export async function compileTests(): Promise<CompiledTests> {
     await runCompiler(['-p', 'tsconfig.test.json', '--outDir', folder]);
     for (const path of READ_FROM_THERE) await link(path, join(folder, path));
     await linkTemplate(folder);
-    // A test that starts the built program starts these sources.
-    await link(join(folder, 'src'), join(folder, 'dist'));
+    await makePrograms(folder, isFull);
   } catch (error) {
     await remove();
     throw error;
@@ -53,6 +53,14 @@ async function linkTemplate(folder: string): Promise<void> {
   )) as typeof import('../../../src/storage/engine/embedded.ts');
   await makeEmbeddedTemplate(template, scratch);
   await link(template, join(folder, 'src/embedded-template.br'));
+}
+
+/** What a test starts as the built program: these sources, file by file in a full run. */
+async function makePrograms(folder: string, isFull: boolean): Promise<void> {
+  const [sources, programs] = [join(folder, 'src'), join(folder, 'dist')];
+  if (isFull) return link(sources, programs);
+  await bundlePrograms(sources, programs);
+  await link(resolve('dist/embedded-template.br'), join(programs, 'embedded-template.br'));
 }
 
 async function runCompiler(args: readonly string[]): Promise<void> {

@@ -48,7 +48,7 @@ if (interruptedBy !== undefined) process.exitCode = 128 + constants.signals[inte
 async function runTests(args: readonly string[]): Promise<number> {
   const { isFull, flags, files } = selectTests(args);
   if (files.length === 0) throw new Error('there are no test files to run');
-  const tests = await compileTests();
+  const tests = await compileTests({ isFull });
   // Every cluster of the run lives in this folder, those of tests that were killed included.
   const folder = await makeTestRunFolder().catch(() => undefined);
   const costs = join(tests.folder, 'costs');
