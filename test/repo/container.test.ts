@@ -251,7 +251,15 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
     await rm(folder, { recursive: true, force: true });
   };
   t.after(cleanUp);
-  const clone = ['Dockerfile', '.dockerignore', 'docker-compose.yml', 'docker', 'src', 'migrations'];
+  const clone = [
+    'Dockerfile',
+    '.dockerignore',
+    'docker-compose.yml',
+    'docker',
+    'scripts',
+    'src',
+    'migrations',
+  ];
   clone.push('package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE');
   for (const path of clone) await cp(path, join(folder, path), { recursive: true });
   await compose('up', '--detach');
@@ -289,7 +297,7 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
       'node_modules',
       'package.json',
     ]);
-    assert.equal((await inWrit("find /app/dist -type f ! -name '*.js'")).trim(), '');
+    assert.equal((await inWrit("find /app/dist -type f ! -name '*.js' ! -name embedded-template.br")).trim(), '');
     assert.equal(
       (await inWrit('cd /app/node_modules && ls -d typescript tsx drizzle-kit 2>/dev/null; true')).trim(),
       '',
