@@ -39,6 +39,9 @@ export const onlyInFullRun: string | false = choose<string | false>('npm run tes
 export const LEDGER_ANSWERS = choose({ beforeKill: 500, inAll: 1_100 }, { beforeKill: 1_000, inAll: 2_200 });
 /**
  * Of an export that does not fit into the memory that its server may take: few long events pass the same batches as
- * many short ones, in a tenth of the time.
+ * many short ones, in a tenth of the time. A server with a small heap needs fewer of them.
  */
-export const EXPORTED = choose({ events: 100_000, padding: 3_500 }, { events: 1_000_000, padding: 0 });
+export const EXPORTED = choose(
+  { events: 62_000, padding: 3_500, heapMebibytes: 96 },
+  { events: 1_000_000, padding: 0, heapMebibytes: 128 },
+);
