@@ -4,13 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { plain, readText, tableOf } from '../support/markdown.ts';
 import { breachesOf, LAYERS } from './import-law.ts';
-import { importsOf, type SourceTexts } from './source-imports.ts';
+import { createImportReader, type SourceTexts } from './source-imports.ts';
 
 const REAL = readSources();
-const REAL_IMPORTS = await importsOf(REAL);
+const READER = createImportReader();
+after(() => READER.close());
+const REAL_IMPORTS = await READER.importsOf(REAL);
 const REAL_BREACHES = new Set(breachesOf(REAL, REAL_IMPORTS));
 const HEADER = '/** Planted. */\n';
 
@@ -224,7 +226,7 @@ test('a file in no layer, of no resource, of a taken name, too long or without a
 /** What these files break beside the real ones. */
 async function plant(files: Readonly<Record<string, string>>): Promise<string[]> {
   const texts = Object.fromEntries(Object.entries(files).map(([path, text]) => [path, HEADER + text]));
-  const imports = new Map([...REAL_IMPORTS, ...(await importsOf(texts))]);
+  const imports = new Map([...REAL_IMPORTS, ...(await READER.importsOf(texts))]);
   return added(breachesOf({ ...REAL, ...texts }, imports));
 }
 

@@ -18,7 +18,7 @@ import {
   SyntaxKind,
 } from 'typescript/unstable/ast';
 import { API } from 'typescript/unstable/async';
-import { createVirtualFileSystem } from 'typescript/unstable/fs';
+import { createVirtualFileSystem, type FileSystem } from 'typescript/unstable/fs';
 
 /** Text by path, `/` between folders, relative to the root of the repository. */
 export type SourceTexts = Readonly<Record<string, string>>;
@@ -30,45 +30,72 @@ export interface SourceImport {
   readonly typeOnly: boolean;
 }
 
-/** The imports of each file, in the order in which they stand there. */
-export async function importsOf(texts: SourceTexts): Promise<Map<string, SourceImport[]>> {
-  const paths = Object.keys(texts);
-  const project = '/virtual/tsconfig.json';
-  const config = {
-    compilerOptions: {
-      noLib: true,
-      noResolve: true,
-      types: [],
-      module: 'nodenext',
-      allowImportingTsExtensions: true,
-      noEmit: true,
-    },
-    files: paths,
-  };
-  const files = Object.fromEntries(paths.map((path) => [`/virtual/${path}`, texts[path] ?? '']));
-  const api = new API({
-    cwd: '/virtual',
-    fs: createVirtualFileSystem({ ...files, [project]: JSON.stringify(config) }),
-  });
-  try {
-    const snapshot = await api.updateSnapshot({ openProjects: [project] });
-    const program = snapshot.getProject(project)?.program;
-    const found = new Map<string, SourceImport[]>();
-    for (const path of paths) {
-      const source = await program?.getSourceFile(`/virtual/${path}`);
-      if (program === undefined || source === undefined) throw new Error(`the compiler has not read ${path}`);
-      const issues = await program.getSyntacticDiagnostics(`/virtual/${path}`);
-      if (issues.length > 0) throw new Error(`${path} is not TypeScript`);
-      found.set(path, importsIn(source));
-    }
-    await snapshot.dispose();
-    return found;
-  } finally {
-    await api.close();
-  }
+export interface ImportReader {
+  /** The imports of each file, in the order in which they stand there. */
+  importsOf(texts: SourceTexts): Promise<Map<string, SourceImport[]>>;
+  close(): Promise<void>;
 }
 
-function importsIn(source: SourceFile): SourceImport[] {
+/** One compiler for all that is asked: it is a process, and to start it takes longer than to read a file. */
+export function createImportReader(): ImportReader {
+  let files = createVirtualFileSystem({});
+  const fs: FileSystem = {
+    readFile: (name) => files.readFile?.(name),
+    fileExists: (name) => files.fileExists?.(name),
+    directoryExists: (name) => files.directoryExists?.(name),
+    getAccessibleEntries: (name) => files.getAccessibleEntries?.(name),
+    realpath: (name) => files.realpath?.(name),
+  };
+  const api = new API({ cwd: '/', fs });
+  let asked = 0;
+  return {
+    importsOf: async (texts) => {
+      asked += 1;
+      // What it knows of a folder, it does not read again.
+      const folder = `/virtual-${asked}`;
+      files = createVirtualFileSystem(filesOf(texts, folder));
+      return importsIn(api, Object.keys(texts), folder);
+    },
+    close: () => api.close(),
+  };
+}
+
+function filesOf(texts: SourceTexts, folder: string): Record<string, string> {
+  const compilerOptions = {
+    noLib: true,
+    noResolve: true,
+    types: [],
+    module: 'nodenext',
+    allowImportingTsExtensions: true,
+    noEmit: true,
+  };
+  const config = JSON.stringify({ compilerOptions, files: Object.keys(texts) });
+  const files = Object.entries(texts).map(([path, text]) => [`${folder}/${path}`, text]);
+  return Object.fromEntries([...files, [`${folder}/tsconfig.json`, config]]);
+}
+
+async function importsIn(
+  api: API,
+  paths: readonly string[],
+  folder: string,
+): Promise<Map<string, SourceImport[]>> {
+  const project = `${folder}/tsconfig.json`;
+  const snapshot = await api.updateSnapshot({ openProjects: [project] });
+  const program = snapshot.getProject(project)?.program;
+  const found = new Map<string, SourceImport[]>();
+  for (const path of paths) {
+    const source = await program?.getSourceFile(`${folder}/${path}`);
+    if (program === undefined || source === undefined) throw new Error(`the compiler has not read ${path}`);
+    const issues = await program.getSyntacticDiagnostics(`${folder}/${path}`);
+    if (issues.length > 0) throw new Error(`${path} is not TypeScript`);
+    found.set(path, importsOfSource(source));
+  }
+  await snapshot.dispose();
+  await (await api.updateSnapshot({ closeProjects: [project] })).dispose();
+  return found;
+}
+
+function importsOfSource(source: SourceFile): SourceImport[] {
   const found: SourceImport[] = source.referencedFiles.map(({ fileName }) => ({
     specifier: fileName,
     typeOnly: true,
