@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +22,16 @@ test('every file is in one group, and in the same one in every run', () => {
     assert.ok(groups.every((group) => group.length > 0 && group.length <= 11));
     assert.deepEqual(dealFiles(files, 11), groups);
   }
+});
+
+test('files that share the embedded database are in one process', () => {
+  const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join('test', name));
+  const [sharing = [], ...others] = dealFiles(files);
+  assert.ok(sharing.includes('test/storage/contract.test.ts'));
+  assert.ok(sharing.includes('test/storage/audit/audit-reader.test.ts'));
+  assert.ok(sharing.length < 8 && others.length > 10, String(sharing));
 });
 
 const FILES = {

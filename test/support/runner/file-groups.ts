@@ -3,6 +3,7 @@
  * and the sources take more than a second of a processor before the first test of a process, and the tests after it
  * run several times slower until their code is compiled: in a process for each of 170 files, that is a third of all.
  */
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,14 +15,22 @@ const FILES_OF_A_GROUP = 11;
 /** `node --test` sorts what it runs by path, and this is ahead of the tests. */
 const GROUPS_FOLDER = 'groups';
 
+/** What `test/storage/opened.ts` exports for tests on both databases. Of the embedded one, each process makes its own. */
+const EMBEDDED_DATABASE = /\bBACKENDS\b/;
+
 /**
- * Dealt like cards, since the expensive files stand side by side in their folders. A file without company is its own
- * entry, as every file of a full run is: there, no test can lean on what another left behind.
+ * Files that share the embedded database come first and stay together; the others are dealt like cards, since those
+ * that cost much stand side by side in their folders. A file without company is its own entry, as every file of a full
+ * run is: there, no test can lean on what another left behind.
  */
 export function dealFiles(files: readonly string[], perGroup = FILES_OF_A_GROUP): string[][] {
-  const groups: string[][] = Array.from({ length: Math.ceil(files.length / perGroup) }, () => []);
-  for (const [index, file] of files.entries()) groups[index % groups.length]?.push(file);
-  return groups;
+  const sharing = files.filter(
+    (file) => existsSync(file) && EMBEDDED_DATABASE.test(readFileSync(file, 'utf8')),
+  );
+  const others = files.filter((file) => !sharing.includes(file));
+  const groups: string[][] = Array.from({ length: Math.ceil(others.length / perGroup) }, () => []);
+  for (const [index, file] of others.entries()) groups[index % groups.length]?.push(file);
+  return sharing.length === 0 ? groups : [sharing, ...groups];
 }
 
 export function isGroupEntry(file: string): boolean {
