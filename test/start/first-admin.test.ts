@@ -15,7 +15,7 @@ test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anythi
   const { text } = generateApiKey();
   const mistyped = `${text.slice(0, -1)}${text.endsWith('0') ? '1' : '0'}`;
   for (const key of ['hunter2', mistyped]) {
-    const refused = await refusedStart(t, {
+    const refused = await refusedStart({
       DATABASE_URL: url,
       MASTER_KEY: TEST_MASTER_KEY,
       BOOTSTRAP_ADMIN_KEY: key,

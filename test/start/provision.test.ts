@@ -8,7 +8,7 @@ import { runHere } from '../support/command-line.ts';
 import { TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
-import { refusedStart, START_ENV } from '../support/refused-start.ts';
+import { refusedProcess, refusedStart, START_ENV } from '../support/refused-start.ts';
 
 test('another master key is refused in clear words, and the database stays usable with the right one', {
   skip,
@@ -17,7 +17,7 @@ test('another master key is refused in clear words, and the database stays usabl
   const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   await (await startServer(t, { ...START_ENV, ...right })).stop();
   const wrong = 'ab'.repeat(32);
-  const refused = await refusedStart(t, { ...right, MASTER_KEY: wrong });
+  const refused = await refusedProcess(t, { ...right, MASTER_KEY: wrong });
   assert.equal(refused.code, 2);
   assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
   assert.ok(!refused.said.includes(wrong));
@@ -29,7 +29,7 @@ test('a database that is not there is refused at once, by its SQLSTATE, and not 
 }, async (t) => {
   const absent = new URL((await createTestDatabase(t)).url);
   absent.pathname = '/absent';
-  const { code, said } = await refusedStart(t, { DATABASE_URL: absent.href, MASTER_KEY: TEST_MASTER_KEY });
+  const { code, said } = await refusedProcess(t, { DATABASE_URL: absent.href, MASTER_KEY: TEST_MASTER_KEY });
   assert.equal(code, 1);
   assert.equal(said, 'The database does not answer; try again shortly. (SQLSTATE 3D000)\n');
 });
@@ -44,7 +44,7 @@ test('a missing master key file is refused once the database holds what it wrapp
   await (await startServer(t, { ...START_ENV, ...env })).stop();
   await rm(env.MASTER_KEY_FILE);
   for (let attempt = 0; attempt < 2; attempt += 1) {
-    const refused = await refusedStart(t, env);
+    const refused = await refusedStart(env);
     assert.equal(refused.code, 2);
     assert.match(refused.said, /master\.key is missing/);
   }
@@ -63,7 +63,7 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
     ['ISSUER_URL', 'issuer_url', 'https://two.example'],
     ['TOKEN_AUDIENCE', 'token_audience', 'two'],
   ] as const) {
-    const refused = await refusedStart(t, { ...env, [variable]: value });
+    const refused = await refusedStart({ ...env, [variable]: value });
     assert.equal(refused.code, 2);
     assert.match(refused.said, new RegExp(`writ settings set ${setting} ${value}`));
     const set = await runHere(['settings', 'set', setting, value], env);
@@ -76,7 +76,7 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
     TOKEN_AUDIENCE: 'two',
   });
   await server.stop();
-  assert.equal((await refusedStart(t, { ...env, ...first })).code, 2);
+  assert.equal((await refusedStart({ ...env, ...first })).code, 2);
 });
 
 test('whatever differs from what is stored is told at once: issuer, audience and master key', {
@@ -92,7 +92,7 @@ test('whatever differs from what is stored is told at once: issuer, audience and
     /^TOKEN_AUDIENCE is two, but the database stores one\./,
   ];
   const faultsOf = async (given: Record<string, string>): Promise<string[]> => {
-    const { code, said } = await refusedStart(t, { ...env, ...given });
+    const { code, said } = await refusedStart({ ...env, ...given });
     assert.equal(code, 2, said);
     return [...said.matchAll(/^ {2}- (.*)$/gm)].map(([, fault = '']) => fault);
   };

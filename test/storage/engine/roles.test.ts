@@ -28,7 +28,7 @@ test('a role that owns nothing is sent to `writ migrate` first, and serves after
   url.username = 'serving';
   const serving = { DATABASE_URL: url.href, MASTER_KEY: TEST_MASTER_KEY };
 
-  const refused = await refusedStart(t, serving);
+  const refused = await refusedStart(serving);
   assert.equal(refused.code, 2);
   assert.match(refused.said, /`writ migrate`/);
   const asServing = await runHere(['migrate'], serving);
@@ -57,7 +57,7 @@ test('a role that owns nothing is sent to `writ migrate` first, and serves after
     cluster.url,
     'delete from schema_migrations where id = (select max(id) from schema_migrations)',
   );
-  const later = await refusedStart(t, serving);
+  const later = await refusedStart(serving);
   assert.equal(later.code, 2);
   assert.match(later.said, /`writ migrate`/);
 });
@@ -67,7 +67,7 @@ test('a database migrated by a newer version is left alone', { skip }, async (t)
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   assert.equal((await runHere(['migrate'], env)).code, 0);
   await queryDatabase(url, "insert into schema_migrations (hash, created_at) values ('of the future', 0)");
-  const refused = await refusedStart(t, env);
+  const refused = await refusedStart(env);
   assert.equal(refused.code, 2);
   assert.match(refused.said, /newer Writ/);
 });
@@ -87,13 +87,13 @@ test('a database with durability off is refused by the name of the setting, unle
   const settings = ['fsync', 'full_page_writes', 'synchronous_commit'];
   for (const setting of settings) {
     await turn(setting, 'off');
-    const refused = await refusedStart(t, env);
+    const refused = await refusedStart(env);
     assert.equal(refused.code, 2);
     assert.match(refused.said, new RegExp(`runs with ${setting} off.*ACCEPT_UNSAFE_DURABILITY=1`, 's'));
     await turn(setting, 'on');
   }
   for (const setting of settings) await turn(setting, 'off');
-  const refused = await refusedStart(t, env);
+  const refused = await refusedStart(env);
   assert.match(refused.said, new RegExp(`runs with ${settings.join(', ')} off`));
   assert.deepEqual(
     await queryDatabase(cluster.url, "select 1 from information_schema.tables where table_name = 'agents'"),
