@@ -297,7 +297,10 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
       'node_modules',
       'package.json',
     ]);
-    assert.equal((await inWrit("find /app/dist -type f ! -name '*.js' ! -name embedded-template.br")).trim(), '');
+    assert.equal(
+      (await inWrit("find /app/dist -type f ! -name '*.js' ! -name embedded-template.br")).trim(),
+      '',
+    );
     assert.equal(
       (await inWrit('cd /app/node_modules && ls -d typescript tsx drizzle-kit 2>/dev/null; true')).trim(),
       '',
