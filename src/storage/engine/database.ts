@@ -4,7 +4,6 @@
  */
 
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
-import type * as schema from '../schema.ts';
 
 /** A named, prepared statement. `effect` says what a lost connection means: a failed read, or an unknown outcome. */
 export interface Statement {
@@ -13,12 +12,12 @@ export interface Statement {
   readonly effect: 'read' | 'write';
 }
 
-export type Orm = PgDatabase<PgQueryResultHKT, typeof schema>;
+export type Orm = PgDatabase<PgQueryResultHKT>;
 
 /** What runs statements: the database itself, or one transaction on it. Throws `WritError` or a plain bug. */
 export interface Session {
   query<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]>;
-  /** For queries that need no name: drizzle, typed from `schema.ts`. */
+  /** For queries that need no name. */
   orm<T>(effect: Statement['effect'], work: (orm: Orm) => Promise<T>): Promise<T>;
 }
 

@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { PGlite, type Transaction } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
-import * as schema from '../schema.ts';
 import type { Database, Orm, Session, Statement } from './database.ts';
 import { acquireDirectoryLock } from './directory-lock.ts';
 import {
@@ -83,6 +82,6 @@ function sessionOn(client: PGlite | Transaction): Session {
     query: async <Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> =>
       (await client.query<Row>(statement.text, [...values])).rows,
     // drizzle asks of its client only what a PGlite transaction offers too.
-    orm: (_effect, work) => work(drizzle(client as PGlite, { schema }) as unknown as Orm),
+    orm: (_effect, work) => work(drizzle(client as PGlite) as unknown as Orm),
   };
 }

@@ -8,7 +8,6 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { WritError } from '../../errors.ts';
-import * as schema from '../schema.ts';
 import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
 import {
@@ -155,7 +154,7 @@ function sessionOn(client: pg.PoolClient): Session {
     },
     orm: async (_effect, work) => {
       try {
-        return await work(drizzle(client, { schema }) as unknown as Orm);
+        return await work(drizzle(client) as unknown as Orm);
       } catch (error) {
         throw error instanceof DrizzleQueryError && isPlain(error.cause) ? connectionLost(error) : error;
       }
