@@ -125,7 +125,7 @@ test('the table of docs/architecture.md names the packages that lint lets in', a
       (name) => !/\/\*\*$|^node:fs\/promises$/.test(name) || name === '@fastify/**',
     );
     assert.deepEqual(
-      named.map((name) => name.replace('@fastify/rate-limit', '@fastify/**')).sort(),
+      [...new Set(named.map((name) => name.replace(/^@fastify\/.*/, '@fastify/**')))].sort(),
       whole.sort(),
       layer,
     );

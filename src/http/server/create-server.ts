@@ -15,7 +15,8 @@ import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { type ReadClient, requestStateOf } from './request-state.ts';
-import { AJV_OPTIONS, validationError } from './validation.ts';
+import { SCHEMA_COMPILERS } from './schema-compilers.ts';
+import { validationError } from './validation.ts';
 
 export interface ServerOptions {
   readonly requestTimeoutMs: number;
@@ -59,7 +60,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     genReqId: options.newRequestId,
     routerOptions: { maxParamLength: MAX_TARGET_PARAMETER },
     rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
-    ajv: { customOptions: AJV_OPTIONS },
+    schemaController: { compilersFactory: SCHEMA_COMPILERS },
     schemaErrorFormatter: validationError,
     clientErrorHandler: answerParserRefusal(options.newRequestId),
     frameworkErrors: (error, request, reply) => {
