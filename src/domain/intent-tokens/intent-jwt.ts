@@ -5,6 +5,7 @@
 
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { textToBytes } from '../crypto/hashing.ts';
+import { isSigningAlg } from '../crypto/jwk.ts';
 import {
   type ClaimExpectations,
   type IntentJwtRefusal,
@@ -89,8 +90,7 @@ function readHeader(bytes: Uint8Array): string | undefined {
   const header = readJsonObject(bytes);
   if (header === undefined || Object.keys(header).length !== 3) return undefined;
   const { alg, kid, typ } = header;
-  const isEd25519 = alg === 'EdDSA' || alg === 'Ed25519';
-  return isEd25519 && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
+  return isSigningAlg(alg) && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
 }
 
 /** The order of the base point, RFC 8032 section 5.1, little-endian as in a signature. */

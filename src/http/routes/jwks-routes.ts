@@ -10,7 +10,7 @@ const Jwk = strictObject({
   crv: oneOf(['Ed25519']),
   x: Type.String({ pattern: '^[\\w-]{43}$' }),
   kid: Type.String({ description: 'RFC 7638 thumbprint' }),
-  alg: oneOf(['EdDSA']),
+  alg: Type.Optional(oneOf(['EdDSA'], 'absent where `SIGNING_ALG` is `Ed25519`')),
   use: oneOf(['sig']),
 });
 
