@@ -31,11 +31,13 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const authentication = await composeAuthentication(app, { audit });
   const secrets = composeSecrets(app, { audit, authentication });
   const approvals = composeApprovals(app, { audit, authentication });
+  const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys });
+  const { introspectIntentToken } = intentTokens;
   const served = [
     signingKeys,
-    composeIntentTokens(app, { audit, authentication, signingKeys }),
+    intentTokens,
     composePrincipals(app, { authentication, secrets }),
-    composeScopedTokens(app, { audit, authentication, approvals }),
+    composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
     secrets,
     audit,

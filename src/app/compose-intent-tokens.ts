@@ -1,17 +1,26 @@
 /** Intent tokens: issued and verified. */
 
+import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
+import {
+  createIntrospectIntentToken,
+  type IntrospectIntentToken,
+} from '../use-cases/intent-tokens/introspect-intent-token.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
+
+export interface IntentTokensPart extends ServedPart {
+  readonly introspectIntentToken: IntrospectIntentToken;
+}
 
 export function composeIntentTokens(
   { database, provisioned, clock }: AppContext,
@@ -20,7 +29,7 @@ export function composeIntentTokens(
     readonly authentication: AuthenticationPart;
     readonly signingKeys: SigningKeysPart;
   },
-): ServedPart {
+): IntentTokensPart {
   const { keyRing } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const issue = createIssueIntentToken({
@@ -35,10 +44,13 @@ export function composeIntentTokens(
     confirm: parts.authentication.authenticator.confirm,
     denialLog: parts.audit.denialLog,
   });
+  const reader = createIntentTokenReader(database);
+  const checkSignature: CheckSignature = ({ kid, signingInput, signature }) =>
+    keyRing.find(kid)?.verify(signingInput, signature);
   const verify = createVerifyIntentToken({
-    reader: createIntentTokenReader(database),
+    reader,
     trail: parts.audit.trail,
-    checkSignature: ({ kid, signingInput, signature }) => keyRing.find(kid)?.verify(signingInput, signature),
+    checkSignature,
     sha256: nodeSha256,
     clock,
     newId,
@@ -47,6 +59,7 @@ export function composeIntentTokens(
   });
   const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
   return {
+    introspectIntentToken: createIntrospectIntentToken({ reader, checkSignature, clock, issuer, audience }),
     addRoutes: (routes) => {
       addIntentTokenRoutes(routes, { issue, sha256Hex });
       addVerificationRoutes(routes, verify);

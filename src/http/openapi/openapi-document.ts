@@ -53,6 +53,7 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
       securitySchemes: {
         apiKeyHeader: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
         apiKeyBearer: { type: 'http', scheme: 'bearer', description: 'An API key as bearer token' },
+        apiKeyBasic: { type: 'http', scheme: 'basic', description: 'The id of an API key, and the key' },
         scopedToken: { type: 'http', scheme: 'bearer', description: 'A scoped token' },
       },
     },
@@ -61,7 +62,8 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
 }
 
 function operation(route: DeclaredRoute): Json {
-  const keys = [{ apiKeyHeader: [] }, { apiKeyBearer: [] }];
+  const basic = route.takesBasic === true ? [{ apiKeyBasic: [] }] : [];
+  const keys = [{ apiKeyHeader: [] }, { apiKeyBearer: [] }, ...basic];
   const security = {
     none: [],
     'api-key-if-sent': [{}, ...keys],

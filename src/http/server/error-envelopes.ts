@@ -18,8 +18,11 @@ export function isInsideV1(path: string): boolean {
   return path === '/v1' || path.startsWith('/v1/');
 }
 
-/** `path` is the request's path without its query. */
-export function errorAnswer(error: unknown, request: { path: string; requestId: string }): ErrorAnswer {
+/** `path` is the request's path without its query; `takesBasic`: HTTP Basic is one of the ways to authenticate there. */
+export function errorAnswer(
+  error: unknown,
+  request: { path: string; requestId: string; takesBasic?: boolean },
+): ErrorAnswer {
   const known =
     error instanceof WritError ? error : new WritError('INTERNAL', 'Something went wrong on our side.');
   const inside = isInsideV1(request.path);
@@ -38,7 +41,7 @@ export function errorAnswer(error: unknown, request: { path: string; requestId: 
       };
   return {
     status: known.status,
-    headers: headersOf(known),
+    headers: headersOf(known, request.takesBasic === true),
     body: {
       ...body,
       ...known.members,
@@ -79,10 +82,12 @@ function codeInsideV1(code: ErrorCode): ErrorCode {
   return code === 'AUTH_INVALID_KEY' || code === 'AUTH_EXPIRED_KEY' ? 'UNAUTHORIZED' : code;
 }
 
-function headersOf(error: WritError): Record<string, string> {
+function headersOf(error: WritError, takesBasic: boolean): Record<string, string> {
   const headers: Record<string, string> = {};
-  // RFC 6750 section 3
-  if (error.status === 401) headers['www-authenticate'] = 'Bearer realm="writ"';
+  // RFC 6750 section 3; RFC 6749 section 5.2 asks for the scheme that a client used.
+  if (error.status === 401) {
+    headers['www-authenticate'] = `Bearer realm="writ"${takesBasic ? ', Basic realm="writ"' : ''}`;
+  }
   if (error.retryAfterSeconds !== undefined)
     headers['retry-after'] = String(Math.max(1, error.retryAfterSeconds));
   return headers;
