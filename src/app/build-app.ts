@@ -19,6 +19,7 @@ import { composeRoutes } from './compose-routes.ts';
 import { composeScopedTokens } from './compose-scoped-tokens.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import { composeSigningKeys } from './compose-signing-keys.ts';
+import { composeVerification } from './compose-verification.ts';
 import { startSchedule } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
 
@@ -36,6 +37,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const served = [
     signingKeys,
     intentTokens,
+    composeVerification(app, { audit, authentication, signingKeys }),
     composePrincipals(app, { authentication, secrets }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,

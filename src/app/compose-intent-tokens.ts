@@ -1,8 +1,7 @@
-/** Intent tokens: issued and verified. */
+/** Intent tokens: issued and introspected. */
 
 import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
-import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
@@ -12,7 +11,6 @@ import {
   type IntrospectIntentToken,
 } from '../use-cases/intent-tokens/introspect-intent-token.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
-import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
@@ -47,22 +45,11 @@ export function composeIntentTokens(
   const reader = createIntentTokenReader(database);
   const checkSignature: CheckSignature = ({ kid, signingInput, signature }) =>
     keyRing.find(kid)?.verify(signingInput, signature);
-  const verify = createVerifyIntentToken({
-    reader,
-    trail: parts.audit.trail,
-    checkSignature,
-    sha256: nodeSha256,
-    clock,
-    newId,
-    issuer,
-    audience,
-  });
   const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
   return {
     introspectIntentToken: createIntrospectIntentToken({ reader, checkSignature, clock, issuer, audience }),
     addRoutes: (routes) => {
       addIntentTokenRoutes(routes, { issue, sha256Hex });
-      addVerificationRoutes(routes, verify);
     },
   };
 }

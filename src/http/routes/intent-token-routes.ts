@@ -22,7 +22,7 @@ const StepProof = strictObject({
   proof: Type.Array(strictObject({ position: oneOf(['left', 'right']), sibling_hash: sha256Hex('a node') })),
 });
 
-const PolicyValidation = strictObject({
+export const PolicyValidation = strictObject({
   allowed_tools: Type.Array(Type.String()),
   denied_tools: Type.Array(Type.String()),
   denied_reasons: Type.Array(Type.String()),

@@ -12,6 +12,8 @@ export type EventType =
   | 'intent.issued'
   | 'intent.denied'
   | 'intent.verified'
+  | 'intent.enforced'
+  | 'intent.revoked'
   | 'agent.created'
   | 'agent.updated'
   | 'agent.revoked'

@@ -32,8 +32,6 @@ interface HostileRoute {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Members of `body` that may have several types. */
   readonly several?: readonly string[];
-  /** Answers every well-formed body with the same refusal. */
-  readonly notServed?: true;
   /** Also takes its body as a form. */
   readonly takesForms?: true;
   /** Answers a scoped token that has ended. */
@@ -63,6 +61,28 @@ const CHANGES = {
   policy: { allow: ['*'] },
 };
 const QUESTION = { token: 'a.b.c', step_index: 0, step: PLAN.steps[0], action: 'look', mcp: 'm', proof: [] };
+const TOOL_CALL = {
+  mcp: 'm',
+  tool: 'look',
+  intent_token: { jwt_token: 'a.b.c', plan_id: 'p' },
+  wireName: 'm__look',
+  mcpServer: 'm',
+  toolsSnapshotHash: 'h',
+  session_id: 's',
+  user_email: 'e@example.org',
+  agent_id: 'a',
+  arguments: {},
+  policy_snapshot: [],
+};
+const FREE_OF_CALL = ['arguments', 'policy_snapshot'];
+const REVOCATION = {
+  token: { token_id: 'x' },
+  token_id: 'x',
+  reason: 'r',
+  cascade: true,
+  planId: 'p',
+  intentReference: 'x',
+};
 const FUTURE = '2999-01-01T00:00:00Z';
 const TOKEN_REQUEST = {
   scopes: ['secrets:read:hostile/*'],
@@ -101,9 +121,37 @@ const ROUTES: readonly HostileRoute[] = [
     body: QUESTION,
     several: ['token', 'proof'],
   },
-  { method: 'POST', route: '/iap/verify-step', credential: 'api-key', notServed: true },
-  { method: 'POST', route: '/iap/sdk/enforce', credential: 'api-key', notServed: true },
-  { method: 'POST', route: '/verify/action', credential: 'none', notServed: true },
+  {
+    method: 'POST',
+    route: '/iap/verify-step',
+    credential: 'api-key',
+    body: {
+      token: 'a.b.c',
+      path: '/steps/[0]/action',
+      step_index: 0,
+      tool_name: 'look',
+      proof: [],
+      context: {},
+    },
+    several: ['token', 'proof'],
+  },
+  {
+    method: 'POST',
+    route: '/iap/sdk/enforce',
+    credential: 'api-key',
+    body: TOOL_CALL,
+    several: FREE_OF_CALL,
+  },
+  {
+    method: 'POST',
+    route: '/verify/action',
+    credential: 'none',
+    body: { token: 'a.b.c', path: '/steps/[0]/action', value: 'look', proof: [], context: {} },
+    several: ['token', 'proof'],
+  },
+  { method: 'GET', route: '/v1/intent-tokens', credential: 'api-key' },
+  { method: 'POST', route: '/token/revoke', credential: 'api-key', body: REVOCATION, several: ['token'] },
+  { method: 'POST', route: '/iap/trust/revoke', credential: 'api-key', body: REVOCATION, several: ['token'] },
   {
     method: 'POST',
     route: '/v1/agents',
@@ -266,8 +314,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         for (const member of ['surprise', 'constructor', 'toString', 'a/b~c']) {
           const answer = await ask({ json: { ...route.body, [member]: 1 } });
           const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-          const details = route.notServed ? {} : { details: { pointer } };
-          assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR', ...details }, member);
+          assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR', details: { pointer } }, member);
           assertProper(answer, url, member);
         }
         assert.deepEqual(await rowCounts(server), before);
