@@ -13,6 +13,7 @@ import { type AppDeps, createAppContext } from './app-context.ts';
 import { composeApprovals } from './compose-approvals.ts';
 import { composeAudit } from './compose-audit.ts';
 import { composeAuthentication } from './compose-authentication.ts';
+import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
 import { composePrincipals } from './compose-principals.ts';
 import { composeRoutes } from './compose-routes.ts';
@@ -38,6 +39,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     signingKeys,
     intentTokens,
     composeVerification(app, { audit, authentication, signingKeys }),
+    composeIntentInventory(app, { authentication }),
     composePrincipals(app, { authentication, secrets }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
