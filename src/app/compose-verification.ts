@@ -4,6 +4,7 @@ import type { JwsSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addToolEnforcementRoutes } from '../http/routes/verification-enforcement-routes.ts';
 import { addPluginVerificationRoutes } from '../http/routes/verification-plugin-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
+import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
@@ -34,6 +35,7 @@ export function composeVerification(
     confirm: parts.authentication.authenticator.confirm,
     checkSignature: ({ kid, signingInput, signature }: JwsSignature) =>
       keyRing.find(kid)?.verify(signingInput, signature),
+    decode: decodeNodeBase64url,
     sha256: nodeSha256,
     clock,
     newId,

@@ -4,7 +4,11 @@
  */
 
 import type { IntentClaims } from '../../domain/intent-tokens/intent-claims.ts';
-import { type CheckSignature, verifyIntentJwt } from '../../domain/intent-tokens/intent-jwt.ts';
+import {
+  type CheckSignature,
+  type DecodeBase64url,
+  verifyIntentJwt,
+} from '../../domain/intent-tokens/intent-jwt.ts';
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
 import type { Clock } from '../ports.ts';
 import type { IntentTokenReader, IntentTokenState } from './ports.ts';
@@ -13,6 +17,7 @@ import type { PresentedToken } from './verification-question.ts';
 export interface TokenReadingDeps {
   readonly reader: IntentTokenReader;
   readonly checkSignature: CheckSignature;
+  readonly decode: DecodeBase64url;
   readonly clock: Clock;
   readonly issuer: string;
   readonly audience: string;
@@ -34,6 +39,7 @@ export function readClaims(
     audience: deps.audience,
     nowSeconds: deps.clock.now().getTime() / 1000,
     checkSignature: deps.checkSignature,
+    decode: deps.decode,
   });
   return verdict.ok ? verdict : { ...verdict, reason: `The token is refused: ${verdict.reason}.` };
 }
