@@ -1,11 +1,11 @@
 /** Verifying intent tokens and the steps of their plans online. */
 
-import type { JwsSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addToolEnforcementRoutes } from '../http/routes/verification-enforcement-routes.ts';
 import { addPluginVerificationRoutes } from '../http/routes/verification-plugin-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
+import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenUses } from '../storage/intent-tokens/intent-token-use-store.ts';
@@ -33,8 +33,7 @@ export function composeVerification(
     trail,
     denialLog,
     confirm: parts.authentication.authenticator.confirm,
-    checkSignature: ({ kid, signingInput, signature }: JwsSignature) =>
-      keyRing.find(kid)?.verify(signingInput, signature),
+    checkSignature: rememberSignatures(keyRing.find),
     decode: decodeNodeBase64url,
     sha256: nodeSha256,
     clock,
