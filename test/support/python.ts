@@ -21,7 +21,10 @@ export type PythonEnvironment =
   | { readonly ok: false; readonly reason: string };
 
 export async function pythonEnvironment(
-  requirements: 'python-requirements.txt' | 'python-gateway-requirements.txt' = 'python-requirements.txt',
+  requirements:
+    | 'python-requirements.txt'
+    | 'python-gateway-requirements.txt'
+    | 'python-client-requirements.txt' = 'python-requirements.txt',
 ): Promise<PythonEnvironment> {
   try {
     return { ok: true, python: await makeEnvironment(resolve('test/support', requirements)) };
