@@ -16,6 +16,7 @@ import { composeAuthentication } from './compose-authentication.ts';
 import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
 import { composePrincipals } from './compose-principals.ts';
+import { composePythonSdk } from './compose-python-sdk.ts';
 import { composeRoutes } from './compose-routes.ts';
 import { composeScopedTokens } from './compose-scoped-tokens.ts';
 import { composeSecrets } from './compose-secrets.ts';
@@ -41,6 +42,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     composeVerification(app, { audit, authentication, signingKeys }),
     composeIntentInventory(app, { authentication }),
     composePrincipals(app, { authentication, secrets }),
+    composePythonSdk(app, { audit, authentication }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
     secrets,

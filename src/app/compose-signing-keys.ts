@@ -3,12 +3,10 @@
 import { publishedJwk, type SigningAlg } from '../domain/crypto/jwk.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
-import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
-
-const ENTITY_TAG_LENGTH = 32;
+import { strongEntityTag } from './strong-entity-tag.ts';
 
 export interface SigningKeysPart extends ServedPart {
   readonly keyRing: KeyRing;
@@ -32,6 +30,10 @@ export async function composeSigningKeys({
       addSigningKeyRoutes(routes, {
         publishedKeys: () =>
           keyRing.published().map((key) => publishedJwk(key.publicKey, { kid: key.kid, alg })),
+        activeKey: () => {
+          const { publicKeyHex, kid } = keyRing.active();
+          return { publicKeyHex, kid, alg };
+        },
         entityTag: () => entityTagOf(keyRing, alg),
       }),
   };
@@ -40,5 +42,5 @@ export async function composeSigningKeys({
 /** Of all that the answer is made from. */
 function entityTagOf(keyRing: KeyRing, alg: SigningAlg): string {
   const kids = keyRing.published().map((key) => key.kid);
-  return `"${nodeSha256.hex([alg, ...kids].join()).slice(0, ENTITY_TAG_LENGTH)}"`;
+  return strongEntityTag([alg, ...kids].join());
 }

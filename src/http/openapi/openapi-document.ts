@@ -3,7 +3,7 @@
 import Type, { type TSchema } from 'typebox';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import type { DeclaredRoute } from '../routing/route.ts';
-import { envelopeSchema, isInsideV1 } from '../server/error-envelopes.ts';
+import { envelopeSchema, isAnsweredWith200, isInsideV1 } from '../server/error-envelopes.ts';
 
 type Json = Record<string, unknown>;
 
@@ -174,6 +174,7 @@ function refusalsOf(route: DeclaredRoute): Json {
   if (route.method !== 'GET') for (const code of WITH_BODY) codes.add(code);
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of codes) {
+    if (isAnsweredWith200(code, route.url)) continue;
     const { status } = ERROR_CODES[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }

@@ -180,4 +180,4 @@ function asSdksRead(issued: IssuedIntentToken, { principal }: Caller) {
 }
 
 /** A server has one organisation: whoever runs it. */
-const ORGANISATION = 'self-hosted';
+export const ORGANISATION = 'self-hosted';

@@ -3,10 +3,22 @@
  * outside. Whatever is not a `WritError` is answered as 500 with a fixed sentence.
  */
 
-import { type ErrorCode, WritError } from '../../errors.ts';
+import { ERROR_CODES, type ErrorCode, WritError } from '../../errors.ts';
 
-/** Endpoints whose every refusal must also say `allowed: false`: a client reads a missing `allowed` as permission. */
-const GRANT_PATHS: ReadonlySet<string> = new Set(['/iap/verify-step', '/verify/action', '/iap/sdk/enforce']);
+const NO_GRANT = { allowed: false } as const;
+/** Its published client reads a 400 as permission: whatever is wrong with a question there is answered with 200. */
+const NEVER_BAD_REQUEST = '/iap/enforce';
+/**
+ * Endpoints whose every refusal says more, and why as `reason`: a client reads a missing `allowed` as permission, and
+ * another shows the `reason`.
+ */
+const BESIDE_REASON: ReadonlyMap<string, object> = new Map<string, object>([
+  ['/iap/verify-step', NO_GRANT],
+  ['/verify/action', NO_GRANT],
+  ['/iap/sdk/enforce', NO_GRANT],
+  [NEVER_BAD_REQUEST, { ...NO_GRANT, action: 'block' }],
+  ['/iap/trust/reanchor', {}],
+]);
 
 export interface ErrorAnswer {
   readonly status: number;
@@ -18,6 +30,10 @@ export function isInsideV1(path: string): boolean {
   return path === '/v1' || path.startsWith('/v1/');
 }
 
+/** Whether the answer is 200 and not the status of the code. */
+export const isAnsweredWith200 = (code: ErrorCode, path: string): boolean =>
+  path === NEVER_BAD_REQUEST && ERROR_CODES[code].kind === 'invalid';
+
 /** `path` is the request's path without its query; `takesBasic`: HTTP Basic is one of the ways to authenticate there. */
 export function errorAnswer(
   error: unknown,
@@ -25,6 +41,10 @@ export function errorAnswer(
 ): ErrorAnswer {
   const known =
     error instanceof WritError ? error : new WritError('INTERNAL', 'Something went wrong on our side.');
+  const beside = BESIDE_REASON.get(request.path);
+  if (isAnsweredWith200(known.code, request.path)) {
+    return { status: 200, headers: {}, body: { ...beside, reason: known.publicMessage } };
+  }
   const inside = isInsideV1(request.path);
   const code = inside ? codeInsideV1(known.code) : known.code;
   const message = known.publicMessage;
@@ -45,7 +65,7 @@ export function errorAnswer(
     body: {
       ...body,
       ...known.members,
-      ...(GRANT_PATHS.has(request.path) ? { allowed: false, reason: message } : {}),
+      ...(beside === undefined ? {} : { ...beside, reason: message }),
     },
   };
 }
@@ -67,11 +87,13 @@ export function envelopeSchema(of: { path: string; codes: readonly ErrorCode[]; 
         request_id: text,
       }
     : { success: { const: false }, error: text, error_code: code, message: text, details, request_id: text };
-  const grant = GRANT_PATHS.has(of.path) ? { allowed: { const: false }, reason: text } : {};
-  const beside = of.codes.includes('POLICY_DENIED') ? { policy_validation: details } : {};
+  const beside = BESIDE_REASON.get(of.path);
+  const said = Object.entries(beside ?? {}).map(([name, value]) => [name, { const: value }]);
+  const grant = beside === undefined ? {} : { ...Object.fromEntries(said), reason: text };
+  const validation = of.codes.includes('POLICY_DENIED') ? { policy_validation: details } : {};
   return {
     type: 'object',
-    properties: { ...own, ...grant, ...beside },
+    properties: { ...own, ...grant, ...validation },
     required: [...Object.keys(own).filter((name) => name !== 'details'), ...Object.keys(grant)],
     additionalProperties: false,
   };

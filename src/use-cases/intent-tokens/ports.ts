@@ -159,3 +159,8 @@ export interface IntentTokenInventory {
     limit: number,
   ): Promise<{ readonly jtis: readonly string[]; readonly count: number }>;
 }
+
+export interface PlanReports {
+  /** One guarded write. False: the key is not live, or no token of its principal has that plan; nothing was written. */
+  report(planId: string, event: AuditEvent, keyId: string): Promise<boolean>;
+}
