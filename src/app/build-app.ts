@@ -13,6 +13,7 @@ import { type AppDeps, createAppContext } from './app-context.ts';
 import { composeApprovals } from './compose-approvals.ts';
 import { composeAudit } from './compose-audit.ts';
 import { composeAuthentication } from './compose-authentication.ts';
+import { composeDelegation } from './compose-delegation.ts';
 import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
 import { composePrincipals } from './compose-principals.ts';
@@ -41,6 +42,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     intentTokens,
     composeVerification(app, { audit, authentication, signingKeys }),
     composeIntentInventory(app, { authentication }),
+    composeDelegation(app, { audit, authentication, signingKeys }),
     composePrincipals(app, { authentication, secrets }),
     composePythonSdk(app, { audit, authentication }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),

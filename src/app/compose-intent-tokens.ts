@@ -1,7 +1,7 @@
 /** Intent tokens: issued and introspected. */
 
-import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
+import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
@@ -28,7 +28,7 @@ export function composeIntentTokens(
     readonly signingKeys: SigningKeysPart;
   },
 ): IntentTokensPart {
-  const { keyRing } = parts.signingKeys;
+  const { keyRing, checkSignature } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
@@ -43,11 +43,16 @@ export function composeIntentTokens(
     denialLog: parts.audit.denialLog,
   });
   const reader = createIntentTokenReader(database);
-  const checkSignature: CheckSignature = ({ kid, signingInput, signature }) =>
-    keyRing.find(kid)?.verify(signingInput, signature);
   const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
   return {
-    introspectIntentToken: createIntrospectIntentToken({ reader, checkSignature, clock, issuer, audience }),
+    introspectIntentToken: createIntrospectIntentToken({
+      reader,
+      checkSignature,
+      decode: decodeNodeBase64url,
+      clock,
+      issuer,
+      audience,
+    }),
     addRoutes: (routes) => {
       addIntentTokenRoutes(routes, { issue, sha256Hex });
     },

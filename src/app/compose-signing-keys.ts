@@ -1,8 +1,10 @@
 /** The keys that sign intent tokens, the thread that holds them busy, and what verifiers pin. */
 
 import { publishedJwk, type SigningAlg } from '../domain/crypto/jwk.ts';
+import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
+import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
@@ -10,6 +12,7 @@ import { strongEntityTag } from './strong-entity-tag.ts';
 
 export interface SigningKeysPart extends ServedPart {
   readonly keyRing: KeyRing;
+  readonly checkSignature: CheckSignature;
   /** Ends the thread. */
   close(): Promise<void>;
 }
@@ -25,6 +28,7 @@ export async function composeSigningKeys({
   const keyRing = await openKeyRing({ kek: provisioned.kek, thread, alg, load });
   return {
     keyRing,
+    checkSignature: rememberSignatures(keyRing.find),
     close: () => thread.close(),
     addRoutes: (routes) =>
       addSigningKeyRoutes(routes, {

@@ -5,7 +5,6 @@ import { addPluginVerificationRoutes } from '../http/routes/verification-plugin-
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
-import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenUses } from '../storage/intent-tokens/intent-token-use-store.ts';
@@ -24,7 +23,7 @@ export function composeVerification(
     readonly signingKeys: SigningKeysPart;
   },
 ): ServedPart {
-  const { keyRing } = parts.signingKeys;
+  const { checkSignature } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const { trail, denialLog } = parts.audit;
   const deps = {
@@ -33,7 +32,7 @@ export function composeVerification(
     trail,
     denialLog,
     confirm: parts.authentication.authenticator.confirm,
-    checkSignature: rememberSignatures(keyRing.find),
+    checkSignature,
     decode: decodeNodeBase64url,
     sha256: nodeSha256,
     clock,

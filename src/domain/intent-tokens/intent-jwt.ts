@@ -18,7 +18,7 @@ import {
 /** 64 bytes in base64url. */
 const SIGNATURE_CHARACTERS = 86;
 /** Far above what the largest signed policy makes; bounds the work on hostile text. */
-const MAX_JWT_CHARACTERS = 512 * 1024;
+export const MAX_JWT_CHARACTERS = 512 * 1024;
 
 /** What a signature is checked with. */
 export interface JwsSignature {

@@ -41,7 +41,7 @@ const planFacts = {
   policy_validation: PolicyValidation,
 };
 
-const tokenFacts = {
+export const tokenFacts = {
   token_id: uuid('the `jti`'),
   plan_id: uuid(),
   issued_at: unixSeconds('`iat`'),
@@ -54,7 +54,7 @@ const jwt = Type.String({ description: 'compact JWS (RFC 7515), alg EdDSA' });
 
 const Documented = strictObject({ ...planFacts, ...tokenFacts, token: jwt, signature });
 
-const SdkToken = strictObject({
+export const SdkToken = strictObject({
   plan_hash: planFacts.plan_hash,
   issued_at: tokenFacts.issued_at,
   expires_at: tokenFacts.expires_at,
@@ -71,13 +71,19 @@ const SdkToken = strictObject({
   signature,
 });
 
+export const ClientInfo = strictObject({
+  clientId: Type.String(),
+  clientName: Type.String(),
+  orgId: Type.String(),
+});
+
 const AsSdksRead = strictObject({
   ...planFacts,
   ...tokenFacts,
   token: SdkToken,
   jwt_token: jwt,
   intent_reference: tokenFacts.token_id,
-  client_info: strictObject({ clientId: Type.String(), clientName: Type.String(), orgId: Type.String() }),
+  client_info: ClientInfo,
 });
 
 const REFUSALS = [
@@ -175,9 +181,15 @@ function asSdksRead(issued: IssuedIntentToken, { principal }: Caller) {
     token: sdkTokenOf(issued),
     jwt_token: issued.jwt,
     intent_reference: issued.jti,
-    client_info: { clientId: principal.id, clientName: principal.name, orgId: ORGANISATION },
+    client_info: clientInfoOf(principal),
   });
 }
+
+export const clientInfoOf = ({ id, name }: { readonly id: string; readonly name: string }) => ({
+  clientId: id,
+  clientName: name,
+  orgId: ORGANISATION,
+});
 
 /** A server has one organisation: whoever runs it. */
 export const ORGANISATION = 'self-hosted';

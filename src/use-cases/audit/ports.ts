@@ -15,6 +15,7 @@ export type EventType =
   | 'intent.enforced'
   | 'intent.reported'
   | 'intent.revoked'
+  | 'intent.delegated'
   | 'agent.created'
   | 'agent.updated'
   | 'agent.revoked'

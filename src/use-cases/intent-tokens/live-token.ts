@@ -23,6 +23,11 @@ export interface TokenReadingDeps {
   readonly audience: string;
 }
 
+/** Of the token itself. */
+export interface TokenRefusal extends VerificationRefusal {
+  readonly code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'TOKEN_REVOKED';
+}
+
 /** A token that is good now. */
 export interface LiveToken {
   readonly claims: IntentClaims;
@@ -33,7 +38,7 @@ export interface LiveToken {
 export function readClaims(
   deps: Omit<TokenReadingDeps, 'reader'>,
   { jwt }: PresentedToken,
-): { readonly ok: true; readonly claims: IntentClaims } | ({ readonly ok: false } & VerificationRefusal) {
+): { readonly ok: true; readonly claims: IntentClaims } | ({ readonly ok: false } & TokenRefusal) {
   const verdict = verifyIntentJwt(jwt, {
     issuer: deps.issuer,
     audience: deps.audience,
@@ -49,7 +54,7 @@ export function refuseState(
   state: IntentTokenState | undefined,
   claims: IntentClaims,
   { statedBeside }: PresentedToken,
-): VerificationRefusal | undefined {
+): TokenRefusal | undefined {
   if (state === undefined || state.agentId !== claims.clientId)
     return { code: 'TOKEN_INVALID', reason: 'It is not on record here.' };
   const differing = statedBeside.find(({ claim, value }) => claims.all[claim] !== value);

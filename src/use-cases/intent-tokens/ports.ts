@@ -164,3 +164,29 @@ export interface PlanReports {
   /** One guarded write. False: the key is not live, or no token of its principal has that plan; nothing was written. */
   report(planId: string, event: AuditEvent, keyId: string): Promise<boolean>;
 }
+
+/** What is a child's own; everything else of its row is the parent's. */
+export interface DelegationRecord {
+  readonly jti: string;
+  readonly parentJti: string;
+  /** The `revision` of the parent's principal under which the policy was decided. */
+  readonly parentAgentRevision: number;
+  /** Of whoever delegates. */
+  readonly keyId: string;
+  readonly kid: string;
+  /** Canonical JSON: the `[mcp | null, action]` pairs that the child allows. */
+  readonly actionsText: string;
+  readonly issuedAtSeconds: number;
+  readonly expiresAtSeconds: number;
+}
+
+export interface DelegationStore {
+  /**
+   * One guarded write with its event. Undefined: the parent is not live or has been delegated too often, its principal
+   * changed, or the key may not delegate it; nothing was written.
+   */
+  delegate(
+    record: DelegationRecord,
+    event: AuditEvent,
+  ): Promise<{ /** The principal whose token it is. */ readonly agentName: string } | undefined>;
+}

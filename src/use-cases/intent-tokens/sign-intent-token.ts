@@ -1,14 +1,12 @@
 /** The claims of an intent token (contract section 4.5) and their signature. Same input, same token: Ed25519 is deterministic. */
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
+import { NOT_BEFORE_LEEWAY_SECONDS } from '../../domain/intent-tokens/intent-claims.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { Principal } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
 import type { PlanAssessment } from './assess-plan.ts';
 import type { SignedJwt, TokenSigner } from './ports.ts';
-
-/** For verifiers whose clock is behind ours. */
-const NOT_BEFORE_LEEWAY_SECONDS = 5;
 
 /** The caller's statement; no decision rests on it. */
 export interface OnBehalfOf {

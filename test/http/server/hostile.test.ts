@@ -55,6 +55,7 @@ const ISSUE = {
   context_id: 'c',
   user_email: 'e@example.org',
   dry_run: false,
+  authorization_details: true,
   metadata: {},
 };
 const CHANGES = {
@@ -86,6 +87,14 @@ const REVOCATION = {
   cascade: true,
   planId: 'p',
   intentReference: 'x',
+};
+const DELEGATION = {
+  token: 'x',
+  delegate_public_key: '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c',
+  validity_seconds: 60,
+  allowed_actions: ['look'],
+  target_agent: 'd',
+  subtask: {},
 };
 const FUTURE = '2999-01-01T00:00:00Z';
 const TOKEN_REQUEST = {
@@ -209,6 +218,20 @@ const ROUTES: readonly HostileRoute[] = [
     route: '/api-keys/:id/revoke',
     url: '/api-keys/0123456789abcdef/revoke',
     credential: 'api-key',
+  },
+  {
+    method: 'POST',
+    route: '/delegation/create',
+    credential: 'api-key',
+    body: DELEGATION,
+    several: ['token'],
+  },
+  {
+    method: 'POST',
+    route: '/iap/trust/delegate',
+    credential: 'api-key',
+    body: DELEGATION,
+    several: ['token'],
   },
   {
     method: 'POST',
