@@ -5,6 +5,12 @@ import { test } from 'node:test';
 import { assertRefused, buildTestApp } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 
+test('the public key names the algorithm that is signed with', { skip: postgresSkip }, async (t) => {
+  const { call } = await buildTestApp(t, { SIGNING_ALG: 'Ed25519' });
+  const { body } = await call<Record<string, string>>({ method: 'GET', url: '/iap/public-key' });
+  assert.equal(body['alg'], 'Ed25519');
+});
+
 test('the python sdk’s questions', { skip: postgresSkip }, async (t) => {
   const { call, createAgent, adminKey, sql } = await buildTestApp(t);
 
