@@ -1,6 +1,7 @@
 /**
  * The published SDK, unmodified, calls tools through a proxy that asks `POST /iap/verify-step` with what the SDK sends it:
- * a step of the plan runs, and another, a forged proof or a token that was revoked meanwhile does not.
+ * a step of the plan runs, and another, a forged proof or a token that was revoked meanwhile does not. What it delegates
+ * runs as far as it was passed on.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -18,24 +19,34 @@ const SDK = require.resolve('@armoriq/sdk');
 /** One plan, then the calls that it is given, one after the other; each says what came of it. */
 const CLIENT = `
   const { ArmorIQClient } = require(${JSON.stringify(SDK)});
-  const { url, proxyUrl, apiKey, plan, calls } = JSON.parse(process.argv[1]);
+  const { url, proxyUrl, apiKey, plan, calls, delegateKey } = JSON.parse(process.argv[1]);
   (async () => {
     const client = new ArmorIQClient({
       apiKey, userId: 'user-1', agentId: 'agent-1', contextId: 'context-1',
       backendEndpoint: url, proxyEndpoint: proxyUrl, iapEndpoint: url,
     });
     const token = await client.getIntentToken(client.capturePlan('m', 'p', plan), undefined, 600);
+    const passOn = async (from, actions) => {
+      const { delegatedToken } = await client.delegate(from, delegateKey, 300, actions, 'helper', { goal: 'help' });
+      // The delegate has to be told the plan, and its proofs, by whoever delegates.
+      delegatedToken.rawToken.plan = plan;
+      return delegatedToken;
+    };
     const outcomes = [];
-    for (const { mcp, action, params, proof, revokeFirst } of calls) {
+    for (const { mcp, action, params, proof, revokeFirst, passedOn } of calls) {
       if (revokeFirst) await fetch(url + '/token/revoke', {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
         body: JSON.stringify({ token_id: token.tokenId }),
       });
-      outcomes.push(await client.invoke(mcp, action, token, params, proof).then(
-        ({ status, result }) => ({ status, result }),
-        (error) => ({ thrown: error.constructor.name }),
-      ));
+      const index = plan.steps.findIndex((step) => step.action === action);
+      const call = async () => {
+        let used = token;
+        for (const actions of passedOn ?? []) used = await passOn(used, actions);
+        const { status, result } = await client.invoke(mcp, action, used, params, proof ?? token.stepProofs[index]);
+        return { status, result, verified: await client.verifyToken(used) };
+      };
+      outcomes.push(await call().catch((error) => ({ thrown: error.constructor.name })));
     }
     console.log('RESULT ' + JSON.stringify(outcomes));
     client.close();
@@ -50,11 +61,14 @@ const PLAN = {
   ],
 };
 
+/** RFC 8032 section 7.1, test 2. */
+const DELEGATE_KEY = '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c';
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 interface Outcome {
   readonly status?: string;
   readonly result?: unknown;
+  readonly verified?: boolean;
   readonly thrown?: string;
 }
 
@@ -99,7 +113,14 @@ suite('@armoriq/sdk behind a proxy that asks verify-step', () => {
     const agent = await server.createAgent({ allowed_scopes: ['secrets:read:a/*'] });
     const proxyUrl = await startProxy(agent.key);
     verdicts.length = 0;
-    const input = JSON.stringify({ url: server.url, proxyUrl, apiKey: agent.key, plan: PLAN, calls });
+    const input = JSON.stringify({
+      url: server.url,
+      proxyUrl,
+      apiKey: agent.key,
+      plan: PLAN,
+      calls,
+      delegateKey: DELEGATE_KEY,
+    });
     const client = await startNode(t, ['-e', CLIENT, input], {});
     assert.equal(await client.ended, 0, client.stdout() + client.stderr());
     const line = client
@@ -115,8 +136,8 @@ suite('@armoriq/sdk behind a proxy that asks verify-step', () => {
   test('each step of the plan runs', async (t) => {
     const outcomes = await run(t, [WEATHER, MAIL]);
     assert.deepEqual(outcomes, [
-      { status: 'success', result: 'get_weather was done' },
-      { status: 'success', result: 'send_mail was done' },
+      { status: 'success', result: 'get_weather was done', verified: true },
+      { status: 'success', result: 'send_mail was done', verified: true },
     ]);
     assert.deepEqual(
       verdicts.map(({ code }) => code),
@@ -134,6 +155,34 @@ suite('@armoriq/sdk behind a proxy that asks verify-step', () => {
     assert.deepEqual(
       verdicts.map(({ code }) => code),
       ['MERKLE_PROOF_INVALID', 'VALID', 'TOKEN_REVOKED', 'TOKEN_REVOKED'],
+    );
+  });
+
+  test('what is passed on runs as far as it was passed on, and never further', async (t) => {
+    const outcomes = await run(t, [
+      { ...WEATHER, passedOn: [['get_weather']] },
+      { ...MAIL, passedOn: [['get_weather']] },
+      { ...MAIL, passedOn: [undefined] },
+      { ...WEATHER, passedOn: [['get_weather', 'send_mail'], ['get_weather']] },
+      { ...MAIL, passedOn: [['get_weather'], ['send_mail']] },
+      { ...MAIL, passedOn: [['send_mail', 'drop_table']] },
+      { ...WEATHER, passedOn: [['get_weather']], revokeFirst: true },
+    ]);
+    assert.deepEqual(
+      outcomes.map(({ status, thrown, verified }) => (status === undefined ? thrown : [status, verified])),
+      [
+        ['success', true],
+        'MCPInvocationException',
+        ['success', true],
+        ['success', true],
+        'DelegationException',
+        'DelegationException',
+        'DelegationException',
+      ],
+    );
+    assert.deepEqual(
+      verdicts.map(({ code }) => code),
+      ['VALID', 'POLICY_DENIED', 'VALID', 'VALID'],
     );
   });
 });
