@@ -3,6 +3,7 @@
 import Type, { type TSchema } from 'typebox';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import type { DeclaredRoute } from '../routing/route.ts';
+import { UNESCAPED } from '../routing/schemas.ts';
 import { envelopeSchema, isAnsweredWith200, isInsideV1 } from '../server/error-envelopes.ts';
 
 type Json = Record<string, unknown>;
@@ -200,9 +201,11 @@ function refusal(route: DeclaredRoute, status: number, codes: readonly ErrorCode
   };
 }
 
-/** Without what TypeBox keeps beside the schema itself. */
+/** Without what TypeBox keeps beside the schema itself, and without what is said to the serializer. */
 function plain(schema: TSchema | undefined): Json {
-  return schema === undefined ? {} : (JSON.parse(JSON.stringify(schema)) as Json);
+  const isOwn = (name: string, value: unknown) => name === 'format' && value === UNESCAPED.format;
+  const text = JSON.stringify(schema ?? {}, (name, value) => (isOwn(name, value) ? undefined : value));
+  return JSON.parse(text) as Json;
 }
 
 /** An optional member of a request that is null counts as absent. */

@@ -7,7 +7,7 @@ import type { IssueIntentToken } from '../../use-cases/intent-tokens/issue-inten
 import { sdkTokenOf } from '../../use-cases/intent-tokens/sdk-token.ts';
 import type { IssuedIntentToken } from '../../use-cases/intent-tokens/sign-intent-token.ts';
 import type { Routes } from '../routing/route.ts';
-import { freeObject, oneOf, sha256Hex, strictObject, uuid } from '../routing/schemas.ts';
+import { freeObject, oneOf, sha256Hex, strictObject, UNESCAPED, uuid } from '../routing/schemas.ts';
 import { commandOf, IntentTokenRequest } from './intent-token-request.ts';
 
 const signature = Type.String({ pattern: '^[0-9a-f]{128}$', description: 'Ed25519, hex' });
@@ -50,7 +50,7 @@ export const tokenFacts = {
 };
 
 const DryRun = strictObject({ ...planFacts, dry_run: Type.Boolean() }, 'answer to `dry_run`');
-const jwt = Type.String({ description: 'compact JWS (RFC 7515), alg EdDSA' });
+const jwt = Type.String({ description: 'compact JWS (RFC 7515)', ...UNESCAPED });
 
 const Documented = strictObject({ ...planFacts, ...tokenFacts, token: jwt, signature });
 
