@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Cleanup } from './cleanup.ts';
 import type { BenchPostgres } from './database.ts';
 import type { Ask, Target } from './load.ts';
-import { IN_TURN, type PathName, planOf, SCOPE } from './paths.ts';
+import { askAboutStep, IN_TURN, type IssuedPlan, type PathName, planOf, SCOPE } from './paths.ts';
 import { type ServerProcess, startServer } from './server-process.ts';
 
 export const SERVERS = ['writ', 'floor', 'oidc-provider'] as const;
@@ -51,12 +51,26 @@ export async function startFloor(bench: Bench, script?: string): Promise<Contest
   };
   const targetOf = async (path: PathName): Promise<Target> => {
     const needsTokens = path === 'read' || path === 'limited';
+    if (path === 'verify') return { origin: server.origin, asks: await asksAboutSteps(server.origin) };
     return { origin: server.origin, asks: asksOfFloor(path, needsTokens ? await tokens() : []) };
   };
   return { name, server, targetOf };
 }
 
-function asksOfFloor(path: PathName, tokens: readonly string[]): Target['asks'] {
+async function asksAboutSteps(origin: string): Promise<Target['asks']> {
+  const asks: Ask[] = [];
+  for (let index = 0; index < IN_TURN; index += 1) {
+    const response = await fetch(`${origin}/issue`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ plan: planOf(3) }),
+    });
+    asks.push(askAboutStep('/verify', (await response.json()) as IssuedPlan));
+  }
+  return atLeastOne(asks);
+}
+
+function asksOfFloor(path: Exclude<PathName, 'verify'>, tokens: readonly string[]): Target['asks'] {
   const post = (to: string, body: object): Ask => ({
     method: 'POST',
     path: to,

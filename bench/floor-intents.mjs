@@ -21,7 +21,7 @@ const ISSUE = {
 };
 
 /** Sorted members, no white space. `written` is a part whose text is known already. */
-function canonical(value, written) {
+export function canonical(value, written) {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (value === written?.value) return written.text;
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join()}]`;
@@ -29,11 +29,11 @@ function canonical(value, written) {
   return `{${members.map((name) => `"${name}":${canonical(value[name], written)}`).join()}}`;
 }
 
-const sha256Hex = (text) => hash('sha256', text, 'hex');
-const leaf = (text) => sha256Hex(`\0${text}`);
+export const sha256Hex = (text) => hash('sha256', text, 'hex');
+export const leaf = (text) => sha256Hex(`\0${text}`);
 
 const pair = Buffer.alloc(65, 1);
-function parent(left, right) {
+export function parent(left, right) {
   pair.write(left, 1, 32, 'hex');
   pair.write(right, 33, 32, 'hex');
   return sha256Hex(pair);
@@ -61,7 +61,10 @@ function proofOf(levels, leafIndex) {
   return proof;
 }
 
-const { privateKey } = generateKeyPairSync('ed25519');
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+
+export { publicKey };
+
 const kid = sha256Hex('a key').slice(0, 43);
 const HEADER = Buffer.from(JSON.stringify({ alg: 'EdDSA', kid, typ: 'JWT' })).toString('base64url');
 

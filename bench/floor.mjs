@@ -8,6 +8,7 @@ import Fastify from 'fastify';
 import pg from 'pg';
 import { addIntentTokens } from './floor-intents.mjs';
 import { addSecrets } from './floor-secrets.mjs';
+import { addVerification } from './floor-verify.mjs';
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 8 });
 await pool.query(`
@@ -30,6 +31,7 @@ await pool.query(`
 const app = Fastify({ logger: false });
 addIntentTokens(app, pool);
 addSecrets(app, pool);
+addVerification(app, pool);
 
 process.on('SIGTERM', () => process.exit(0));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });

@@ -8,7 +8,7 @@ import { generateKeyPairSync, sign } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { portableSha256 } from '../src/domain/crypto/hashing.ts';
-import { ed25519Jwk, jwkThumbprint } from '../src/domain/crypto/jwk.ts';
+import { jwkThumbprint, publishedJwk } from '../src/domain/crypto/jwk.ts';
 import { parsePlan } from '../src/domain/intent-tokens/plan.ts';
 import { digestPlan } from '../src/domain/intent-tokens/plan-digest.ts';
 import type { createVerifier as CreateVerifier } from '../src/verify.ts';
@@ -61,7 +61,11 @@ function makeToken() {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   const input = `${part({ alg: 'EdDSA', kid, typ: 'JWT' })}.${part(claims)}`;
   const jwt = `${input}.${sign(null, Buffer.from(input), privateKey).toString('base64url')}`;
-  return { jwt, proofs: digest.stepProofs, jwks: { keys: [ed25519Jwk(Buffer.from(x, 'base64url'), kid)] } };
+  return {
+    jwt,
+    proofs: digest.stepProofs,
+    jwks: { keys: [publishedJwk(Buffer.from(x, 'base64url'), { kid, alg: 'EdDSA' })] },
+  };
 }
 
 /** Wall and processor time of one call, in microseconds. */

@@ -8,10 +8,12 @@ import { generateApiKey } from '../src/keys/credentials/api-key-hash.ts';
 import { atLeastOne, type Bench, type Contestant } from './contestants.ts';
 import type { Ask, Target } from './load.ts';
 import {
+  askAboutStep,
   askForIntentToken,
   askForScopedToken,
   askForSecret,
   IN_TURN,
+  type IssuedPlan,
   MAX_USES,
   type PathName,
   planOf,
@@ -99,6 +101,13 @@ async function asksOf(path: PathName, { origin, apiKey }: SetUp): Promise<Target
   switch (path) {
     case 'intent':
       return [askForIntentToken(apiKey, planOf(3))];
+    case 'verify': {
+      const day = { expires_in: 86_400 };
+      const issued = await Promise.all(
+        each.map(() => answerOf<IssuedPlan>(origin, askForIntentToken(apiKey, planOf(3), day), 200)),
+      );
+      return atLeastOne(issued.map((one) => askAboutStep('/token/verify', one)));
+    }
     case 'scoped':
       return [askForScopedToken(apiKey)];
     case 'read': {

@@ -3,6 +3,7 @@
  * the parser, `writ serve --help`, `.env.example` and the README's table follow from it (`npm run docs:settings`).
  */
 
+import { SIGNING_ALGS } from './domain/crypto/jwk.ts';
 import {
   ADDRESS_BLOCKS,
   API_KEY,
@@ -125,6 +126,12 @@ export const SETTINGS = {
     group: 'Tokens',
     help: '`aud` of the tokens; if unset, the value that the first start stored, by default `writ`.',
     example: 'https://tools.example',
+  },
+  SIGNING_ALG: {
+    ...oneOf(SIGNING_ALGS),
+    group: 'Tokens',
+    default: 'EdDSA',
+    help: 'Name that the header of an intent token gives its algorithm; `Ed25519` is that of RFC 9864, which not every library knows.',
   },
   RATE_LIMIT_MAX: {
     ...wholeNumber(0, 1_000_000_000),

@@ -56,6 +56,7 @@ test('an empty environment has the documented defaults', () => {
     criticalDelaySeconds: 300,
     approvalWebhook: undefined,
     acceptUnsafeDurability: false,
+    signingAlg: 'EdDSA',
     requestTimeoutMs: 10_000,
     shutdownTimeoutMs: 10_000,
   } satisfies Config);
@@ -96,6 +97,7 @@ const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?]
   ['ISSUER_URL', 'https://writ.example/tenant', { issuerUrl: 'https://writ.example/tenant' }],
   ['ISSUER_URL', 'http://localhost:3000', { issuerUrl: 'http://localhost:3000' }],
   ['TOKEN_AUDIENCE', 'https://tools.example', { tokenAudience: 'https://tools.example' }],
+  ['SIGNING_ALG', 'Ed25519', { signingAlg: 'Ed25519' }],
   ['BCRYPT_COST', '13', { bcryptCost: 13 }],
   ['RATE_LIMIT_MAX', '0', { rateLimitMax: 0 }],
   ['RATE_LIMIT_WINDOW_SECONDS', '86400', { rateLimitWindowSeconds: 86_400 }],
@@ -182,6 +184,7 @@ const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
     `https://writ.example/${'a'.repeat(512)}`,
   ],
   TOKEN_AUDIENCE: ['two words', 'größer', 'a\n', 'a'.repeat(257)],
+  SIGNING_ALG: ['eddsa', 'ES256', 'none', 'Ed25519 '],
   BCRYPT_COST: [...NO_INTEGER, '9', '14'],
   TRUST_PROXY: [
     'proxy.example',

@@ -13,12 +13,16 @@ import { type AppDeps, createAppContext } from './app-context.ts';
 import { composeApprovals } from './compose-approvals.ts';
 import { composeAudit } from './compose-audit.ts';
 import { composeAuthentication } from './compose-authentication.ts';
+import { composeDelegation } from './compose-delegation.ts';
+import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
 import { composePrincipals } from './compose-principals.ts';
+import { composePythonSdk } from './compose-python-sdk.ts';
 import { composeRoutes } from './compose-routes.ts';
 import { composeScopedTokens } from './compose-scoped-tokens.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import { composeSigningKeys } from './compose-signing-keys.ts';
+import { composeVerification } from './compose-verification.ts';
 import { startSchedule } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
 
@@ -31,11 +35,17 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const authentication = await composeAuthentication(app, { audit });
   const secrets = composeSecrets(app, { audit, authentication });
   const approvals = composeApprovals(app, { audit, authentication });
+  const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys });
+  const { introspectIntentToken } = intentTokens;
   const served = [
     signingKeys,
-    composeIntentTokens(app, { audit, authentication, signingKeys }),
+    intentTokens,
+    composeVerification(app, { audit, authentication, signingKeys }),
+    composeIntentInventory(app, { authentication }),
+    composeDelegation(app, { audit, authentication, signingKeys }),
     composePrincipals(app, { authentication, secrets }),
-    composeScopedTokens(app, { audit, authentication, approvals }),
+    composePythonSdk(app, { audit, authentication }),
+    composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
     secrets,
     audit,

@@ -1,17 +1,24 @@
-/** Intent tokens: issued and verified. */
+/** Intent tokens: issued and introspected. */
 
 import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
-import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
+import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
+import {
+  createIntrospectIntentToken,
+  type IntrospectIntentToken,
+} from '../use-cases/intent-tokens/introspect-intent-token.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
-import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
+
+export interface IntentTokensPart extends ServedPart {
+  readonly introspectIntentToken: IntrospectIntentToken;
+}
 
 export function composeIntentTokens(
   { database, provisioned, clock }: AppContext,
@@ -20,8 +27,8 @@ export function composeIntentTokens(
     readonly authentication: AuthenticationPart;
     readonly signingKeys: SigningKeysPart;
   },
-): ServedPart {
-  const { keyRing } = parts.signingKeys;
+): IntentTokensPart {
+  const { keyRing, checkSignature } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
@@ -35,21 +42,19 @@ export function composeIntentTokens(
     confirm: parts.authentication.authenticator.confirm,
     denialLog: parts.audit.denialLog,
   });
-  const verify = createVerifyIntentToken({
-    reader: createIntentTokenReader(database),
-    trail: parts.audit.trail,
-    checkSignature: ({ kid, signingInput, signature }) => keyRing.find(kid)?.verify(signingInput, signature),
-    sha256: nodeSha256,
-    clock,
-    newId,
-    issuer,
-    audience,
-  });
+  const reader = createIntentTokenReader(database);
   const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
   return {
+    introspectIntentToken: createIntrospectIntentToken({
+      reader,
+      checkSignature,
+      decode: decodeNodeBase64url,
+      clock,
+      issuer,
+      audience,
+    }),
     addRoutes: (routes) => {
       addIntentTokenRoutes(routes, { issue, sha256Hex });
-      addVerificationRoutes(routes, verify);
     },
   };
 }

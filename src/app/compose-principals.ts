@@ -2,10 +2,13 @@
 
 import { addAgentRoutes } from '../http/routes/agent-routes.ts';
 import { addMeRoute } from '../http/routes/me-routes.ts';
+import { addOwnKeyRoutes } from '../http/routes/own-key-routes.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
+import { createOwnKeyStore } from '../storage/principals/own-key-store.ts';
 import { createDescribeCaller } from '../use-cases/principals/describe-caller.ts';
+import { createOwnKeys } from '../use-cases/principals/manage-own-keys.ts';
 import { createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { countVisibleSecrets } from '../use-cases/secrets/visible-namespaces.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
@@ -25,6 +28,12 @@ export function composePrincipals(
     makeKey: () => makeApiKey(config.bcryptCost),
     denyCaller: parts.authentication.denyCaller,
   });
+  const ownKeys = createOwnKeys({
+    store: createOwnKeyStore(database),
+    newId,
+    now: clock.now,
+    denyCaller: parts.authentication.denyCaller,
+  });
   const describe = createDescribeCaller({
     store,
     countSecrets: (scopes) => countVisibleSecrets(reader, scopes),
@@ -33,6 +42,7 @@ export function composePrincipals(
     addRoutes: (routes) => {
       addAgentRoutes(routes, agents);
       addMeRoute(routes, describe);
+      addOwnKeyRoutes(routes, ownKeys);
     },
   };
 }

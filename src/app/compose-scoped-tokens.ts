@@ -4,7 +4,8 @@ import { addScopedTokenRoutes } from '../http/routes/scoped-token-routes.ts';
 import { generateScopedToken, hashScopedToken } from '../keys/credentials/scoped-token-secret.ts';
 import { newId } from '../platform/ids.ts';
 import { createScopedTokenStore } from '../storage/scoped-tokens/scoped-token-store.ts';
-import { createIntrospectScopedToken } from '../use-cases/scoped-tokens/introspect-scoped-token.ts';
+import type { IntrospectIntentToken } from '../use-cases/intent-tokens/introspect-intent-token.ts';
+import { createIntrospectToken } from '../use-cases/scoped-tokens/introspect-token.ts';
 import { createIssueScopedToken } from '../use-cases/scoped-tokens/issue-scoped-token.ts';
 import { createScopedTokenManager } from '../use-cases/scoped-tokens/manage-scoped-tokens.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
@@ -18,6 +19,7 @@ export function composeScopedTokens(
     readonly audit: AuditPart;
     readonly authentication: AuthenticationPart;
     readonly approvals: ApprovalsPart;
+    readonly introspectIntentToken: IntrospectIntentToken;
   },
 ): ServedPart {
   const { authenticator, denyCaller } = parts.authentication;
@@ -36,8 +38,11 @@ export function composeScopedTokens(
       addScopedTokenRoutes(routes, {
         issue,
         tokens: createScopedTokenManager({ store, newId, denyCaller }),
-        introspect: createIntrospectScopedToken({ store }),
-        hashToken: hashScopedToken,
+        introspect: createIntrospectToken({
+          store,
+          hashToken: hashScopedToken,
+          introspectIntentToken: parts.introspectIntentToken,
+        }),
       }),
   };
 }

@@ -1,37 +1,50 @@
 /** The keys that sign intent tokens, the thread that holds them busy, and what verifiers pin. */
 
-import { ed25519Jwk } from '../domain/crypto/jwk.ts';
+import { publishedJwk, type SigningAlg } from '../domain/crypto/jwk.ts';
+import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
-import { nodeSha256 } from '../keys/signing/node-sha256.ts';
+import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
-
-const ENTITY_TAG_LENGTH = 32;
+import { strongEntityTag } from './strong-entity-tag.ts';
 
 export interface SigningKeysPart extends ServedPart {
   readonly keyRing: KeyRing;
+  readonly checkSignature: CheckSignature;
   /** Ends the thread. */
   close(): Promise<void>;
 }
 
-export async function composeSigningKeys({ database, provisioned }: AppContext): Promise<SigningKeysPart> {
+export async function composeSigningKeys({
+  config,
+  database,
+  provisioned,
+}: AppContext): Promise<SigningKeysPart> {
+  const { signingAlg: alg } = config;
   const thread = createSigningThread();
   const load = () => readSigningKeys(database);
-  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, load });
+  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, alg, load });
   return {
     keyRing,
+    checkSignature: rememberSignatures(keyRing.find),
     close: () => thread.close(),
     addRoutes: (routes) =>
       addSigningKeyRoutes(routes, {
-        publishedKeys: () => keyRing.published().map((key) => ed25519Jwk(key.publicKey, key.kid)),
-        entityTag: () => entityTagOf(keyRing),
+        publishedKeys: () =>
+          keyRing.published().map((key) => publishedJwk(key.publicKey, { kid: key.kid, alg })),
+        activeKey: () => {
+          const { publicKeyHex, kid } = keyRing.active();
+          return { publicKeyHex, kid, alg };
+        },
+        entityTag: () => entityTagOf(keyRing, alg),
       }),
   };
 }
 
-function entityTagOf(keyRing: KeyRing): string {
+/** Of all that the answer is made from. */
+function entityTagOf(keyRing: KeyRing, alg: SigningAlg): string {
   const kids = keyRing.published().map((key) => key.kid);
-  return `"${nodeSha256.hex(kids.join()).slice(0, ENTITY_TAG_LENGTH)}"`;
+  return strongEntityTag([alg, ...kids].join());
 }

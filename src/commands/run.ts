@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
   migrate: async () => (await import('./migrate.ts')).declareMigrate,
   key: async () => (await import('./key.ts')).declareKey,
   settings: async () => (await import('./settings.ts')).declareSettings,
+  tokens: async () => (await import('./tokens.ts')).declareTokens,
   approvals: async () => (await import('./approvals.ts')).declareApprovals,
   health: async () => (await import('./health.ts')).declareHealth,
 };

@@ -14,10 +14,17 @@ export interface ServerAddress {
 
 export const URL_FLAG = ['--url <url>', 'the server; default: WRIT_URL, else http://127.0.0.1:3000'] as const;
 
-/** The key comes from `WRIT_KEY` only: an option would be seen in the list of processes. */
-export function readServerAddress(env: NodeJS.ProcessEnv, url: string | undefined): ServerAddress {
+/**
+ * The key comes from `WRIT_KEY` only: an option would be seen in the list of processes. `whose` says in the message who
+ * may use the command.
+ */
+export function readServerAddress(
+  env: NodeJS.ProcessEnv,
+  url: string | undefined,
+  whose = 'an approver or an administrator',
+): ServerAddress {
   const key = env['WRIT_KEY'];
-  if (!key) throw new UsageError('WRIT_KEY must be the API key of an approver or an administrator');
+  if (!key) throw new UsageError(`WRIT_KEY must be the API key of ${whose}`);
   if (!/^[!-~]+$/.test(key)) throw new UsageError('WRIT_KEY holds a character that no API key has');
   const base = url ?? (env['WRIT_URL'] || 'http://127.0.0.1:3000');
   const parsed = URL.canParse(base) ? new URL(base) : undefined;
@@ -46,8 +53,12 @@ export async function requestJson<Body>(
   }).catch(() => {
     throw new WritError('UNAVAILABLE', `${server.url} does not answer.`);
   });
-  const answer = (await response.json().catch(() => undefined)) as { detail?: unknown } | undefined;
+  const answer = (await response.json().catch(() => undefined)) as
+    | { detail?: unknown; message?: unknown }
+    | undefined;
   if (response.ok && answer !== undefined) return answer as Body;
-  const why = typeof answer?.detail === 'string' ? sanitizeLine(answer.detail) : 'the answer is not Writ’s';
+  // Inside `/v1` and outside it a refusal has different envelopes.
+  const said = answer?.detail ?? answer?.message;
+  const why = typeof said === 'string' ? sanitizeLine(said) : 'the answer is not Writ’s';
   throw new WritError('UNAVAILABLE', `${server.url} refuses (${response.status}): ${why}`);
 }

@@ -18,6 +18,7 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
+import { MAX_PLAN_STEPS } from '../domain/intent-tokens/plan.ts';
 import { ROLES } from '../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../domain/secrets/access-tier.ts';
 import type { TokenRestrictions } from '../domain/secrets/token-restrictions.ts';
@@ -30,6 +31,10 @@ const xid8 = customType<{ data: string; driverData: string }>({ dataType: () => 
  * several times as much, and what comes first would depend on how the database was made.
  */
 const code = customType<{ data: string; driverData: string }>({ dataType: () => 'text COLLATE "C"' });
+/** One bit for each step of a plan, the first one leftmost. */
+const stepBits = customType<{ data: string; driverData: string }>({
+  dataType: () => `bit varying(${MAX_PLAN_STEPS})`,
+});
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 6 });
 
 /** Kept of a scoped token, and of an approval that asks for one. */
@@ -159,8 +164,25 @@ export const intentTokens = pgTable(
     index('intent_tokens_expiry').using('brin', table.expiresAt).with({ autosummarize: true }),
     // Only delegations: whether a token is still an ancestor.
     index('intent_tokens_delegated').on(table.rootJti).where(sql`root_jti <> jti`),
+    // Of an agent's own, newest first: the ids are made in the order of time.
+    index('intent_tokens_agent').on(table.agentId, table.jti),
   ],
 );
+
+/**
+ * What was used of a token and of all that was delegated from it, counted in one row: written first when a step is
+ * consumed or a limited verification granted, and gone with the row of the token at the root. Small and without an
+ * index on what changes, so that an update stays in its page.
+ */
+export const intentTokenUses = pgTable('intent_token_uses', {
+  rootJti: uuid('root_jti')
+    .primaryKey()
+    .references(() => intentTokens.jti, { onDelete: 'cascade' }),
+  consumedSteps: stepBits('consumed_steps').notNull(),
+  /** Of the hour that `windowCount` counts in; null before the first verification that counts. */
+  windowStart: instant('window_start'),
+  windowCount: integer('window_count').notNull().default(0),
+});
 
 /**
  * What a repeated request needs to be answered again for 10 minutes. The token itself is not kept: it is rebuilt

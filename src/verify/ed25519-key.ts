@@ -6,7 +6,7 @@
 import { decodeBase64url } from '../domain/crypto/base64url.ts';
 import { isSmallOrder, verifyEd25519 } from '../domain/crypto/ed25519.ts';
 import { portableSha256 } from '../domain/crypto/hashing.ts';
-import { jwkThumbprint } from '../domain/crypto/jwk.ts';
+import { isSigningAlg, jwkThumbprint } from '../domain/crypto/jwk.ts';
 import type { JwsSignature } from '../domain/intent-tokens/intent-jwt.ts';
 
 export interface VerificationKey {
@@ -27,7 +27,7 @@ export function readVerificationKey(jwk: unknown): VerificationKey | undefined {
   if (kty !== 'OKP' || crv !== 'Ed25519' || typeof x !== 'string' || typeof kid !== 'string')
     return undefined;
   if (use !== undefined && use !== 'sig') return undefined;
-  if (alg !== undefined && alg !== 'EdDSA' && alg !== 'Ed25519') return undefined;
+  if (alg !== undefined && !isSigningAlg(alg)) return undefined;
   const publicKey = decodeBase64url(x);
   if (publicKey?.length !== 32 || isSmallOrder(publicKey)) return undefined;
   if (jwkThumbprint(x, portableSha256) !== kid) return undefined;

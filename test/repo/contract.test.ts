@@ -29,7 +29,7 @@ test('section 1 lists every endpoint that is served, and marks every other', {
     chosen.flatMap(([cell]) => codeSpans(cell)).map((endpoint) => endpoint.replace(/:(\w+)/g, '{$1}'));
   assert.deepEqual(endpointsOf(rows.filter(isServed)).sort(), served);
   const notServed = endpointsOf(rows.filter((row) => !isServed(row)));
-  assert.ok(notServed.length > 10);
+  assert.ok(notServed.length > 0);
   assert.deepEqual(
     notServed.filter((endpoint) => served.includes(endpoint)),
     [],
@@ -60,19 +60,17 @@ test('section 9 lists every setting, and marks every other', () => {
   assert.ok(marked.length > 0 && marked.every((variable) => !known.includes(variable)));
 });
 
-test('section 8 lists every type of event, and marks every other', () => {
+test('section 8 lists every type of event, and no other', () => {
   const [, union = ''] =
     /export type EventType =\n(.*?);/s.exec(readText('src/use-cases/audit/ports.ts')) ?? [];
   const real = [...union.matchAll(/'([a-z.]+)'/g)].map((match) => match[1] ?? '');
-  const [, stated = '', marked = ''] =
-    /\*\*Event types\*\*: `([^`]+)`.*?\n\n> Not served yet: `([^`]+)`/s.exec(text) ?? [];
+  const [, stated = ''] = /\*\*Event types\*\*: `([^`]+)`/.exec(text) ?? [];
   assert.deepEqual(stated.split(' ').sort(), real.sort());
-  assert.ok(marked.length > 0 && marked.split(' ').every((type) => !real.includes(type)));
 });
 
 test('what is not served yet is marked in one way', () => {
   const quotes = text.split('\n\n').filter((paragraph) => paragraph.startsWith('>'));
-  assert.ok(quotes.length > 10);
+  assert.ok(quotes.length > 3);
   for (const quote of quotes) assert.match(quote, /^> Not served yet: \S/);
   const marks = text.match(/[^`.]*\bnot served yet\b[^`.]{0,20}/gi) ?? [];
   const loose = marks.filter(

@@ -1,6 +1,7 @@
 /** Guarantees that every error code is documented with its status, and that no other code is. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VERIFICATION_CODES } from '../../src/domain/intent-tokens/verification-code.ts';
 import { ERROR_CODES, WritError } from '../../src/errors.ts';
 import { errorAnswer } from '../../src/http/server/error-envelopes.ts';
 import { fencesOf, plain, readText, tableOf } from '../support/markdown.ts';
@@ -21,10 +22,22 @@ test('each code says when it happens and what to do', () => {
   }
 });
 
-test('no code is mentioned outside the table that is not in it', () => {
+test('docs/errors.md has exactly the codes of a verification, with their meaning', () => {
+  const verdicts = tableOf(text, '`code` of a verification');
+  assert.deepEqual(
+    verdicts.map(([code]) => plain(code)),
+    [...VERIFICATION_CODES],
+  );
+  for (const [code, meaning = '', advice = ''] of verdicts) {
+    assert.ok(meaning.length > 10 && advice.length > 5, `${code} is not explained`);
+  }
+});
+
+test('no code is mentioned outside the tables that is not in one of them', () => {
+  const verdicts: readonly string[] = VERIFICATION_CODES;
   const mentioned = [...text.matchAll(/`([A-Z]+_[A-Z_]+)`/g)].map((match) => match[1] ?? '');
   assert.deepEqual(
-    mentioned.filter((code) => !(code in ERROR_CODES)),
+    mentioned.filter((code) => !(code in ERROR_CODES || verdicts.includes(code))),
     [],
   );
 });

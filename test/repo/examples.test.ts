@@ -77,11 +77,17 @@ function inOrder(...parts: readonly RegExp[]): RegExp {
 /** It waits for others instead of asking: it has a test of its own below. */
 const RECEIVER = 'examples/webhook-receiver/receiver.mjs';
 
-test('every example is run here', () => {
+/** Run by `agent-loop.test.ts`. */
+const AGENT_LOOP = ['examples/agent-loop/agent.ts', 'examples/agent-loop/tool-server.ts'];
+
+test('every example is run', () => {
   const files = readdirSync('examples', { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.(sh|ts|py|js|mjs)$/.test(entry.name))
     .map((entry) => `${entry.parentPath}/${entry.name}`);
-  assert.deepEqual(files.sort(), [...EXAMPLES.map((example) => example.file), RECEIVER].sort());
+  assert.deepEqual(
+    files.sort(),
+    [...EXAMPLES.map((example) => example.file), ...AGENT_LOOP, RECEIVER].sort(),
+  );
 });
 
 suite('examples', () => {

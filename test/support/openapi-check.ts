@@ -148,7 +148,14 @@ function patternOf(template: string): RegExp {
 }
 
 const CONTENT_TYPE = /^application\/json; charset=utf-8$/;
-const GRANTS: ReadonlySet<string> = new Set(['/iap/verify-step', '/verify/action', '/iap/sdk/enforce']);
+const NO_GRANT = { allowed: false };
+const BESIDE_REASON: Readonly<Record<string, object>> = {
+  '/iap/verify-step': NO_GRANT,
+  '/verify/action': NO_GRANT,
+  '/iap/sdk/enforce': NO_GRANT,
+  '/iap/enforce': { ...NO_GRANT, action: 'block' },
+  '/iap/trust/reanchor': {},
+};
 
 /** Contract section 3: the envelope of its place, and `allowed: false` where a client looks for a grant. */
 function assertNotFound(exchange: CheckedExchange, path: string, about: string): void {
@@ -163,7 +170,8 @@ function assertNotFound(exchange: CheckedExchange, path: string, about: string):
   const envelope = inside
     ? { error: { code: 'NOT_FOUND', message }, detail: message, request_id: id }
     : { success: false, error: message, error_code: 'NOT_FOUND', message, request_id: id };
-  const grant = GRANTS.has(path) ? { allowed: false, reason: message } : {};
+  const beside = BESIDE_REASON[path];
+  const grant = beside === undefined ? {} : { ...beside, reason: message };
   assert.deepEqual(body, { ...envelope, ...grant }, about);
 }
 

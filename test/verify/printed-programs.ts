@@ -1,4 +1,4 @@
-/** Guarantees the programs of docs/verifying.md as they are printed, with the address of a test's server put in. */
+/** Guarantees the programs of the pages for verifiers as they are printed, with the address of a test's server put in. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fencesOf, readText } from '../support/markdown.ts';
@@ -6,10 +6,13 @@ import { fencesOf, readText } from '../support/markdown.ts';
 const PRINTED_URL = 'http://127.0.0.1:3000';
 
 /** The first program in that language. */
-export function printedProgram(language: 'ts' | 'python', url: string): string {
-  const [program] = fencesOf(readText('docs/verifying.md'), language);
-  if (program?.includes(PRINTED_URL) !== true)
-    throw new Error(`docs/verifying.md has no program in ${language}`);
+export function printedProgram(
+  language: 'ts' | 'python',
+  url: string,
+  page: 'docs/verifying.md' | 'docs/gateways.md' = 'docs/verifying.md',
+): string {
+  const [program] = fencesOf(readText(page), language);
+  if (program?.includes(PRINTED_URL) !== true) throw new Error(`${page} has no program in ${language}`);
   return program.replaceAll(PRINTED_URL, url);
 }
 

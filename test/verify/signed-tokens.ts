@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
-import { ed25519Jwk, jwkThumbprint, type PublishedEd25519Jwk } from '../../src/domain/crypto/jwk.ts';
+import { jwkThumbprint, type PublishedEd25519Jwk, publishedJwk } from '../../src/domain/crypto/jwk.ts';
 import { parsePlan } from '../../src/domain/intent-tokens/plan.ts';
 import { digestPlan, type PlanDigest } from '../../src/domain/intent-tokens/plan-digest.ts';
 import type { JsonObject } from '../../src/domain/json/strict-json.ts';
@@ -37,7 +37,7 @@ export function aSigner(privateKey: KeyObject = generateKeyPairSync('ed25519').p
   return {
     kid,
     publicKey,
-    jwk: ed25519Jwk(publicKey, kid),
+    jwk: publishedJwk(publicKey, { kid, alg: 'EdDSA' }),
     sign: (text) => new Uint8Array(sign(null, Buffer.from(text), privateKey)),
   };
 }

@@ -1,7 +1,7 @@
 /** Guarantees that docs/verifying.md is right: every byte of its example, its rules, and its tables. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLocalJWKSet, jwtVerify } from 'jose';
+import { calculateJwkThumbprintUri, createLocalJWKSet, type JWK, jwtVerify } from 'jose';
 import { canonicalJson } from '../../src/domain/json/canonical-json.ts';
 import type { JsonValue } from '../../src/domain/json/strict-json.ts';
 import { createVerifier } from '../../src/verify.ts';
@@ -45,6 +45,11 @@ test('the example is what Writ computes, and every verifier takes it', async () 
     typ: 'JWT',
     currentDate: now,
   });
+});
+
+test('the delegation that the page shows names its key by the thumbprint of that key', async () => {
+  const shown = JSON.parse(fencesOf(PAGE, 'json')[1] ?? '') as { act: { sub: string }; cnf: { jwk: JWK } };
+  assert.equal(shown.act.sub, await calculateJwkThumbprintUri(shown.cnf.jwk));
 });
 
 test('the page names every code with which writ/verify refuses', () => {

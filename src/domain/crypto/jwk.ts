@@ -14,25 +14,41 @@ export interface Ed25519Jwk {
   readonly x: string;
 }
 
+/** The names of an Ed25519 signature in JOSE: RFC 8037 section 3.1, and RFC 9864, which deprecates the first. */
+export const SIGNING_ALGS = ['EdDSA', 'Ed25519'] as const;
+export type SigningAlg = (typeof SIGNING_ALGS)[number];
+
+export const isSigningAlg = (value: unknown): value is SigningAlg =>
+  SIGNING_ALGS.some((alg) => alg === value);
+
 /** The form in which a signing key is published in the JWKS (RFC 7517 section 4). */
 export interface PublishedEd25519Jwk extends Ed25519Jwk {
   readonly kid: string;
   readonly use: 'sig';
-  readonly alg: 'EdDSA';
+  readonly alg?: 'EdDSA';
 }
 
 /**
- * With a `kid` the published form, without it the three members that are the key.
+ * The three members that are the key.
  * @throws TypeError when the key is not 32 bytes.
  */
-export function ed25519Jwk(publicKey: Uint8Array): Ed25519Jwk;
-export function ed25519Jwk(publicKey: Uint8Array, kid: string): PublishedEd25519Jwk;
-export function ed25519Jwk(publicKey: Uint8Array, kid?: string): Ed25519Jwk | PublishedEd25519Jwk {
+export function ed25519Jwk(publicKey: Uint8Array): Ed25519Jwk {
   if (!(publicKey instanceof Uint8Array) || publicKey.length !== KEY_BYTES) {
     throw new TypeError('an Ed25519 public key is 32 bytes');
   }
-  const jwk = { kty: 'OKP', crv: 'Ed25519', x: encodeBase64url(publicKey) } as const;
-  return kid === undefined ? jwk : { ...jwk, kid, use: 'sig', alg: 'EdDSA' };
+  return { kty: 'OKP', crv: 'Ed25519', x: encodeBase64url(publicKey) };
+}
+
+/**
+ * The published form of a key that signs under that name. Under `Ed25519` it names no `alg`: verifiers compare the
+ * member with a token's header, and tokens that were signed under the old name live on when the setting changes; some
+ * do not know the new name either, and would drop the key.
+ */
+export function publishedJwk(
+  publicKey: Uint8Array,
+  { kid, alg }: { readonly kid: string; readonly alg: SigningAlg },
+): PublishedEd25519Jwk {
+  return { ...ed25519Jwk(publicKey), kid, use: 'sig', ...(alg === 'EdDSA' ? { alg } : {}) };
 }
 
 /**

@@ -25,6 +25,9 @@ export const SCOPED_TOKEN_TTL: SecondsRange = { minSeconds: 300, maxSeconds: 86_
 /** Contract section 4.1. */
 export const INTENT_TOKEN_VALIDITY: SecondsRange = { minSeconds: 1, maxSeconds: 86_400, defaultSeconds: 60 };
 
+/** Contract section 4.7. */
+export const DELEGATION_VALIDITY: SecondsRange = { ...INTENT_TOKEN_VALIDITY, defaultSeconds: 3600 };
+
 export type ValiditySeconds =
   | { readonly ok: true; readonly seconds: number }
   | { readonly ok: false; readonly code: 'INVALID_TTL' | 'TTL_OUT_OF_RANGE' };

@@ -11,6 +11,8 @@ import { isJsonObject, type JsonObject, type JsonValue, readStrictJson } from '.
 import { MAX_PLAN_STEPS } from './plan.ts';
 
 const CLOCK_LEEWAY_SECONDS = 5;
+/** `nbf` is so long before `iat`, for verifiers whose clock is behind ours. */
+export const NOT_BEFORE_LEEWAY_SECONDS = 5;
 
 export interface ClaimExpectations {
   readonly issuer: string;

@@ -5,6 +5,7 @@
 
 import { decodeBase64url } from '../crypto/base64url.ts';
 import { textToBytes } from '../crypto/hashing.ts';
+import { isSigningAlg } from '../crypto/jwk.ts';
 import {
   type ClaimExpectations,
   type IntentJwtRefusal,
@@ -17,7 +18,7 @@ import {
 /** 64 bytes in base64url. */
 const SIGNATURE_CHARACTERS = 86;
 /** Far above what the largest signed policy makes; bounds the work on hostile text. */
-const MAX_JWT_CHARACTERS = 512 * 1024;
+export const MAX_JWT_CHARACTERS = 512 * 1024;
 
 /** What a signature is checked with. */
 export interface JwsSignature {
@@ -30,8 +31,13 @@ export interface JwsSignature {
 /** Says whether a signature is right; undefined for a key id that is not known. */
 export type CheckSignature = (jws: JwsSignature) => boolean | undefined;
 
+/** The bytes of a canonical base64url text, else undefined. */
+export type DecodeBase64url = (text: string) => Uint8Array | undefined;
+
 export interface JwtExpectations extends ClaimExpectations {
   readonly checkSignature: CheckSignature;
+  /** A native one, where there is one; it must decide as the portable one does. */
+  readonly decode?: DecodeBase64url;
 }
 
 /** A JWT of the right form. Nothing of it may be believed before its signature is checked. */
@@ -43,15 +49,18 @@ export interface UnverifiedIntentJwt {
 
 /** `TOKEN_EXPIRED` only for a token that is right in every other way. */
 export function verifyIntentJwt(text: string, expected: JwtExpectations): IntentJwtVerdict {
-  const parsed = parseIntentJwt(text);
+  const parsed = parseIntentJwt(text, expected.decode);
   if (!parsed.ok) return parsed;
   const refusal = refuseSignature(expected.checkSignature(parsed.jws));
   return refusal ?? readIntentClaims(parsed.payload, expected);
 }
 
 /** The first part of a verification, for verifiers that check signatures asynchronously. */
-export function parseIntentJwt(text: string): UnverifiedIntentJwt | IntentJwtRefusal {
-  const parts = splitJws(text);
+export function parseIntentJwt(
+  text: string,
+  decode: DecodeBase64url = decodeBase64url,
+): UnverifiedIntentJwt | IntentJwtRefusal {
+  const parts = splitJws(text, decode);
   if (parts === undefined) return invalidToken('it is not a compact JWS in canonical base64url');
   const kid = readHeader(parts.header);
   if (kid === undefined) {
@@ -71,14 +80,14 @@ export function refuseSignature(isRight: boolean | undefined): IntentJwtRefusal 
 }
 
 /** Three parts, of which the decoder refuses every character outside the alphabet. */
-function splitJws(text: string) {
+function splitJws(text: string, decode: DecodeBase64url) {
   if (typeof text !== 'string' || text.length > MAX_JWT_CHARACTERS) return undefined;
   const [head = '', body = '', tail = '', ...others] = text.split('.', 4);
   if (head === '' || body === '' || tail.length !== SIGNATURE_CHARACTERS || others.length > 0)
     return undefined;
-  const header = decodeBase64url(head);
-  const payload = decodeBase64url(body);
-  const signature = decodeBase64url(tail);
+  const header = decode(head);
+  const payload = decode(body);
+  const signature = decode(tail);
   if (header === undefined || payload === undefined || signature === undefined) return undefined;
   const signingInput = textToBytes(text.slice(0, -1 - SIGNATURE_CHARACTERS));
   return { header, payload, signature, signingInput };
@@ -89,8 +98,7 @@ function readHeader(bytes: Uint8Array): string | undefined {
   const header = readJsonObject(bytes);
   if (header === undefined || Object.keys(header).length !== 3) return undefined;
   const { alg, kid, typ } = header;
-  const isEd25519 = alg === 'EdDSA' || alg === 'Ed25519';
-  return isEd25519 && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
+  return isSigningAlg(alg) && typ === 'JWT' && typeof kid === 'string' ? kid : undefined;
 }
 
 /** The order of the base point, RFC 8032 section 5.1, little-endian as in a signature. */

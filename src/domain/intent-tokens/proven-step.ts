@@ -5,6 +5,7 @@
 
 import type { Sha256 } from '../crypto/hashing.ts';
 import type { ProofNode } from '../crypto/merkle.ts';
+import type { CanonicalJsonReason } from '../json/canonical-json.ts';
 import type { JsonObject } from '../json/strict-json.ts';
 import type { IntentClaims } from './intent-claims.ts';
 import { type StepSubject, verifyStep } from './step-proof.ts';
@@ -32,7 +33,13 @@ export type StepRefusalCode = 'STEP_MISMATCH' | 'MERKLE_PROOF_INVALID' | 'POLICY
 
 export type StepProvingResult =
   | { readonly ok: true; readonly step: ProvenStep }
-  | { readonly ok: false; readonly code: StepRefusalCode; readonly reason: string };
+  | {
+      readonly ok: false;
+      readonly code: StepRefusalCode;
+      readonly reason: string;
+      /** Why the step has no canonical form, and so cannot have been signed. */
+      readonly unwritable?: CanonicalJsonReason;
+    };
 
 /** Root and size come from the verified claims, the index from the request, and only siblings from the proof. */
 export function proveStep(
@@ -54,7 +61,9 @@ export function proveStep(
   );
   const provenAction = step === undefined ? action : step['action'];
   if (!verdict.ok || typeof provenAction !== 'string') {
-    return refuse('MERKLE_PROOF_INVALID', 'The step is not proven to belong to the signed plan.');
+    const refusal = refuse('MERKLE_PROOF_INVALID', 'The step is not proven to belong to the signed plan.');
+    if (verdict.ok || verdict.reason === 'proof_invalid') return refusal;
+    return { ...refusal, unwritable: verdict.reason };
   }
   if (allowedActions?.includes(provenAction) === false) {
     return refuse('POLICY_DENIED', 'The delegation does not allow this action.');
@@ -71,6 +80,6 @@ function subjectOf({ step, action, underflowed }: StepToProve): StepSubject {
   return { kind: 'step', step, ...(underflowed === undefined ? {} : { underflowed }) };
 }
 
-function refuse(code: StepRefusalCode, reason: string): StepProvingResult {
-  return { ok: false, code, reason };
+function refuse(code: StepRefusalCode, reason: string) {
+  return { ok: false, code, reason } as const;
 }

@@ -49,24 +49,29 @@ export interface PlanDecision {
 export function decideStep(policy: Policy, step: PolicySubject): StepDecision {
   const denying = denyingPattern(policy, step);
   if (denying !== undefined) return deny(`matches the deny pattern "${denying.text}"`);
-  if (!isAllowed(policy, step)) return deny('matches no allow pattern');
+  if (allowingPattern(policy, step) === undefined) return deny('matches no allow pattern');
   if (policy.allowedTools?.has(step.action) === false) return deny('is not among allowed_tools');
   return { allowed: true };
 }
 
-function denyingPattern(policy: Policy, { mcp, action }: PolicySubject): PolicyPattern | undefined {
+/** The first pattern of `deny` that names the step. */
+export function denyingPattern(policy: Policy, { mcp, action }: PolicySubject): PolicyPattern | undefined {
   if (policy.deny.length === 0) return undefined;
   const subject = subjectOf(mcp === undefined ? action : `${mcp}/${action}`);
   const denies = mcp === undefined ? matchesActionOfAnyMcp : matchesSubject;
   return policy.deny.find((pattern) => denies(pattern, subject));
 }
 
-function isAllowed({ allow }: Policy, { mcp, action }: PolicySubject): boolean {
-  if (allow.includes(EVERYTHING)) return true;
+/** A pattern of `allow` that names the step: `*` before all others. */
+export function allowingPattern(
+  { allow }: Policy,
+  { mcp, action }: PolicySubject,
+): PolicyPattern | undefined {
+  if (allow.includes(EVERYTHING)) return EVERYTHING;
   // Without mcp a pattern such as `mail/*` could be anyone's, so only `*` vouches for the step.
-  if (mcp === undefined) return false;
+  if (mcp === undefined) return undefined;
   const subject = subjectOf(`${mcp}/${action}`);
-  return allow.some((pattern) => matchesSubject(pattern, subject));
+  return allow.find((pattern) => matchesSubject(pattern, subject));
 }
 
 /** Every step must pass every policy. */

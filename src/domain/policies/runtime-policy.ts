@@ -3,6 +3,7 @@
  * (contract section 4.4). `rate_limit` is left to whoever holds the count.
  */
 
+import type { JsonObject } from '../json/strict-json.ts';
 import { type Address, addressAllowed } from '../network/ip-address.ts';
 import type { Policy } from './policy.ts';
 import { isWithinAllowedTimes } from './policy-decision.ts';
@@ -16,6 +17,13 @@ export interface PolicyCircumstances {
 export interface RuntimeRefusal {
   readonly code: 'IP_NOT_ALLOWED' | 'OUTSIDE_ALLOWED_HOURS';
   readonly reason: string;
+}
+
+const RUNTIME_MEMBERS = ['rate_limit', 'ip_whitelist', 'time_restrictions'] as const;
+
+/** Whether a signed policy has a member that binds when a step is carried out; most have none, and need not be parsed. */
+export function bindsAtRuntime(policy: JsonObject): boolean {
+  return RUNTIME_MEMBERS.some((member) => policy[member] !== undefined);
 }
 
 /** Undefined when nothing refuses. */

@@ -5,7 +5,7 @@
 
 const API_KEY = /^ak_(?:live|test)_[0-9a-f]{64}$/;
 
-const KEY_ID = /^[0-9a-f]{16}$/;
+export const KEY_ID = /^[0-9a-f]{16}$/;
 
 const SECRET = /^[0-9a-f]{40}$/;
 

@@ -8,7 +8,8 @@ import { WritError } from '../../errors.ts';
 import { type Authenticator, refusedKey } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
-import type { RequestAuth } from '../server/request-auth.ts';
+import { type RequestAuth, takesBasic } from '../server/request-auth.ts';
+import { readBasicCredential } from './basic-credential.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { SecretCredentials } from './secret-credentials.ts';
 
@@ -22,9 +23,10 @@ const AUTHORIZATION = 'authorization';
 
 /**
  * The credential that the headers carry. `X-API-Key` may come twice or comma-joined if all values are the same,
- * because a published plug-in sends it so; anything else that is repeated or that differs is ambiguous.
+ * because a published plug-in sends it so; anything else that is repeated or that differs is ambiguous. `takesBasic`:
+ * an API key may come as HTTP Basic.
  */
-export function readCredential(rawHeaders: readonly string[]): CredentialHeader {
+export function readCredential(rawHeaders: readonly string[], takesBasic: boolean): CredentialHeader {
   const keys: string[] = [];
   const authorizations: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -40,8 +42,9 @@ export function readCredential(rawHeaders: readonly string[]): CredentialHeader 
   const [authorization] = authorizations;
   if (authorization !== undefined) {
     const bearer = /^Bearer ([!-~]{1,512})$/i.exec(authorization)?.[1];
-    if (bearer === undefined) return { kind: 'ambiguous' };
-    keys.push(bearer);
+    const sent = bearer ?? (takesBasic ? readBasicCredential(authorization) : undefined);
+    if (sent === undefined) return { kind: 'ambiguous' };
+    keys.push(sent);
   }
   const [first] = keys;
   if (first === undefined) return { kind: 'none' };
@@ -83,7 +86,8 @@ export function createAuthenticateRequest(deps: AuthenticateRequestDeps): Authen
   };
 
   return async (request, accepted, asked) => {
-    const header = accepted === 'none' ? NO_CREDENTIAL : readCredential(request.raw.rawHeaders);
+    const header =
+      accepted === 'none' ? NO_CREDENTIAL : readCredential(request.raw.rawHeaders, takesBasic(request));
     if (header.kind === 'none' && (accepted === 'none' || accepted === 'api-key-if-sent')) {
       await limits.countAddress(request);
       return ANONYMOUS;

@@ -3,7 +3,8 @@
 import Type, { type TSchema } from 'typebox';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import type { DeclaredRoute } from '../routing/route.ts';
-import { envelopeSchema, isInsideV1 } from '../server/error-envelopes.ts';
+import { UNESCAPED } from '../routing/schemas.ts';
+import { envelopeSchema, isAnsweredWith200, isInsideV1 } from '../server/error-envelopes.ts';
 
 type Json = Record<string, unknown>;
 
@@ -53,6 +54,7 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
       securitySchemes: {
         apiKeyHeader: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
         apiKeyBearer: { type: 'http', scheme: 'bearer', description: 'An API key as bearer token' },
+        apiKeyBasic: { type: 'http', scheme: 'basic', description: 'The id of an API key, and the key' },
         scopedToken: { type: 'http', scheme: 'bearer', description: 'A scoped token' },
       },
     },
@@ -61,7 +63,8 @@ export function openApiDocument(routes: readonly DeclaredRoute[], version: strin
 }
 
 function operation(route: DeclaredRoute): Json {
-  const keys = [{ apiKeyHeader: [] }, { apiKeyBearer: [] }];
+  const basic = route.takesBasic === true ? [{ apiKeyBasic: [] }] : [];
+  const keys = [{ apiKeyHeader: [] }, { apiKeyBearer: [] }, ...basic];
   const security = {
     none: [],
     'api-key-if-sent': [{}, ...keys],
@@ -172,6 +175,7 @@ function refusalsOf(route: DeclaredRoute): Json {
   if (route.method !== 'GET') for (const code of WITH_BODY) codes.add(code);
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of codes) {
+    if (isAnsweredWith200(code, route.url)) continue;
     const { status } = ERROR_CODES[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
@@ -197,9 +201,11 @@ function refusal(route: DeclaredRoute, status: number, codes: readonly ErrorCode
   };
 }
 
-/** Without what TypeBox keeps beside the schema itself. */
+/** Without what TypeBox keeps beside the schema itself, and without what is said to the serializer. */
 function plain(schema: TSchema | undefined): Json {
-  return schema === undefined ? {} : (JSON.parse(JSON.stringify(schema)) as Json);
+  const isOwn = (name: string, value: unknown) => name === 'format' && value === UNESCAPED.format;
+  const text = JSON.stringify(schema ?? {}, (name, value) => (isOwn(name, value) ? undefined : value));
+  return JSON.parse(text) as Json;
 }
 
 /** An optional member of a request that is null counts as absent. */

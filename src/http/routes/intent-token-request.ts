@@ -34,6 +34,9 @@ export const IntentTokenRequest = strictObject({
   context_id: onBehalfOf('context'),
   user_email: onBehalfOf('user’s address'),
   dry_run: Type.Optional(Type.Boolean({ description: 'everything but signing and recording' })),
+  authorization_details: Type.Optional(
+    Type.Boolean({ description: 'false leaves the claim of that name (RFC 9396) out of the token' }),
+  ),
   metadata: Type.Optional(freeObject('At most 8 KiB; recorded in the audit trail, not signed.')),
   llm: Type.Optional(Type.Unsafe<JsonValue>({ description: 'accepted, never stored' })),
   prompt: Type.Optional(Type.Unsafe<JsonValue>({ description: 'accepted, never stored' })),
@@ -61,6 +64,7 @@ export function commandOf(
       userEmail: given(body.user_email),
     },
     metadata: body.metadata,
+    authorizationDetails: body.authorization_details ?? true,
     dryRun: body.dry_run ?? false,
     idempotency: idempotencyOf(request, sha256Hex),
   };

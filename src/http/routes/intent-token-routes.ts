@@ -7,7 +7,7 @@ import type { IssueIntentToken } from '../../use-cases/intent-tokens/issue-inten
 import { sdkTokenOf } from '../../use-cases/intent-tokens/sdk-token.ts';
 import type { IssuedIntentToken } from '../../use-cases/intent-tokens/sign-intent-token.ts';
 import type { Routes } from '../routing/route.ts';
-import { freeObject, oneOf, sha256Hex, strictObject, uuid } from '../routing/schemas.ts';
+import { freeObject, oneOf, sha256Hex, strictObject, UNESCAPED, uuid } from '../routing/schemas.ts';
 import { commandOf, IntentTokenRequest } from './intent-token-request.ts';
 
 const signature = Type.String({ pattern: '^[0-9a-f]{128}$', description: 'Ed25519, hex' });
@@ -22,7 +22,7 @@ const StepProof = strictObject({
   proof: Type.Array(strictObject({ position: oneOf(['left', 'right']), sibling_hash: sha256Hex('a node') })),
 });
 
-const PolicyValidation = strictObject({
+export const PolicyValidation = strictObject({
   allowed_tools: Type.Array(Type.String()),
   denied_tools: Type.Array(Type.String()),
   denied_reasons: Type.Array(Type.String()),
@@ -41,7 +41,7 @@ const planFacts = {
   policy_validation: PolicyValidation,
 };
 
-const tokenFacts = {
+export const tokenFacts = {
   token_id: uuid('the `jti`'),
   plan_id: uuid(),
   issued_at: unixSeconds('`iat`'),
@@ -50,11 +50,11 @@ const tokenFacts = {
 };
 
 const DryRun = strictObject({ ...planFacts, dry_run: Type.Boolean() }, 'answer to `dry_run`');
-const jwt = Type.String({ description: 'compact JWS (RFC 7515), alg EdDSA' });
+const jwt = Type.String({ description: 'compact JWS (RFC 7515)', ...UNESCAPED });
 
 const Documented = strictObject({ ...planFacts, ...tokenFacts, token: jwt, signature });
 
-const SdkToken = strictObject({
+export const SdkToken = strictObject({
   plan_hash: planFacts.plan_hash,
   issued_at: tokenFacts.issued_at,
   expires_at: tokenFacts.expires_at,
@@ -71,13 +71,19 @@ const SdkToken = strictObject({
   signature,
 });
 
+export const ClientInfo = strictObject({
+  clientId: Type.String(),
+  clientName: Type.String(),
+  orgId: Type.String(),
+});
+
 const AsSdksRead = strictObject({
   ...planFacts,
   ...tokenFacts,
   token: SdkToken,
   jwt_token: jwt,
   intent_reference: tokenFacts.token_id,
-  client_info: strictObject({ clientId: Type.String(), clientName: Type.String(), orgId: Type.String() }),
+  client_info: ClientInfo,
 });
 
 const REFUSALS = [
@@ -175,9 +181,15 @@ function asSdksRead(issued: IssuedIntentToken, { principal }: Caller) {
     token: sdkTokenOf(issued),
     jwt_token: issued.jwt,
     intent_reference: issued.jti,
-    client_info: { clientId: principal.id, clientName: principal.name, orgId: ORGANISATION },
+    client_info: clientInfoOf(principal),
   });
 }
 
+export const clientInfoOf = ({ id, name }: { readonly id: string; readonly name: string }) => ({
+  clientId: id,
+  clientName: name,
+  orgId: ORGANISATION,
+});
+
 /** A server has one organisation: whoever runs it. */
-const ORGANISATION = 'self-hosted';
+export const ORGANISATION = 'self-hosted';

@@ -1,7 +1,11 @@
-/** `GET /.well-known/jwks.json`: the keys that verifiers pin (RFC 7517, RFC 8037). */
+/**
+ * `GET /.well-known/jwks.json`: the keys that verifiers pin (RFC 7517, RFC 8037); `GET /iap/public-key`: the active one,
+ * as the Python SDK reads it (contract section 4.8).
+ */
 
 import Type from 'typebox';
-import type { PublishedEd25519Jwk } from '../../domain/crypto/jwk.ts';
+import { type PublishedEd25519Jwk, SIGNING_ALGS, type SigningAlg } from '../../domain/crypto/jwk.ts';
+import { matchesEntityTag } from '../routing/entity-tag.ts';
 import type { Routes } from '../routing/route.ts';
 import { oneOf, strictObject } from '../routing/schemas.ts';
 
@@ -10,12 +14,18 @@ const Jwk = strictObject({
   crv: oneOf(['Ed25519']),
   x: Type.String({ pattern: '^[\\w-]{43}$' }),
   kid: Type.String({ description: 'RFC 7638 thumbprint' }),
-  alg: oneOf(['EdDSA']),
+  alg: Type.Optional(oneOf(['EdDSA'], 'absent where `SIGNING_ALG` is `Ed25519`')),
   use: oneOf(['sig']),
 });
 
 export interface SigningKeysDeps {
   readonly publishedKeys: () => readonly PublishedEd25519Jwk[];
+  /** `alg` is the name under which it signs now. */
+  readonly activeKey: () => {
+    readonly publicKeyHex: string;
+    readonly kid: string;
+    readonly alg: SigningAlg;
+  };
   /** Changes when the keys do. */
   readonly entityTag: () => string;
 }
@@ -40,11 +50,28 @@ export function addSigningKeyRoutes(routes: Routes, deps: SigningKeysDeps): void
       const etag = deps.entityTag();
       // Public keys may be read from any origin (Fetch standard, CORS protocol); no other route says so.
       const headers = { 'cache-control': 'public, max-age=300', etag, 'access-control-allow-origin': '*' };
-      const known = (request.headers['if-none-match'] ?? '')
-        .split(',')
-        .map((tag) => tag.trim().replace(/^W\//, ''));
-      if (known.includes(etag) || known.includes('*')) return { status: 304, headers };
+      if (matchesEntityTag(request, etag)) return { status: 304, headers };
       return { status: 200, body: { keys: deps.publishedKeys() }, headers };
+    },
+  });
+
+  routes.public({
+    method: 'GET',
+    url: '/iap/public-key',
+    tag: 'intent tokens',
+    summary: 'The active signing key',
+    description: 'Verifiers that outlive a change of keys read the JWKS instead.',
+    credential: 'none',
+    answers: {
+      200: strictObject({
+        public_key: Type.String({ pattern: '^[0-9a-f]{64}$', description: '32 bytes, hex' }),
+        kid: Jwk.properties.kid,
+        alg: oneOf(SIGNING_ALGS),
+      }),
+    },
+    handle: async () => {
+      const { publicKeyHex, kid, alg } = deps.activeKey();
+      return { status: 200, body: { public_key: publicKeyHex, kid, alg } };
     },
   });
 }

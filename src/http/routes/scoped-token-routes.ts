@@ -2,15 +2,13 @@
 
 import Type from 'typebox';
 import { UUID } from '../../domain/formats/uuid.ts';
-import type {
-  IntrospectedToken,
-  IntrospectScopedToken,
-} from '../../use-cases/scoped-tokens/introspect-scoped-token.ts';
+import type { IntrospectedToken, IntrospectToken } from '../../use-cases/scoped-tokens/introspect-token.ts';
 import type { IssueScopedToken } from '../../use-cases/scoped-tokens/issue-scoped-token.ts';
 import type { ScopedTokenManager } from '../../use-cases/scoped-tokens/manage-scoped-tokens.ts';
 import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
-import type { Routes } from '../routing/route.ts';
+import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, oneOf, PageQuery, strictObject } from '../routing/schemas.ts';
+import { IntentIntrospection, introspectedIntentView } from './intent-token-introspection.ts';
 import {
   Introspection,
   IssuedToken,
@@ -31,9 +29,7 @@ const TAG = 'scoped tokens';
 export interface ScopedTokenRouteDeps {
   readonly issue: IssueScopedToken;
   readonly tokens: ScopedTokenManager;
-  readonly introspect: IntrospectScopedToken;
-  /** SHA-256 in hex. */
-  readonly hashToken: (text: string) => string;
+  readonly introspect: IntrospectToken;
 }
 
 const KEYED = { tag: TAG, roles: ['admin', 'agent'] } as const;
@@ -119,16 +115,20 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     summary: 'What is this token? (RFC 7662); consumes no use',
     operation: () => uncachedRequest(INTROSPECT),
     takesForms: true,
+    takesBasic: true,
     body: strictObject({
       token: Type.Optional(Type.String({ description: 'the asking token itself where absent' })),
       token_type_hint: Type.Optional(Type.String()),
     }),
-    answers: { 200: Introspection },
-    handle: async ({ body, authorized }) => {
-      const asked: IntrospectedToken =
-        body.token === undefined ? 'itself' : { hashHex: deps.hashToken(body.token) };
-      const record = await deps.introspect(authorized.requester, asked);
-      return { status: 200, body: record === undefined ? { active: false } : introspectedView(record) };
-    },
+    answers: { 200: Type.Union([IntentIntrospection, Introspection]) },
+    handle: async ({ body, authorized }) =>
+      introspectionAnswer(await deps.introspect(authorized.requester, body.token)),
   });
+}
+
+function introspectionAnswer(found: IntrospectedToken | undefined): Answer {
+  if (found === undefined) return { status: 200, body: { active: false }, shape: Introspection };
+  return found.kind === 'intent_token'
+    ? { status: 200, body: introspectedIntentView(found.token), shape: IntentIntrospection }
+    : { status: 200, body: introspectedView(found.record), shape: Introspection };
 }

@@ -1,11 +1,14 @@
 /** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
 
-import type { StepToProve } from '../../domain/intent-tokens/proven-step.ts';
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
-import { canonicalJson } from '../../domain/json/canonical-json.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
+import { type Address, parseClientAddress } from '../../domain/network/ip-address.ts';
 import { WritError } from '../../errors.ts';
-import type { VerificationRequest } from '../../use-cases/intent-tokens/ports.ts';
+import type {
+  AskedStep,
+  PresentedToken,
+  VerificationRequest,
+} from '../../use-cases/intent-tokens/verification-question.ts';
 
 export interface VerificationBody {
   readonly token: JsonValue;
@@ -18,19 +21,43 @@ export interface VerificationBody {
   readonly client_ip?: string | undefined;
 }
 
-/** Throws `VALIDATION_ERROR` or `PLAN_NOT_CANONICALIZABLE`. */
-export function parseVerificationRequest(
-  body: VerificationBody,
-  underflowed: ReadonlySet<object>,
-): VerificationRequest {
-  if (body.consume !== undefined) throw fault('/consume', 'is not served yet');
-  if (body.client_ip !== undefined) throw fault('/client_ip', 'is not served yet');
-  // The only number that stands in the body itself: 1e-400 reads as 0 and is not 0.
-  if (underflowed.has(body)) throw fault('/step_index', 'must be a whole number');
-  return { ...readToken(body.token), step: readStep(body, underflowed) };
+export interface VerificationOrigin {
+  /** Of the body's numbers. */
+  readonly underflowed: ReadonlySet<object>;
+  /** The caller's own. */
+  readonly callerAddress: Address | undefined;
 }
 
-function fault(pointer: string, what: string): WritError {
+/** Throws `VALIDATION_ERROR`. What a step holds is not looked at before its token is known to be good. */
+export function parseVerificationRequest(
+  body: VerificationBody,
+  { underflowed, callerAddress }: VerificationOrigin,
+): VerificationRequest {
+  requireWrittenNumber(body, underflowed);
+  const { consume = false, client_ip: clientIp } = body;
+  const step = readStep(body, underflowed);
+  if (step === undefined) {
+    if (consume) throw fault('/step_index', 'is required with consume');
+    if (clientIp !== undefined) throw fault('/step_index', 'is required with client_ip');
+  }
+  return {
+    token: readPresentedToken(body.token),
+    step,
+    consume,
+    clientAddress: clientIp === undefined ? callerAddress : readAddress(clientIp),
+  };
+}
+
+/** Whether a question can be answered to a caller without an API key. */
+export const needsKey = ({ consume, client_ip: clientIp }: VerificationBody): boolean =>
+  consume === true || clientIp !== undefined;
+
+/** The only number that stands in the body itself: 1e-400 reads as 0 and is not 0. Throws `VALIDATION_ERROR`. */
+export function requireWrittenNumber(body: object, underflowed: ReadonlySet<object>): void {
+  if (underflowed.has(body)) throw fault('/step_index', 'must be a whole number');
+}
+
+export function fault(pointer: string, what: string): WritError {
   return new WritError('VALIDATION_ERROR', `${pointer.slice(1)} ${what}.`, { details: { pointer } });
 }
 
@@ -41,13 +68,12 @@ const STATED = {
   expires_at: 'exp',
 } as const;
 
-function readToken(token: JsonValue): Pick<VerificationRequest, 'jwt' | 'statedBeside'> {
+/** A JWT, or the token object of an SDK. Throws `VALIDATION_ERROR`. */
+export function readPresentedToken(token: JsonValue, pointer = '/token'): PresentedToken {
   if (typeof token === 'string') return { jwt: token, statedBeside: [] };
-  if (!isJsonObject(token)) {
-    throw fault('/token', 'must be a JWT or the token object of an SDK');
-  }
+  if (!isJsonObject(token)) throw fault(pointer, 'must be a JWT or the token object of an SDK');
   const { jwt_token: jwt } = token;
-  if (typeof jwt !== 'string') throw fault('/token/jwt_token', 'must be a JWT');
+  if (typeof jwt !== 'string') throw fault(`${pointer}/jwt_token`, 'must be a JWT');
   const statedBeside = Object.entries(STATED).flatMap(([member, claim]) => {
     const value = token[member];
     return value === undefined || value === null ? [] : [{ member, claim, value }];
@@ -55,26 +81,31 @@ function readToken(token: JsonValue): Pick<VerificationRequest, 'jwt' | 'statedB
   return { jwt, statedBeside };
 }
 
-function readStep(body: VerificationBody, underflowed: ReadonlySet<object>): StepToProve | undefined {
-  const { step_index: stepIndex, step, action, mcp } = body;
+function readAddress(clientIp: string): Address {
+  const parsed = parseClientAddress(clientIp);
+  if (!parsed.ok) throw fault('/client_ip', 'must be an IP address');
+  return parsed.address;
+}
+
+function readStep(body: VerificationBody, underflowed: ReadonlySet<object>): AskedStep | undefined {
+  const { step_index: stepIndex, step, action, mcp, proof } = body;
   if (stepIndex === undefined) {
     const orphan = (['proof', 'step', 'action', 'mcp'] as const).find((name) => body[name] !== undefined);
     if (orphan !== undefined) throw fault('/step_index', `is required with ${orphan}`);
     return undefined;
   }
-  if (body.proof === undefined) throw fault('/proof', 'is required with step_index');
+  if (proof === undefined) throw fault('/proof', 'is required with step_index');
   if (step === undefined && action === undefined)
     throw fault('/step', 'or action is required with step_index');
   if (mcp !== undefined && step === undefined)
     throw fault('/step', 'is required with mcp, which is unproven alone');
-  const text = step === undefined ? undefined : canonicalJson(step, underflowed);
-  if (text?.ok === false) {
-    throw new WritError('PLAN_NOT_CANONICALIZABLE', `The step has no canonical form: ${text.reason}.`, {
-      details: { reason: text.reason, pointer: '/step' },
-    });
-  }
-  const proof = parseStepProof(body.proof);
-  if (!proof.ok)
-    throw new WritError('VALIDATION_ERROR', `${proof.message}.`, { details: { pointer: proof.pointer } });
-  return { stepIndex, step, action, mcp, proof: proof.proof, underflowed };
+  const read = () => ({ stepIndex, step, action, mcp, proof: readProof(proof), underflowed });
+  return { stepIndex, read };
+}
+
+/** Throws `VALIDATION_ERROR`. */
+export function readProof(proof: JsonValue) {
+  const parsed = parseStepProof(proof);
+  if (parsed.ok) return parsed.proof;
+  throw new WritError('VALIDATION_ERROR', `${parsed.message}.`, { details: { pointer: parsed.pointer } });
 }

@@ -1,36 +1,17 @@
-/** `POST /token/verify`, and the vendors' ways of asking the same, which are not served yet (contract section 4.6). */
+/** `POST /token/verify` (contract section 4.6). */
 
 import Type from 'typebox';
 import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
-import type { JsonValue } from '../../domain/json/strict-json.ts';
-import { ROLES } from '../../domain/principals/role.ts';
-import { WritError } from '../../errors.ts';
+import { refusedKey } from '../../use-cases/authentication/authenticate-api-key.ts';
+import type { VerificationOutcome } from '../../use-cases/intent-tokens/answer-verification.ts';
 import type { VerifyIntentToken } from '../../use-cases/intent-tokens/verify-intent-token.ts';
 import type { Routes } from '../routing/route.ts';
-import { freeObject, nullable, oneOf, strictObject, text } from '../routing/schemas.ts';
-import { parseVerificationRequest } from './verification-request.ts';
-
-const TAG = 'verification';
-const CODES = [
-  'VALID',
-  'TOKEN_EXPIRED',
-  'TOKEN_INVALID',
-  'TOKEN_REVOKED',
-  'MERKLE_PROOF_INVALID',
-  'STEP_MISMATCH',
-  'POLICY_DENIED',
-] as const;
-
-const eitherOf = (types: readonly string[], description: string) =>
-  Type.Unsafe<JsonValue>({ type: types, description });
-
-const AnyBody = freeObject('anything');
+import { freeObject, nullable, strictObject, text } from '../routing/schemas.ts';
+import { needsKey, parseVerificationRequest } from './verification-request.ts';
+import { CodeAnswered, ProofSent, TokenSent, VERIFICATION_TAG } from './verification-schemas.ts';
 
 const VerifyRequest = strictObject({
-  token: eitherOf(
-    ['string', 'object'],
-    'The JWT, or the token object of an SDK, whose `jwt_token` is what is verified.',
-  ),
+  token: TokenSent,
   step_index: Type.Optional(
     Type.Integer({ minimum: 0, description: 'needs `proof` and one of `action`, `step`' }),
   ),
@@ -39,16 +20,24 @@ const VerifyRequest = strictObject({
   mcp: Type.Optional(
     text({ max: MAX_STEP_NAME_CHARACTERS, description: 'needs `step`: alone it is unproven' }),
   ),
-  proof: Type.Optional(
-    eitherOf(['array', 'object'], 'The list of siblings, or a whole element of `step_proofs`.'),
+  proof: Type.Optional(ProofSent),
+  consume: Type.Optional(
+    Type.Boolean({
+      description: 'uses the step up, once for the token and all its delegations; needs an API key',
+    }),
   ),
-  consume: Type.Optional(Type.Boolean({ description: 'not served yet' })),
-  client_ip: Type.Optional(Type.String({ description: 'not served yet' })),
+  client_ip: Type.Optional(
+    text({
+      max: 64,
+      description:
+        'of the client that asks you for the step, for `ip_whitelist`; the caller’s own where absent; needs an API key',
+    }),
+  ),
 });
 
 const VerifyAnswer = strictObject({
   valid: Type.Boolean(),
-  code: oneOf(CODES),
+  code: CodeAnswered,
   reason: Type.Optional(Type.String({ description: 'absent when valid' })),
   claims: Type.Optional(freeObject('as signed; present once the token itself is good')),
   step: Type.Optional(
@@ -60,43 +49,27 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
   routes.public({
     method: 'POST',
     url: '/token/verify',
-    tag: TAG,
+    tag: VERIFICATION_TAG,
     summary: 'Verify an intent token and optionally one step of its plan',
     credential: 'api-key-if-sent',
     body: VerifyRequest,
     answers: { 200: VerifyAnswer },
     refusals: ['PLAN_NOT_CANONICALIZABLE', 'AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
     handle: async ({ body, caller, context, request }) => {
-      const question = parseVerificationRequest(body, request.state.underflowed);
-      const verification = await verify(question, caller, context);
-      return { status: 200, body: { valid: verification.code === 'VALID', ...verification } };
+      const { underflowed, context: client } = request.state;
+      const question = parseVerificationRequest(body, { underflowed, callerAddress: client.clientAddress });
+      if (caller === undefined && needsKey(body)) throw refusedKey('AUTH_INVALID_KEY');
+      return { status: 200, body: verifiedView(await verify(question, caller, context)) };
     },
   });
+}
 
-  const notServed = async (): Promise<never> => {
-    throw new WritError('VALIDATION_ERROR', 'This way of asking is not served yet; use POST /token/verify.');
+function verifiedView({ refusal, claims, step }: VerificationOutcome) {
+  return {
+    valid: refusal === undefined,
+    code: refusal?.code ?? 'VALID',
+    reason: refusal?.reason,
+    claims: claims?.all,
+    step: step && { step_index: step.stepIndex, action: step.action, mcp: step.mcp },
   };
-  for (const url of ['/iap/verify-step', '/iap/sdk/enforce']) {
-    routes.authenticated({
-      method: 'POST',
-      url,
-      tag: TAG,
-      summary: 'Not served yet: every answer is a refusal',
-      roles: ROLES,
-      keyCheck: 'before-handler',
-      body: AnyBody,
-      answers: {},
-      handle: notServed,
-    });
-  }
-  routes.public({
-    method: 'POST',
-    url: '/verify/action',
-    tag: TAG,
-    summary: 'Not served yet: every answer is a refusal',
-    credential: 'none',
-    body: AnyBody,
-    answers: {},
-    handle: notServed,
-  });
 }

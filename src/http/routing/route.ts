@@ -57,6 +57,8 @@ export interface Shape<
   readonly mediaTypes?: readonly string[];
   /** Also takes its body as a form (RFC 6749 appendix B). */
   readonly takesForms?: boolean;
+  /** Also takes the API key as HTTP Basic (RFC 6749 section 2.3.1). */
+  readonly takesBasic?: boolean;
   /** The path as people write it, where the router's pattern cannot say it. */
   readonly documentedPath?: string;
   /** Status to schema; null means an answer without a body. */
@@ -136,7 +138,7 @@ export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes 
         response: route.mediaTypes === undefined ? bodySchemas(route.answers) : {},
       },
       onRequest: (request) => checkAccess(access, request, deps),
-      config: { takesForms: route.takesForms === true },
+      config: { takesForms: route.takesForms === true, takesBasic: route.takesBasic === true },
       ...(body === undefined
         ? {}
         : {

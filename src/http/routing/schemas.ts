@@ -35,6 +35,12 @@ export const oneOf = <const Members extends readonly string[]>(members: Members,
     ...(description === undefined ? {} : { description }),
   });
 
+/**
+ * Of a text in base64url or hex that the server made: it is written without being searched for what JSON escapes, which
+ * takes 29 µs of a JWT of 12 KB. The word is the serializer's; the description leaves it out.
+ */
+export const UNESCAPED = { format: 'unsafe' } as const;
+
 /** Text that the database can hold: everything but U+0000. */
 export const text = (options: { min?: number; max: number; description?: string }) =>
   Type.String({

@@ -14,6 +14,7 @@ import { answerParserRefusal } from './client-errors.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
+import { takesBasic } from './request-auth.ts';
 import { type ReadClient, requestStateOf } from './request-state.ts';
 import { SCHEMA_COMPILERS } from './schema-compilers.ts';
 import { validationError } from './validation.ts';
@@ -141,7 +142,11 @@ function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {
 function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const known = fromFramework(error);
   request.state.failure = known;
-  const answer = errorAnswer(known, { path: request.state.path, requestId: request.id });
+  const answer = errorAnswer(known, {
+    path: request.state.path,
+    requestId: request.id,
+    takesBasic: takesBasic(request),
+  });
   // A stream that fails at its first byte has the headers of what it would have been.
   for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
   setCommonHeaders(request, reply);

@@ -113,6 +113,12 @@ export function dropNullMembers(request: FastifyRequest, schema: TSchema | undef
   dropFrom(request.body, schema as ObjectSchema | undefined);
 }
 
+/** The same for a value that stands in a list, which is changed in place. */
+export function withoutNullMembers(value: unknown, schema: TSchema): unknown {
+  dropFrom(value, schema as ObjectSchema);
+  return value;
+}
+
 function dropFrom(value: unknown, schema: ObjectSchema | undefined): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
   if (schema?.properties === undefined || schema.additionalProperties !== false) return;

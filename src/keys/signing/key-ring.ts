@@ -3,6 +3,7 @@
  * only those that unwrapped and proved themselves (see `openSigningKey`).
  */
 
+import type { SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { SigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
 import type { KeyEncryption } from '../encryption/key-encryption.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
@@ -22,6 +23,7 @@ export interface KeyRing {
 export async function openKeyRing(options: {
   kek: KeyEncryption;
   thread: Pick<SigningThread, 'sign'>;
+  alg: SigningAlg;
   load: () => Promise<readonly (StoredSigningKey & { state: SigningKeyState })[]>;
 }): Promise<KeyRing> {
   let keys = new Map<string, SigningKey>();
@@ -31,7 +33,7 @@ export async function openKeyRing(options: {
     let nextActive: SigningKey | undefined;
     for (const stored of await options.load()) {
       // Unwrapping costs a private-key derivation; a kid names its key for ever.
-      const key = keys.get(stored.kid) ?? openSigningKey(stored, options.kek, options.thread);
+      const key = keys.get(stored.kid) ?? openSigningKey(stored, options.kek, options.thread, options.alg);
       opened.set(key.kid, key);
       if (stored.state === 'active') nextActive = key;
     }

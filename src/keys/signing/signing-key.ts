@@ -11,7 +11,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { jwkThumbprint } from '../../domain/crypto/jwk.ts';
+import { jwkThumbprint, type SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { TokenSigner } from '../../use-cases/intent-tokens/ports.ts';
 import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
 import { nodeSha256 } from './node-sha256.ts';
@@ -42,12 +42,14 @@ export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
 
 /**
  * Unwraps a stored key and proves that it is what its row says: the private half must yield the public one, and
- * that the kid. A row written by someone without the master key is refused with `UnwrapError`.
+ * that the kid. A row written by someone without the master key is refused with `UnwrapError`. `alg` is the name that
+ * the headers of its tokens give the algorithm.
  */
 export function openSigningKey(
   stored: StoredSigningKey,
   kek: KeyEncryption,
   thread: Pick<SigningThread, 'sign'>,
+  alg: SigningAlg = 'EdDSA',
 ): SigningKey {
   const seed = kek.unwrap(stored.wrappedPrivateKey, purposeOf(stored.kid));
   const privateKey = privateKeyFromSeed(seed);
@@ -56,9 +58,7 @@ export function openSigningKey(
     throw new UnwrapError(`signing key ${stored.kid} is not what its row says`);
   }
   const publicKeyObject = createPublicKey(privateKey);
-  const header = Buffer.from(JSON.stringify({ alg: 'EdDSA', kid: stored.kid, typ: 'JWT' })).toString(
-    'base64url',
-  );
+  const header = Buffer.from(JSON.stringify({ alg, kid: stored.kid, typ: 'JWT' })).toString('base64url');
   return {
     kid: stored.kid,
     publicKey,

@@ -21,6 +21,8 @@ export interface BatcherOptions<Member, Outcome> {
   readonly run: (members: readonly Member[]) => Promise<readonly Outcome[]>;
   /** Rows are written in the order of this key: batches that are not sorted deadlock with each other. */
   readonly orderKey: (member: Member) => string;
+  /** Of members with the same key a group has one at most; the others are in the groups after it. */
+  readonly oneAtATime?: (member: Member) => string;
   readonly maxGroup?: number;
   readonly maxWaiting?: number;
   /** Statements in flight at once. */
@@ -37,7 +39,7 @@ interface Entry<Member, Outcome> {
 export function createBatcher<Member, Outcome>(
   options: BatcherOptions<Member, Outcome>,
 ): Batcher<Member, Outcome> {
-  const { run, orderKey, maxGroup = 256, maxWaiting = 2048, lanes = 1 } = options;
+  const { run, orderKey, oneAtATime, maxGroup = 256, maxWaiting = 2048, lanes = 1 } = options;
   const waiting: Entry<Member, Outcome>[] = [];
   let inFlight = 0;
 
@@ -61,7 +63,11 @@ export function createBatcher<Member, Outcome>(
 
   const pump = (): void => {
     while (waiting.length > 0 && inFlight < lanes) {
-      const group = waiting.splice(0, maxGroup).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+      const taken =
+        oneAtATime === undefined
+          ? waiting.splice(0, maxGroup)
+          : takeDistinct(waiting, maxGroup, ({ member }) => oneAtATime(member));
+      const group = taken.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
       inFlight += 1;
       void flush(group).finally(() => {
         inFlight -= 1;
@@ -83,6 +89,21 @@ export function createBatcher<Member, Outcome>(
       });
     },
   };
+}
+
+/** Takes the first of each key out of `waiting`, at most `limit` of them; the rest stay in their order. */
+function takeDistinct<Item>(waiting: Item[], limit: number, keyOf: (item: Item) => string): Item[] {
+  const keys = new Set<string>();
+  const taken: Item[] = [];
+  const left: Item[] = [];
+  for (const item of waiting) {
+    const key = keyOf(item);
+    const isTaken = taken.length < limit && !keys.has(key);
+    if (isTaken) keys.add(key);
+    (isTaken ? taken : left).push(item);
+  }
+  waiting.splice(0, waiting.length, ...left);
+  return taken;
 }
 
 function settle<Member, Outcome>(

@@ -37,6 +37,13 @@ export const INTENT_TOKEN_IS_REVOKED = `
     where parent_agent.id is null or ${isRevoked('parent')} or ${isRevoked('parent_agent')}
   ))`;
 
+/** What an intent token can still do; aliases `token` and `agent`, as above. */
+export const INTENT_TOKEN_STATE = `
+  case when ${INTENT_TOKEN_IS_REVOKED} then 'revoked' when ${hasExpired('token')} then 'expired' else 'live' end`;
+
+/** The same, as a condition of a write. */
+export const INTENT_TOKEN_IS_LIVE = `(not ${INTENT_TOKEN_IS_REVOKED} and not ${hasExpired('token')})`;
+
 /** An expired secret keeps its row and reads as absent. */
 export const SECRET_IS_LIVE = hasNotExpired('secret');
 

@@ -17,6 +17,8 @@ const FIND_STATES: Statement = {
     select ${selectList<StateRow>({
       position: 'asked.position::int',
       agentId: 'token.agent_id',
+      agentRevision: 'agent.revision',
+      planId: 'token.plan_id',
       actionsText: 'token.actions',
       agentPolicyText: 'agent.policy',
       expired: hasExpired('token'),

@@ -4,6 +4,7 @@
  * row tells how many. A crash may lose that number, never the first row.
  */
 
+import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { type AuditActor, type AuditResource, auditEvent } from './build-audit-event.ts';
 import type { AuditEvent, AuditTrail, EventType, RequestContext } from './ports.ts';
@@ -14,7 +15,8 @@ const MAX_KINDS = 10_000;
 
 export interface Denial {
   readonly type: EventType;
-  readonly code: ErrorCode;
+  /** Of the answer: an error, or a verification that did not end well. */
+  readonly code: ErrorCode | VerificationRefusal['code'];
   readonly actor: AuditActor;
   readonly credentialId: string;
   readonly resource: AuditResource;

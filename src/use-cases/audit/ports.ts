@@ -12,6 +12,10 @@ export type EventType =
   | 'intent.issued'
   | 'intent.denied'
   | 'intent.verified'
+  | 'intent.enforced'
+  | 'intent.reported'
+  | 'intent.revoked'
+  | 'intent.delegated'
   | 'agent.created'
   | 'agent.updated'
   | 'agent.revoked'
@@ -53,6 +57,18 @@ export interface AuditEvent {
 /** Audit rows without another effect: denialLog. Resolves after the commit. */
 export interface AuditTrail {
   append(event: AuditEvent): Promise<void>;
+}
+
+/** Events whose only effect is that they are on record, and that somebody acts by them: one guarded statement. */
+export interface CallerEvents {
+  /**
+   * All of them, or none: false if the key or its agent is not live, or the agent is no longer of `revision` (null: of
+   * any).
+   */
+  append(
+    events: readonly AuditEvent[],
+    caller: { readonly keyId: string; readonly revision: number | null },
+  ): Promise<boolean>;
 }
 
 export interface AuditFilter {

@@ -6,6 +6,7 @@
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
 import { validateMetadata } from '../../domain/formats/metadata.ts';
 import { readValiditySeconds } from '../../domain/formats/ttl.ts';
+import { authorizationDetailsMember } from '../../domain/intent-tokens/authorization-details.ts';
 import { type Plan, parsePlan } from '../../domain/intent-tokens/plan.ts';
 import { digestPlan, MAX_CANONICAL_BYTES, type PlanDigest } from '../../domain/intent-tokens/plan-digest.ts';
 import { canonicalJson } from '../../domain/json/canonical-json.ts';
@@ -26,6 +27,8 @@ export interface PlanRequest {
     readonly validity_seconds: number | undefined;
   };
   readonly metadata: JsonObject | undefined;
+  /** Whether the token names its steps to whoever reads it (RFC 9396). */
+  readonly authorizationDetails: boolean;
 }
 
 /** What is known of a plan before anything is signed: the answer of a dry run. */
@@ -42,6 +45,8 @@ export interface AssessedPlan {
   readonly plan: Plan;
   readonly policy: Policy;
   readonly validitySeconds: number;
+  /** JSON text: what the plan adds to the claims; undefined where the request leaves it out. */
+  readonly detailsMember: string | undefined;
   readonly assessment: Omit<PlanAssessment, 'validation'>;
 }
 
@@ -63,6 +68,7 @@ export function assessPlan(command: PlanRequest, sha256: Sha256): AssessedPlan {
     plan: plan.plan,
     policy,
     validitySeconds,
+    detailsMember: command.authorizationDetails ? authorizationDetailsMember(plan.plan.steps) : undefined,
     assessment: {
       digest: digested.digest,
       policyJson,

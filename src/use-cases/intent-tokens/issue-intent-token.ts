@@ -200,8 +200,10 @@ function sign(
   { principal, keyId }: Caller,
 ): ReturnType<typeof startSigning> {
   const { onBehalfOf } = command;
-  const fields = issuanceFields(deps, keyId, assessed.validitySeconds);
-  return startSigning({ assessment, onBehalfOf, principal, fields, signer: deps.signer() }, deps.sha256);
+  const { detailsMember, validitySeconds } = assessed;
+  const fields = issuanceFields(deps, keyId, validitySeconds);
+  const signer = deps.signer();
+  return startSigning({ assessment, detailsMember, onBehalfOf, principal, fields, signer }, deps.sha256);
 }
 
 function tokenRecordOf(issued: UnsignedIntentToken, { assessed }: Request, { principal, keyId }: Caller) {

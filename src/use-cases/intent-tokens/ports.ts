@@ -1,7 +1,6 @@
 /** What the use cases of intent tokens ask of the outside: types only. */
 
-import type { StepToProve } from '../../domain/intent-tokens/proven-step.ts';
-import type { JsonValue } from '../../domain/json/strict-json.ts';
+import type { AskedUse, StepUses } from '../../domain/intent-tokens/step-uses.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 
 /** What is kept of an issued intent token; the plan itself is not. */
@@ -80,6 +79,9 @@ export interface SignedJwt {
 export interface IntentTokenState {
   /** The principal it was issued to. */
   readonly agentId: string;
+  /** Of that principal, as its policy was read. */
+  readonly agentRevision: number;
+  readonly planId: string;
   /** Itself, an ancestor, or the agent of any of them. */
   readonly revoked: boolean;
   readonly expired: boolean;
@@ -93,13 +95,98 @@ export interface IntentTokenReader {
   findState(jti: string): Promise<IntentTokenState | undefined>;
 }
 
-export interface VerificationRequest {
-  readonly jwt: string;
-  /** What an SDK's token object says beside its JWT; it must agree with what was signed. */
-  readonly statedBeside: readonly {
-    readonly member: string;
-    readonly claim: string;
-    readonly value: JsonValue;
-  }[];
-  readonly step: StepToProve | undefined;
+/** One use that is to be written down, and what it was decided by. */
+export interface IntentTokenUse extends AskedUse {
+  readonly jti: string;
+  readonly rootJti: string;
+  /** The revision of the token's principal by whose policy it was decided. */
+  readonly agentRevision: number;
+  /** Of the caller, who must be live. */
+  readonly callerKeyId: string;
+  readonly event: AuditEvent;
+}
+
+export interface IntentTokenUses {
+  /**
+   * One guarded write with its event. False: it has no room for this use, the token is not live, its principal changed,
+   * or the caller's key is dead; nothing was written.
+   */
+  record(use: IntentTokenUse): Promise<boolean>;
+  /** Of a token and all that was delegated from it; undefined while nothing was used. */
+  find(rootJti: string): Promise<StepUses | undefined>;
+}
+
+/** `revoked`: itself, an ancestor, or the agent of any of them. */
+export type IntentTokenLiveness = 'live' | 'expired' | 'revoked';
+
+/** As the inventory shows it; `state` is judged by the database clock. */
+export interface IntentTokenEntry {
+  readonly jti: string;
+  readonly planId: string;
+  readonly planHashHex: string;
+  readonly agentId: string;
+  readonly agentName: string;
+  readonly keyId: string;
+  readonly totalSteps: number;
+  /** One character for each step, `1` for a consumed one; null while nothing was used. Shared with all delegations. */
+  readonly consumedSteps: string | null;
+  readonly rootJti: string;
+  /** From which it was delegated. */
+  readonly parentJti: string | null;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date;
+  readonly revokedAt: Date | null;
+  readonly state: IntentTokenLiveness;
+}
+
+export interface IntentTokenInventory {
+  /** Newest first. `agentId` undefined: everybody's. */
+  list(query: {
+    readonly agentId: string | undefined;
+    readonly state: IntentTokenLiveness | undefined;
+    readonly limit: number;
+    readonly before: string | undefined;
+  }): Promise<readonly IntentTokenEntry[]>;
+  findOwner(jti: string): Promise<{ readonly agentId: string; readonly planId: string } | undefined>;
+  /** One guarded write with its event. `'unchanged'`: it was revoked before, and nothing was written. */
+  revoke(
+    jti: string,
+    write: { readonly actorKeyId: string; readonly event: AuditEvent },
+  ): Promise<'revoked' | 'unchanged' | 'actor_not_live'>;
+  /** What was delegated from it, directly or not, and would still be live otherwise: at most `limit` ids, and how many. */
+  listHeirs(
+    jti: string,
+    limit: number,
+  ): Promise<{ readonly jtis: readonly string[]; readonly count: number }>;
+}
+
+export interface PlanReports {
+  /** One guarded write. False: the key is not live, or no token of its principal has that plan; nothing was written. */
+  report(planId: string, event: AuditEvent, keyId: string): Promise<boolean>;
+}
+
+/** What is a child's own; everything else of its row is the parent's. */
+export interface DelegationRecord {
+  readonly jti: string;
+  readonly parentJti: string;
+  /** The `revision` of the parent's principal under which the policy was decided. */
+  readonly parentAgentRevision: number;
+  /** Of whoever delegates. */
+  readonly keyId: string;
+  readonly kid: string;
+  /** Canonical JSON: the `[mcp | null, action]` pairs that the child allows. */
+  readonly actionsText: string;
+  readonly issuedAtSeconds: number;
+  readonly expiresAtSeconds: number;
+}
+
+export interface DelegationStore {
+  /**
+   * One guarded write with its event. Undefined: the parent is not live or has been delegated too often, its principal
+   * changed, or the key may not delegate it; nothing was written.
+   */
+  delegate(
+    record: DelegationRecord,
+    event: AuditEvent,
+  ): Promise<{ /** The principal whose token it is. */ readonly agentName: string } | undefined>;
 }

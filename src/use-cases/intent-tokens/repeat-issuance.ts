@@ -52,7 +52,14 @@ export async function rebuildToken(
   const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
   const assessment = { ...assessed.assessment, validation: granted.policy_validation };
   const { token, signature } = startSigning(
-    { assessment, onBehalfOf, principal: caller.principal, fields: earlier, signer },
+    {
+      assessment,
+      detailsMember: assessed.detailsMember,
+      onBehalfOf,
+      principal: caller.principal,
+      fields: earlier,
+      signer,
+    },
     deps.sha256,
   );
   const signed = await signature;

@@ -6,8 +6,17 @@
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { IssuedIntentToken } from './sign-intent-token.ts';
 
-export function sdkTokenOf(issued: IssuedIntentToken) {
-  const signed = {
+export interface SdkTokenFacts
+  extends Pick<
+    IssuedIntentToken,
+    'jti' | 'jwt' | 'issuedAtSeconds' | 'expiresAtSeconds' | 'policyJson' | 'compositeIdentityHex' | 'signer'
+  > {
+  readonly digest: Pick<IssuedIntentToken['digest'], 'planHashHex' | 'merkleRootHex'>;
+}
+
+/** `allowedOperations`: of a delegation. */
+export function sdkTokenOf(issued: SdkTokenFacts, allowedOperations?: readonly string[]) {
+  const facts = {
     plan_hash: issued.digest.planHashHex,
     issued_at: issued.issuedAtSeconds,
     expires_at: issued.expiresAtSeconds,
@@ -16,6 +25,8 @@ export function sdkTokenOf(issued: IssuedIntentToken) {
     public_key: issued.signer.publicKeyHex,
     version: '1.0',
   };
+  const signed =
+    allowedOperations === undefined ? facts : { ...facts, allowed_operations: [...allowedOperations] };
   return {
     ...signed,
     token_id: issued.jti,

@@ -82,6 +82,20 @@ export interface AgentStore {
   countAgents(): Promise<number>;
 }
 
+export interface OwnKeyStore {
+  /** Oldest first. */
+  listOf(agentId: string): Promise<readonly ApiKeyRecord[]>;
+  /**
+   * `'absent'`: that agent has no such key. Again is `'revoked'`, and writes nothing. The key of `actorKeyId` must be a
+   * live one of that agent, and is never revoked itself.
+   */
+  revokeOwn(
+    key: { readonly keyId: string; readonly agentId: string },
+    actorKeyId: string,
+    event: AuditEvent,
+  ): Promise<'revoked' | 'absent' | 'actor_not_live'>;
+}
+
 export interface ActorWrite {
   readonly actorKeyId: string | null;
   readonly event: AuditEvent;

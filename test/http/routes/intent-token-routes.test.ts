@@ -170,6 +170,11 @@ test('issue.accepts', { skip: postgresSkip }, async (t) => {
         policy,
         policy_hash: D(policy),
         identity: { user_id: 'u', agent_id: 'a', context_id: 'c', api_key_id: keyId },
+        authorization_details: [
+          { type: 'writ_step', step_index: 0, locations: ['weather'], actions: ['get_weather'] },
+          { type: 'writ_step', step_index: 1, locations: ['mail'], actions: ['send'] },
+          { type: 'writ_step', step_index: 2, actions: ['note'] },
+        ],
       });
       const header = decodeProtectedHeader(body.token);
       const [published] = (await jwksOf(server)).keys;

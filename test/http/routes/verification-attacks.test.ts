@@ -3,35 +3,18 @@
  * token that it issued itself; and what only a server can refuse: a token that it has no row of.
  */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
-import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
-import { openSigningKey } from '../../../src/keys/signing/signing-key.ts';
-import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
-import { readSigningKeys } from '../../../src/storage/signing-keys/signing-key-store.ts';
-import { assertRefused, buildTestApp, TEST_MASTER_KEY, type TestApp } from '../../support/app.ts';
+import { assertRefused, buildTestApp } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
-import { claimsIn, STEPS, signClaims, type TestSigner } from '../../verify/signed-tokens.ts';
+import { claimsIn, STEPS, signClaims } from '../../verify/signed-tokens.ts';
 import { STEP_ATTACKS } from '../../verify/step-attacks.ts';
 import { TOKEN_ATTACKS } from '../../verify/token-attacks.ts';
+import { serverSigner } from './verification-calls.ts';
 
 interface Issued {
   readonly token: string;
   readonly step_proofs: readonly { readonly proof: unknown }[];
-}
-
-/** The server's own key, as somebody would use it who has both the database and the master key. */
-async function serverSigner(t: TestContext, { database }: TestApp): Promise<Omit<TestSigner, 'jwk'>> {
-  const [stored] = await readSigningKeys(database);
-  assert.ok(stored !== undefined);
-  const thread = createSigningThread();
-  t.after(() => thread.close());
-  const key = openSigningKey(stored, createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')), thread);
-  return {
-    kid: key.kid,
-    publicKey: key.publicKey,
-    sign: (text) => new Uint8Array(Buffer.from(key.signText(text), 'hex')),
-  };
 }
 
 test('POST /token/verify', { skip: postgresSkip }, async (t) => {

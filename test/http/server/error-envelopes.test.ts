@@ -107,6 +107,19 @@ test('whatever is not a grant says so, whatever the error', () => {
   assert.equal(errorAnswer(lying, { path: '/verify/action', requestId: 'r' }).body['allowed'], false);
 });
 
+test('nothing is a bad request where a client reads that as permission', () => {
+  for (const code of CODES) {
+    const { status, body } = errorAnswer(new WritError(code, 'Said so.'), {
+      path: '/iap/enforce',
+      requestId: 'r',
+    });
+    const isFault = ERROR_CODES[code].kind === 'invalid';
+    assert.equal(status, isFault ? 200 : ERROR_CODES[code].status, code);
+    assert.deepEqual([body['allowed'], body['action'], body['reason']], [false, 'block', 'Said so.']);
+    if (isFault) assert.deepEqual(Object.keys(body).sort(), ['action', 'allowed', 'reason']);
+  }
+});
+
 test('other paths do not speak of grants', () => {
   for (const path of ['/token/issue', '/v1/iap/verify-step', '/iap/verify-step/x', '/iap']) {
     assert.ok(!('allowed' in errorAnswer(new WritError('NOT_FOUND', 'No.'), { path, requestId: 'r' }).body));

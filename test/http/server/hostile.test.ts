@@ -32,8 +32,10 @@ interface HostileRoute {
   readonly body?: Readonly<Record<string, unknown>>;
   /** Members of `body` that may have several types. */
   readonly several?: readonly string[];
-  /** Answers every well-formed body with the same refusal. */
-  readonly notServed?: true;
+  /** Answers every well-formed body with 403. */
+  readonly alwaysForbidden?: true;
+  /** Answers what is no acceptable request with 200 and `allowed:false`. */
+  readonly neverBadRequest?: true;
   /** Also takes its body as a form. */
   readonly takesForms?: true;
   /** Answers a scoped token that has ended. */
@@ -53,6 +55,7 @@ const ISSUE = {
   context_id: 'c',
   user_email: 'e@example.org',
   dry_run: false,
+  authorization_details: true,
   metadata: {},
 };
 const CHANGES = {
@@ -63,6 +66,36 @@ const CHANGES = {
   policy: { allow: ['*'] },
 };
 const QUESTION = { token: 'a.b.c', step_index: 0, step: PLAN.steps[0], action: 'look', mcp: 'm', proof: [] };
+const TOOL_CALL = {
+  mcp: 'm',
+  tool: 'look',
+  intent_token: { jwt_token: 'a.b.c', plan_id: 'p' },
+  wireName: 'm__look',
+  mcpServer: 'm',
+  toolsSnapshotHash: 'h',
+  session_id: 's',
+  user_email: 'e@example.org',
+  agent_id: 'a',
+  arguments: {},
+  policy_snapshot: [],
+};
+const FREE_OF_CALL = ['arguments', 'policy_snapshot'];
+const REVOCATION = {
+  token: { token_id: 'x' },
+  token_id: 'x',
+  reason: 'r',
+  cascade: true,
+  planId: 'p',
+  intentReference: 'x',
+};
+const DELEGATION = {
+  token: 'x',
+  delegate_public_key: '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c',
+  validity_seconds: 60,
+  allowed_actions: ['look'],
+  target_agent: 'd',
+  subtask: {},
+};
 const FUTURE = '2999-01-01T00:00:00Z';
 const TOKEN_REQUEST = {
   scopes: ['secrets:read:hostile/*'],
@@ -74,6 +107,26 @@ const TOKEN_REQUEST = {
   ip_allowlist: ['127.0.0.1'],
   require_approval: false,
   description: 'd',
+};
+const STEP_REPORT = {
+  step_index: 0,
+  action: 'a',
+  status: 's',
+  tool: 't',
+  mcp: 'm',
+  duration_ms: 1,
+  is_delegated: false,
+  executed_at: '2026-01-01T00:00:00Z',
+  plan_id: 'p',
+  session_id: 's',
+  agent_id: 'a',
+  user_email: 'e',
+  delegated_by: 'd',
+  delegated_to: 'd',
+  input: {},
+  output: {},
+  error_message: 'e',
+  token: 't',
 };
 const KIND_OF_SECRET = { secret_type: 'custom', access_tier: 'standard', tier: 'standard', metadata: {} };
 const SECRET = { value: 'v', ...KIND_OF_SECRET, description: 'd', tags: ['t'], expires_at: FUTURE };
@@ -101,9 +154,85 @@ const ROUTES: readonly HostileRoute[] = [
     body: QUESTION,
     several: ['token', 'proof'],
   },
-  { method: 'POST', route: '/iap/verify-step', credential: 'api-key', notServed: true },
-  { method: 'POST', route: '/iap/sdk/enforce', credential: 'api-key', notServed: true },
-  { method: 'POST', route: '/verify/action', credential: 'none', notServed: true },
+  {
+    method: 'POST',
+    route: '/iap/verify-step',
+    credential: 'api-key',
+    body: {
+      token: 'a.b.c',
+      path: '/steps/[0]/action',
+      step_index: 0,
+      tool_name: 'look',
+      proof: [],
+      context: {},
+    },
+    several: ['token', 'proof'],
+  },
+  {
+    method: 'POST',
+    route: '/iap/sdk/enforce',
+    credential: 'api-key',
+    body: TOOL_CALL,
+    several: FREE_OF_CALL,
+  },
+  {
+    method: 'POST',
+    route: '/verify/action',
+    credential: 'none',
+    body: { token: 'a.b.c', path: '/steps/[0]/action', value: 'look', proof: [], context: {} },
+    several: ['token', 'proof'],
+  },
+  { method: 'GET', route: '/v1/intent-tokens', credential: 'api-key' },
+  { method: 'POST', route: '/token/revoke', credential: 'api-key', body: REVOCATION, several: ['token'] },
+  { method: 'POST', route: '/iap/trust/revoke', credential: 'api-key', body: REVOCATION, several: ['token'] },
+  {
+    method: 'POST',
+    route: '/iap/enforce',
+    credential: 'api-key',
+    body: { tool_name: 't', tool_input: {}, source: 's', session_id: 's', org_id: 'o', description: 'd' },
+    neverBadRequest: true,
+  },
+  { method: 'GET', route: '/iap/public-key', credential: 'none' },
+  { method: 'GET', route: '/policy/bundles/current', credential: 'api-key' },
+  { method: 'GET', route: '/observability/policy/lease', credential: 'api-key' },
+  { method: 'POST', route: '/iap/sdk/bootstrap', credential: 'api-key' },
+  { method: 'POST', route: '/iap/trust/reanchor', credential: 'api-key', alwaysForbidden: true },
+  {
+    method: 'POST',
+    route: '/iap/audit',
+    credential: 'api-key',
+    body: STEP_REPORT,
+    several: ['input', 'output', 'error_message', 'token'],
+  },
+  { method: 'POST', route: '/iap/audit/batch', credential: 'api-key', body: { rows: [STEP_REPORT] } },
+  {
+    method: 'POST',
+    route: '/iap/plans/:id/status',
+    url: '/iap/plans/0198c5f0-0000-7000-8000-000000000000/status',
+    credential: 'api-key',
+    body: { status: 's' },
+  },
+  { method: 'GET', route: '/api-keys', credential: 'api-key' },
+  {
+    method: 'POST',
+    route: '/api-keys/:id/revoke',
+    url: '/api-keys/0123456789abcdef/revoke',
+    credential: 'api-key',
+  },
+  {
+    method: 'POST',
+    route: '/delegation/create',
+    credential: 'api-key',
+    body: DELEGATION,
+    several: ['token'],
+  },
+  {
+    method: 'POST',
+    route: '/iap/trust/delegate',
+    credential: 'api-key',
+    body: DELEGATION,
+    several: ['token'],
+  },
   {
     method: 'POST',
     route: '/v1/agents',
@@ -255,7 +384,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
           if (what === 'a form' && route.takesForms) continue;
           const answer = await ask({ raw, ...(headers === undefined ? {} : { headers }) });
           const details = reason === undefined ? {} : { details: { reason } };
-          assertRefused(answer, { status, code, ...details }, what);
+          assertUnacceptable(route, answer, { status, code, ...details }, what);
           assertProper(answer, url, what);
         }
         assert.deepEqual(await rowCounts(server), before);
@@ -266,8 +395,10 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         for (const member of ['surprise', 'constructor', 'toString', 'a/b~c']) {
           const answer = await ask({ json: { ...route.body, [member]: 1 } });
           const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-          const details = route.notServed ? {} : { details: { pointer } };
-          assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR', ...details }, member);
+          const expected = route.alwaysForbidden
+            ? { status: 403, code: 'FORBIDDEN' }
+            : { status: 400, code: 'VALIDATION_ERROR', details: { pointer } };
+          assertUnacceptable(route, answer, expected, member);
           assertProper(answer, url, member);
         }
         assert.deepEqual(await rowCounts(server), before);
@@ -298,6 +429,10 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
           for (const wrong of wrongTypesFor(valid)) {
             const what = `${member}: ${JSON.stringify(wrong)}`;
             const answer = await ask({ json: { ...body, [member]: wrong } });
+            if (route.neverBadRequest) {
+              assertNoGrant(answer, what);
+              continue;
+            }
             assert.equal(answer.status, 400, `${what} ${answer.text}`);
             const pointer = String(errorOf(answer).details?.['pointer']);
             assert.ok(
@@ -308,7 +443,9 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
           }
         }
         for (const raw of ['[]', '"text"', '7', 'true', 'null', `[${JSON.stringify(body)}]`]) {
-          assert.equal((await ask({ raw })).status, 400, raw);
+          const answer = await ask({ raw });
+          if (route.neverBadRequest) assertNoGrant(answer, raw);
+          else assert.equal(answer.status, 400, raw);
         }
         assert.deepEqual(await rowCounts(server), before);
       });
@@ -319,7 +456,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
       for (const query of ['surprise=1', 'surprise', '__proto__=1', 'constructor=1']) {
         const json = route.body === undefined ? {} : { json: route.body };
         const answer = await ask({ url: `${url}${url.includes('?') ? '&' : '?'}${query}`, ...json });
-        assertRefused(answer, { status: 400, code: 'VALIDATION_ERROR' }, query);
+        assertUnacceptable(route, answer, { status: 400, code: 'VALIDATION_ERROR' }, query);
         assertProper(answer, url, query);
       }
       assert.deepEqual(await rowCounts(server), before);
@@ -374,7 +511,8 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         // Past the credential, a body that is no JSON is refused as such: nothing has an effect.
         const body = route.method === 'GET' ? {} : { raw: '{' };
         const answer = await server.call({ method: route.method, url, headers, ...body });
-        assert.equal(answer.status, route.method === 'GET' ? 200 : 400, answer.text);
+        if (route.neverBadRequest) assertNoGrant(answer);
+        else assert.equal(answer.status, route.method === 'GET' ? 200 : 400, answer.text);
         assertProper(answer, url);
       }
     });
@@ -885,8 +1023,34 @@ function assertProper(answer: TestAnswer, url: string, about = ''): void {
     url === '/v1' || url.startsWith('/v1/')
       ? { error: { code, message, ...given }, detail: message, request_id: requestId }
       : { success: false, error: message, error_code: code, message, ...given, request_id: requestId };
-  // A client of these reads a missing `allowed` as permission.
-  const grants = /^\/(iap\/verify-step|verify\/action|iap\/sdk\/enforce)(\?|$)/.test(url);
-  assert.deepEqual(answer.body, grants ? { ...expected, allowed: false, reason: message } : expected, about);
+  const beside = BESIDE_REASON.find(([form]) => form.test(url))?.[1];
+  const reasoned = beside === undefined ? {} : { ...beside, reason: message };
+  assert.deepEqual(answer.body, { ...expected, ...reasoned }, about);
   assert.equal(typeof message, 'string');
+}
+
+/** A client of these reads a missing `allowed` as permission, or shows the reason. */
+const BESIDE_REASON: readonly (readonly [RegExp, object])[] = [
+  [/^\/(iap\/verify-step|verify\/action|iap\/sdk\/enforce)(\?|$)/, { allowed: false }],
+  [/^\/iap\/enforce(\?|$)/, { allowed: false, action: 'block' }],
+  [/^\/iap\/trust\/reanchor(\?|$)/, {}],
+];
+
+/** The documented refusal of what is no acceptable request. */
+function assertUnacceptable(
+  { neverBadRequest }: HostileRoute,
+  answer: TestAnswer,
+  expected: Parameters<typeof assertRefused>[1],
+  about: string,
+): void {
+  if (neverBadRequest) assertNoGrant(answer, about);
+  else assertRefused(answer, expected, about);
+}
+
+/** 200, and no client can take it for permission. */
+function assertNoGrant({ status, body, text }: TestAnswer, about = ''): void {
+  assert.equal(status, 200, `${about} ${text}`);
+  const { reason, ...rest } = body as Record<string, unknown>;
+  assert.deepEqual(rest, { allowed: false, action: 'block' }, about);
+  assert.ok(typeof reason === 'string' && reason !== '', about);
 }

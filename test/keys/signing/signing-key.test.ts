@@ -89,7 +89,8 @@ test('another public key is refused even where the private half is wrapped for t
 
 test('a ring without an active key, or with one foreign row, does not open', async () => {
   const stored = generateSigningKey(kek);
-  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) => openKeyRing({ kek, thread, load: keys });
+  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) =>
+    openKeyRing({ kek, thread, alg: 'EdDSA', load: keys });
   await assert.rejects(load(async () => []));
   await assert.rejects(load(async () => [{ ...stored, state: 'retiring' as const }]));
   const foreign = { ...generateSigningKey(strangerKek), state: 'retiring' as const };
@@ -102,7 +103,7 @@ test('a ring without an active key, or with one foreign row, does not open', asy
 test('a ring that meets a foreign row later keeps what it had', async () => {
   const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
   let rows: Awaited<ReturnType<Parameters<typeof openKeyRing>[0]['load']>> = [{ ...one, state: 'active' }];
-  const ring = await openKeyRing({ kek, thread, load: async () => rows });
+  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load: async () => rows });
   rows = [
     { ...one, state: 'retiring' },
     { ...other, publicKey: one.publicKey, state: 'active' },

@@ -72,6 +72,32 @@ test('a member is not answered before its statement has ended', async () => {
   await answer;
 });
 
+test('of members with the same key a group has one, and the others follow in the order of arrival', async () => {
+  const statement = heldStatement();
+  const oneAtATime = (member: string): string => member.charAt(0);
+  const queue = createBatcher({ run: statement.run, orderKey, oneAtATime });
+  const answers = ['a1', 'b1', 'a2', 'a3', 'b2', 'c1'].map((member) => queue.submit(member));
+  const expected = [['a1'], ['a2', 'b1', 'c1'], ['a3', 'b2']];
+  for (const [ended, group] of expected.entries()) {
+    assert.deepEqual(statement.groups, expected.slice(0, ended + 1));
+    await statement.end(group.map((member) => member.toUpperCase()));
+  }
+  assert.deepEqual(await Promise.all(answers), ['A1', 'B1', 'A2', 'A3', 'B2', 'C1']);
+});
+
+test('a group of members one at a time has at most 256 of them as well', async () => {
+  const statement = heldStatement();
+  const queue = createBatcher({ run: statement.run, orderKey, oneAtATime: (member: string) => member });
+  const members = Array.from({ length: 300 }, (_, index) => String(index).padStart(4, '0'));
+  const answers = ['first', ...members].map((member) => queue.submit(member));
+  await statement.end(['first']);
+  assert.equal(statement.groups[1]?.length, 256);
+  await statement.end(members.slice(0, 256));
+  assert.deepEqual(statement.groups[2], members.slice(256));
+  await statement.end(members.slice(256));
+  assert.equal((await Promise.all(answers)).length, 301);
+});
+
 test('a group has at most 256 members, and the rest follows in the order of arrival', async () => {
   const statement = heldStatement();
   const queue = createBatcher({ run: statement.run, orderKey });

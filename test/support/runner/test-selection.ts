@@ -19,6 +19,7 @@ const FULL = '--effort=full';
 const ONLY_IN_FULL_RUN = [
   'test/clients/',
   'test/verify/documented-programs.test.ts',
+  'test/verify/fastmcp.test.ts',
   'test/verify/package.test.ts',
   'test/verify/python-attacks.test.ts',
   'test/verify/runtimes.test.ts',

@@ -1,0 +1,72 @@
+/** `POST /iap/sdk/enforce`: may this tool be called now? As the Python SDK asks it in server-side mode (contract section 4.6). */
+
+import Type from 'typebox';
+import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
+import type { JsonValue } from '../../domain/json/strict-json.ts';
+import { ROLES } from '../../domain/principals/role.ts';
+import type { EnforcePlannedTool } from '../../use-cases/intent-tokens/enforce-planned-tool.ts';
+import type { Routes } from '../routing/route.ts';
+import { oneOf, strictObject, text } from '../routing/schemas.ts';
+import { CodeAnswered, VERIFICATION_TAG } from './verification-schemas.ts';
+
+const name = (description: string) => text({ max: MAX_STEP_NAME_CHARACTERS, description });
+const unread = (description: string) => Type.Optional(text({ max: 512, description }));
+const neverStored = (description: string) => Type.Optional(Type.Unsafe<JsonValue>({ description }));
+
+const EnforceRequest = strictObject({
+  mcp: Type.Optional(name('of the step; absent for a step that has none')),
+  tool: name('the action'),
+  intent_token: strictObject({
+    jwt_token: Type.String(),
+    plan_id: Type.Optional(text({ max: 64, description: 'must be the token’s' })),
+  }),
+  wireName: unread('not read'),
+  mcpServer: unread('not read'),
+  toolsSnapshotHash: unread('not read'),
+  session_id: unread('not read'),
+  user_email: unread('not read'),
+  agent_id: unread('not read'),
+  arguments: neverStored('not read, never stored'),
+  policy_snapshot: neverStored('not read: the policy that was signed decides'),
+});
+
+const EnforceAnswer = strictObject({
+  allowed: Type.Boolean(),
+  enforcementAction: oneOf(['allow', 'block']),
+  reason: Type.String(),
+  code: CodeAnswered,
+});
+
+export function addToolEnforcementRoutes(routes: Routes, enforce: EnforcePlannedTool): void {
+  routes.authenticated({
+    method: 'POST',
+    url: '/iap/sdk/enforce',
+    tag: VERIFICATION_TAG,
+    summary: 'May this tool of an own plan be called now?',
+    roles: ROLES,
+    keyCheck: 'before-handler',
+    body: EnforceRequest,
+    answers: { 200: EnforceAnswer },
+    refusals: ['AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
+    handle: async ({ body, caller, context, request }) => {
+      const { mcp = null, tool, intent_token: token } = body;
+      const question = {
+        token: { jwt: token.jwt_token, statedBeside: [] },
+        planId: token.plan_id,
+        mcp,
+        tool,
+        clientAddress: request.state.context.clientAddress,
+      };
+      const { refusal } = await enforce(question, caller, context);
+      return {
+        status: 200,
+        body: {
+          allowed: refusal === undefined,
+          enforcementAction: refusal === undefined ? 'allow' : 'block',
+          reason: refusal?.reason ?? 'The tool is a step of the signed plan and may be called now.',
+          code: refusal?.code ?? 'VALID',
+        },
+      };
+    },
+  });
+}

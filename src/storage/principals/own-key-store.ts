@@ -1,0 +1,56 @@
+/** A principal's own API keys: listed, and one revoked by another of them. The change and its event are one statement. */
+
+import { asc, eq } from 'drizzle-orm';
+import type { OwnKeyStore } from '../../use-cases/principals/ports.ts';
+import { insertEventOf } from '../audit/audit-store.ts';
+import type { Database, Statement } from '../engine/database.ts';
+import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { apiKeys } from '../schema.ts';
+import { takeAgentLock } from './agent-lock.ts';
+
+/** Under the agent's lock, which closes the race of two keys that revoke each other: the second is judged after the first. */
+const REVOKE_OWN: Statement = {
+  name: 'revoke_own_api_key',
+  effect: 'write',
+  text: `
+    with actor as (
+      select from api_keys key join agents agent on agent.id = key.agent_id
+      where key.key_id = $1 and agent.id = $3::uuid and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+    ), own as (
+      select from api_keys where key_id = $2 and agent_id = $3::uuid
+    ), revoked as (
+      update api_keys set revoked_at = clock_timestamp() from actor
+      where key_id = $2 and key_id <> $1 and agent_id = $3::uuid and ${isNotRevoked('api_keys')}
+      returning key_id
+    ), event as (
+      ${insertEventOf('revoked', '$4')}
+    )
+    select exists (select from actor) as "actorIsLive", exists (select from own) as "isOwn"`,
+};
+
+export function createOwnKeyStore(database: Database): OwnKeyStore {
+  return {
+    listOf: async (agentId) => {
+      const rows = await database.orm('read', (orm) =>
+        orm
+          .select()
+          .from(apiKeys)
+          .where(eq(apiKeys.agentId, agentId))
+          .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
+      );
+      return rows.map(({ hash: _hash, agentId: _agentId, ...key }) => key);
+    },
+    revokeOwn: ({ keyId, agentId }, actorKeyId, event) =>
+      database.transaction(async (session) => {
+        await takeAgentLock(session, agentId);
+        const [judged] = await session.query<{ actorIsLive: boolean; isOwn: boolean }>(REVOKE_OWN, [
+          actorKeyId,
+          keyId,
+          agentId,
+          JSON.stringify([event]),
+        ]);
+        if (judged?.actorIsLive !== true) return 'actor_not_live';
+        return judged.isOwn ? 'revoked' : 'absent';
+      }),
+  };
+}
