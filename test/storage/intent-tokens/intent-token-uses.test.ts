@@ -13,7 +13,7 @@ import { sweep } from '../../../src/storage/sweep.ts';
 import { createUseLedger } from '../../domain/intent-tokens/use-ledger.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
 import { aKey, storedAgent } from '../builders.ts';
-import { BACKENDS, openMigrated, rows } from '../opened.ts';
+import { BACKENDS, rows } from '../opened.ts';
 import { aUse, booksOf, delegatedIntent, type StoredIntent, storedIntent } from './use-builders.ts';
 
 const STEPS = 6;
@@ -41,7 +41,7 @@ const pause = (database: Database, { rootJti }: StoredIntent, seconds: number) =
 for (const backend of BACKENDS) {
   suite(`uses of intent tokens on ${backend.name}`, { skip: backend.skip }, () => {
     test('random sequences are granted and refused as the naive ledger says', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const uses = createIntentTokenUses(database);
       const agent = await storedAgent(database);
       await fc.assert(
@@ -81,7 +81,7 @@ for (const backend of BACKENDS) {
     });
 
     test('many roots in one group are granted each by its own count', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const uses = createIntentTokenUses(database);
       const agent = await storedAgent(database);
       const roots: StoredIntent[] = [];
@@ -99,7 +99,7 @@ for (const backend of BACKENDS) {
     });
 
     test('a plan of 1000 steps is consumed to its last one', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const uses = createIntentTokenUses(database);
       const root = await storedIntent(database, await storedAgent(database), { steps: 1000 });
       for (const consumedStep of [999, 0, 500, 999]) await uses.record(aUse(root, { consumedStep }));
@@ -110,7 +110,7 @@ for (const backend of BACKENDS) {
     });
 
     test('nothing is written for a token that is not live, a changed principal or a dead key', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const uses = createIntentTokenUses(database);
       const agent = await storedAgent(database);
       const other = await storedAgent(database);
@@ -173,7 +173,7 @@ for (const backend of BACKENDS) {
     });
 
     test('the row of uses goes with the row of its root, and no earlier', async (t) => {
-      const database = await openMigrated(backend, t);
+      const database = await backend.openMigrated(t);
       const uses = createIntentTokenUses(database);
       const agent = await storedAgent(database);
       const root = await storedIntent(database, agent);
