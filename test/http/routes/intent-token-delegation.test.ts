@@ -374,6 +374,28 @@ test('delegation.refuses', { skip: postgresSkip }, async (t) => {
     }
   });
 
+  await t.test('a child that no verifier would read', async () => {
+    const actions = Array.from(
+      { length: 1000 },
+      (_, n) => `a${String(n).padStart(4, '0')}${'x'.repeat(123)}`,
+    );
+    const steps = actions.map((action) => ({ action }));
+    const patterns = Array.from({ length: 249 }, (_, n) => `m${n}/${'y'.repeat(127)}/${'z'.repeat(122)}`);
+    const policy = { allow: ['*', ...patterns], deny: patterns, allowed_tools: actions };
+    // Six bytes each in JSON.
+    const longName = '\u0001'.repeat(256);
+    const named = { user_id: longName, agent_id: longName, context_id: longName };
+    const long = await client.issue(agent.key, { plan: { steps }, policy, ...named });
+    const before = await rows();
+    assertRefused(await client.ask(agent.key, { ...good, token: long.jwt }), {
+      status: 413,
+      code: 'PAYLOAD_TOO_LARGE',
+    });
+    assert.equal(await rows(), before);
+    const fewer = await client.delegate(agent.key, long.jwt, { allowed_actions: actions.slice(0, 10) });
+    assert.equal(await client.verify(undefined, { jwt: fewer.jwt, proofs: [] }), 'VALID');
+  });
+
   await t.test('a token that has ended, and a key that has', async () => {
     const dying = await client.issue(agent.key);
     await server.sql(`update intent_tokens set expires_at = clock_timestamp() where jti = $1`, [dying.jti]);
