@@ -14,8 +14,7 @@ import { answerParserRefusal } from './client-errors.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
-import { takesBasic } from './request-auth.ts';
-import { type ReadClient, requestStateOf } from './request-state.ts';
+import { type ReadClient, requestStateOf, takesBasic } from './request-state.ts';
 import { SCHEMA_COMPILERS } from './schema-compilers.ts';
 import { validationError } from './validation.ts';
 

@@ -1,6 +1,5 @@
 /** Who calls, and what the request was found to be allowed: each is set once, in `admission/route-admission.ts`. */
 
-import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { AuthorizedRequest, ResolvedRequester } from '../../use-cases/secrets/authorized-request.ts';
 
@@ -24,10 +23,6 @@ export type Authorized =
   | { readonly kind: 'secrets'; readonly authorized: AuthorizedRequest };
 
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** An API key may come as HTTP Basic. */
-    takesBasic?: boolean;
-  }
   interface FastifyRequest {
     /** Undefined until the credential is known to be good, and where no route matches. */
     auth: RequestAuth | undefined;
@@ -35,6 +30,3 @@ declare module 'fastify' {
     authorized: Authorized | undefined;
   }
 }
-
-export const takesBasic = ({ routeOptions }: FastifyRequest): boolean =>
-  routeOptions.config?.takesBasic === true;

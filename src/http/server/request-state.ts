@@ -20,6 +20,10 @@ export interface RequestState {
 }
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** An API key may come as HTTP Basic. */
+    takesBasic?: boolean;
+  }
   interface FastifyRequest {
     state: RequestState;
   }
@@ -87,3 +91,6 @@ export function requestStateOf(request: FastifyRequest, readClient: ReadClient):
 function pathOf(target: string): string {
   return target.split(/[?#]/, 1)[0] ?? target;
 }
+
+export const takesBasic = ({ routeOptions }: FastifyRequest): boolean =>
+  routeOptions.config?.takesBasic === true;
