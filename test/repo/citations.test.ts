@@ -163,5 +163,5 @@ function textsIn(folder: string): string[] {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`);
   return names
     .map((name) => name.replaceAll('\\', '/'))
-    .filter((name) => /\.(ts|mjs|js|md|sh|py|json)$/.test(name));
+    .filter((name) => /\.(ts|mjs|js|md|sh|py|json)$/.test(name) && !name.includes('/node_modules/'));
 }

@@ -52,7 +52,9 @@ test('there are vectors of both kinds', () => {
 
 const aValue = fc
   .jsonValue({ stringUnit: fc.oneof(fc.constantFrom('a', 'é', '\u007f', '"', '\\', '\u2028'), fc.string()) })
-  .map((value): JsonValue => JSON.parse(JSON.stringify(value)));
+  .map((value): JsonValue => JSON.parse(JSON.stringify(value)))
+  // The reader refuses such a member, so nothing that is written has one.
+  .filter((value) => !JSON.stringify(value).includes('"__proto__"'));
 
 test('reading a canonical text and writing it again gives the same text and the same value', () => {
   fc.assert(
