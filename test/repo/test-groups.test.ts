@@ -51,8 +51,8 @@ test('of the files of a process each fails by itself, under its name, and all ha
   }
   const again = said.slice(said.indexOf('3 failures, again:'));
   assert.match(again, /b-fails\.test\.js:\d+\n {2}b › inner\n[\s\S]*'came'[\s\S]*'wanted'/);
-  assert.match(again, /the file as a whole\n[\s\S]*c does not load/);
-  assert.match(again, /the file as a whole\n[\s\S]*d cannot clean up/);
+  assert.match(again, /c-does-not-load\.test\.js\n {2}the file as a whole\n[\s\S]*c does not load/);
+  assert.match(again, /d-cannot-clean-up\.test\.js\n {2}the file as a whole\n[\s\S]*d cannot clean up/);
   assert.deepEqual(
     costs.map(({ file }) => /([\w-]+)\.test\.js$/.exec(file)?.[1]).sort(),
     Object.keys(FILES).sort(),

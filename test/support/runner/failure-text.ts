@@ -10,6 +10,8 @@ import { sourceFile, sourcePosition } from './source-positions.ts';
 /** Its own, which are the same under every test. */
 const FRAME_OF_NODE = /^\s+at (?:.* \()?node:[\w/]+:\d+:\d+\)?$/;
 const SAID_LIMIT = 4_000;
+/** A frame of the runner says nothing of the test. */
+const NOT_OURS = /^(?:\.\.|node_modules|test\/support\/runner)(?:\/|$)/;
 
 export interface NamedFailure {
   readonly file?: string;
@@ -52,7 +54,7 @@ function framesOf(stack: string): string[] {
   return [...stack.matchAll(/\(?((?:file:\/\/)?\/[^()\n]+?\.ts):(\d+):\d+\)?$/gm)].flatMap(
     ([, at = '', number = '']) => {
       const path = relative('.', at.startsWith('file:') ? fileURLToPath(at) : at);
-      const isOurs = !path.startsWith('..') && !isAbsolute(path) && !path.startsWith('node_modules');
+      const isOurs = !NOT_OURS.test(path) && !isAbsolute(path);
       return isOurs ? [`${path}:${number}`] : [];
     },
   );

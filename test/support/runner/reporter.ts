@@ -33,10 +33,12 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
     } else if (type === 'test:start') names.splice(data.nesting, names.length, data.name);
     else if (type === 'test:pass' && files <= NAMED_UP_TO_FILES) yield passLine(data);
     else if (type === 'test:fail') {
+      const said = saidByFile.get(data.file ?? '') ?? '';
       const failure: NamedFailure = {
-        ...data,
+        ...placeOf(data),
         path: pathOf(data, names),
-        said: saidByFile.get(data.file ?? '') ?? '',
+        said,
+        details: data.details,
       };
       if (!isOwnFailure(failure)) continue;
       const text = failureText(failure);
@@ -69,6 +71,11 @@ function isProcess({ nesting, name, file }: FileEvent): boolean {
 
 function isTestFile(name: string): boolean {
   return isAbsolute(name) && name.endsWith('.test.js');
+}
+
+/** The suite of a file stands in the runner, and its name says whose it is. */
+function placeOf(data: FileEvent): Pick<NamedFailure, 'file' | 'line' | 'column'> {
+  return isFile(data) ? { file: resolve(data.name) } : data;
 }
 
 /** Without the file, which is told apart; empty for a file or a process as a whole. */
