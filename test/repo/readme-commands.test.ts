@@ -1,6 +1,6 @@
 /**
- * Guarantees that what the README and docs/approvals.md tell a reader to type works as printed, against a server
- * that was just started for the first time. Only the address and the key are put in.
+ * Guarantees that what the README, docs/approvals.md and the top of docs/verifying.md tell a reader to type works as
+ * printed, against a server that was just started for the first time. Only the address and the key are put in.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { createVerifier } from '../../src/verify.ts';
 import { freePort } from '../support/free-port.ts';
 import { fencesOf, readText, tableOf } from '../support/markdown.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';
@@ -128,6 +129,30 @@ describe('a reader', () => {
     const { code, stdout, stderr } = await runProgram(program, { env: { JWT: token } });
     assert.equal(code, 0, stderr);
     assert.equal(stdout.trim(), `${token_id} ${merkle_root}`);
+  });
+
+  test('fills the variable that this program reads by the command before it', async () => {
+    const [command = ''] = fencesOf(README, 'sh').filter((fence) => fence.includes('export JWT='));
+    const filled = await runBash(`export WRIT_KEY=${PRINTED_KEY}\n${command}\nprintf %s "$JWT"`);
+    assert.equal(filled.code, 0, filled.stderr);
+    const { code, stderr } = await runProgram(programWith('jwtVerify'), { env: { JWT: filled.stdout } });
+    assert.equal(code, 0, stderr);
+  });
+
+  test('makes what a verifier reads by the program of docs/verifying.md', async () => {
+    const [program = ''] = fencesOf(readText('docs/verifying.md'), 'js');
+    const { code, stdout, stderr } = await runProgram(program);
+    assert.equal(code, 0, stderr);
+    const { token, ...asked } = JSON.parse(stdout) as {
+      token: string;
+      stepIndex: number;
+      step: object;
+      proof: [];
+    };
+    const jwksUrl = `${server.url}/.well-known/jwks.json`;
+    const verifier = createVerifier({ jwksUrl, issuer: server.url, audience: 'writ' });
+    const verified = await verifier.verifyStep(token, { ...asked, mcp: 'weather-mcp' });
+    assert.equal(verified.step.action, 'get_weather');
   });
 
   test('sees a forged token refused by the program of the README', async () => {
