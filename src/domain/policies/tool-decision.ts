@@ -23,27 +23,36 @@ export interface ToolDecision {
   readonly rule?: string;
 }
 
+/** One way to read a name. `deniesOnly`: a deny pattern on it refuses, and no allow pattern has to name it. */
+export type ToolReading = PolicySubject & { readonly deniesOnly?: true };
+
 /**
  * `mcp__server__tool` and `server/tool` name an mcp. A name with `__` and without that prefix may be a tool's own, or
- * a server's and a tool's. Empty: this can be no tool.
+ * a server's and a tool's. What other server and tool the characters could name can only deny. Empty: this can be no tool.
  */
-export function toolReadings(name: string): readonly PolicySubject[] {
+export function toolReadings(name: string): readonly ToolReading[] {
   const readings = readingsOf(name);
-  return readings.every(
-    ({ mcp, action }) => (mcp === undefined || MCP_NAME.test(mcp)) && ACTION_NAME.test(action),
-  )
-    ? readings
-    : [];
+  if (!readings.every(isSubject)) return [];
+  const others = [...splits(name), ...slashSplit(name)].filter(isSubject);
+  return [...readings, ...others.map((reading) => ({ ...reading, deniesOnly: true as const }))];
 }
+
+const isSubject = ({ mcp, action }: PolicySubject): boolean =>
+  (mcp === undefined || MCP_NAME.test(mcp)) && ACTION_NAME.test(action);
 
 function readingsOf(name: string): readonly PolicySubject[] {
   if (name.startsWith(MCP_PREFIX)) {
     const named = splits(name.slice(MCP_PREFIX.length));
     if (named.length > 0) return named;
   }
+  const slashed = slashSplit(name);
+  return slashed.length > 0 ? slashed : [{ action: name }, ...splits(name)];
+}
+
+/** A server's name has no slash, so the first one ends it. */
+function slashSplit(name: string): readonly PolicySubject[] {
   const slash = name.indexOf('/');
-  if (slash !== -1) return [{ mcp: name.slice(0, slash), action: name.slice(slash + 1) }];
-  return [{ action: name }, ...splits(name)];
+  return slash === -1 ? [] : [{ mcp: name.slice(0, slash), action: name.slice(slash + 1) }];
 }
 
 /** Each way to read the text as a server, `__` and a tool. */
@@ -59,7 +68,7 @@ function splits(text: string): readonly PolicySubject[] {
 /** `policy` null: the operator gave none, and nothing is refused. */
 export function decideTool(
   policy: Policy | null,
-  readings: readonly PolicySubject[],
+  readings: readonly ToolReading[],
   circumstances: PolicyCircumstances,
 ): ToolDecision {
   const [first] = readings;
@@ -67,7 +76,7 @@ export function decideTool(
   if (policy === null) return { allowed: true, reason: 'The operator has given this principal no policy.' };
   for (const reading of readings) {
     const decision = decideStep(policy, reading);
-    if (decision.allowed) continue;
+    if (decision.allowed || isNotDenied(policy, reading)) continue;
     const rule = refusingRule(policy, reading);
     return {
       allowed: false,
@@ -86,6 +95,11 @@ export function decideTool(
   }
   const rule = `allow ${allowingPattern(policy, first)?.text}`;
   return { allowed: true, reason: 'The operator’s policy allows it.', rule };
+}
+
+/** Of a reading that may only deny. */
+function isNotDenied(policy: Policy, reading: ToolReading): boolean {
+  return reading.deniesOnly === true && denyingPattern(policy, reading) === undefined;
 }
 
 function refusingRule(policy: Policy, reading: PolicySubject): string | undefined {

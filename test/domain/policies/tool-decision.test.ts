@@ -7,7 +7,12 @@ import type { JsonValue } from '../../../src/domain/json/strict-json.ts';
 import { parseClientAddress } from '../../../src/domain/network/ip-address.ts';
 import { type Policy, parsePolicy } from '../../../src/domain/policies/policy.ts';
 import { decideStep } from '../../../src/domain/policies/policy-decision.ts';
-import { decideTool, type ToolDecision, toolReadings } from '../../../src/domain/policies/tool-decision.ts';
+import {
+  decideTool,
+  type ToolDecision,
+  type ToolReading,
+  toolReadings,
+} from '../../../src/domain/policies/tool-decision.ts';
 import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 /** Thursday, 1 January 1970, 00:00 UTC. */
@@ -19,6 +24,9 @@ function aPolicy(value: JsonValue): Policy {
   assert.ok(parsed.ok, JSON.stringify(value));
   return parsed.policy;
 }
+
+const isNotRefused = (policy: Policy, reading: ToolReading): boolean =>
+  decideStep(reading.deniesOnly === true ? { ...aPolicy({}), deny: policy.deny } : policy, reading).allowed;
 
 const decide = (policy: JsonValue, name: string): ToolDecision =>
   decideTool(aPolicy(policy), toolReadings(name), NOW);
@@ -41,7 +49,8 @@ test('a name is read as every server and tool that it can mean', () => {
     ['__send', [{ action: '__send' }]],
     ['mcp__mail__a/b', [{ mcp: 'mail', action: 'a/b' }]],
   ] as const) {
-    assert.deepEqual(toolReadings(name), readings, name);
+    const meant = toolReadings(name).filter(({ deniesOnly }) => deniesOnly !== true);
+    assert.deepEqual(meant, readings, name);
   }
 });
 
@@ -89,6 +98,20 @@ test('no spelling of a tool evades a denial', () => {
   for (const name of ['my__mail/send', 'mcp__my__mail__send']) {
     assert.equal(decide({ deny: ['my__mail/send'] }, name).allowed, false, name);
   }
+  // A tool's own name may hold a slash.
+  for (const name of ['mail/a/b', 'mcp__mail__a/b', 'mail__a/b']) {
+    for (const deny of ['mail/a/b', '*/a/*'])
+      assert.equal(decide({ deny: [deny] }, name).allowed, false, name);
+  }
+  for (const deny of ['mcp/mail__send', 'mcp__mail/send']) {
+    assert.equal(decide({ deny: [deny] }, 'mcp__mail__send').allowed, false, deny);
+  }
+});
+
+test('what a name could mean besides denies, and does not have to be allowed', () => {
+  assert.equal(decide({ allow: ['my__mail/*'] }, 'my__mail/send').allowed, true);
+  assert.equal(decide({ allow: ['mail/*'] }, 'mcp__mail__send').allowed, true);
+  assert.equal(decide({ allow: ['mail/*'], deny: ['chat/*'] }, 'mail/a/b').allowed, true);
 });
 
 test('a name is allowed only where each of its readings is', () => {
@@ -107,7 +130,7 @@ test('a name is allowed only where each of its readings is', () => {
       seen.add(allowed);
       assert.equal(
         allowed,
-        readings.length > 0 && readings.every((reading) => decideStep(policy, reading).allowed),
+        readings.length > 0 && readings.every((reading) => isNotRefused(policy, reading)),
       );
     }),
     { numRuns: PROPERTY_RUNS },
