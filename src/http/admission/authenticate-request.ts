@@ -25,9 +25,9 @@ const AUTHORIZATION = 'authorization';
 /**
  * The credential that the headers carry. `X-API-Key` may come twice or comma-joined if all values are the same,
  * because a published plug-in sends it so; anything else that is repeated or that differs is ambiguous. `takesBasic`:
- * an API key may come as HTTP Basic.
+ * an API key may come as HTTP Basic; asked only where it matters, because Fastify gathers what it knows of the route.
  */
-export function readCredential(rawHeaders: readonly string[], takesBasic: boolean): CredentialHeader {
+export function readCredential(rawHeaders: readonly string[], takesBasic: () => boolean): CredentialHeader {
   const keys: string[] = [];
   const authorizations: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -43,7 +43,7 @@ export function readCredential(rawHeaders: readonly string[], takesBasic: boolea
   const [authorization] = authorizations;
   if (authorization !== undefined) {
     const bearer = /^Bearer ([!-~]{1,512})$/i.exec(authorization)?.[1];
-    const sent = bearer ?? (takesBasic ? readBasicCredential(authorization) : undefined);
+    const sent = bearer ?? (takesBasic() ? readBasicCredential(authorization) : undefined);
     if (sent === undefined) return { kind: 'ambiguous' };
     keys.push(sent);
   }
@@ -88,7 +88,7 @@ export function createAuthenticateRequest(deps: AuthenticateRequestDeps): Authen
 
   return async (request, accepted, asked) => {
     const header =
-      accepted === 'none' ? NO_CREDENTIAL : readCredential(request.raw.rawHeaders, takesBasic(request));
+      accepted === 'none' ? NO_CREDENTIAL : readCredential(request.raw.rawHeaders, () => takesBasic(request));
     if (header.kind === 'none' && (accepted === 'none' || accepted === 'api-key-if-sent')) {
       await limits.countAddress(request);
       return ANONYMOUS;
