@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, type TestContext } from 'node:test';
-import type { Overrides } from '../support/app.ts';
 import { printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
+import type { Overrides } from '../support/test-config.ts';
 
 export interface Backend {
   readonly name: string;

@@ -7,7 +7,6 @@ import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { newId } from '../../src/platform/ids.ts';
 import { provision } from '../../src/start/provision.ts';
-import { configOf } from '../support/app.ts';
 import { MASTER_KEY_FILE_ROUNDS, PROVISIONS, START_PROCESSES } from '../support/effort.ts';
 import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
 import { openPatiently } from '../support/patient-database.ts';
@@ -15,6 +14,7 @@ import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
 import { holdStarts } from '../support/start-lock.ts';
+import { configOf } from '../support/test-config.ts';
 
 /** Only a whole line: a chunk may end in the middle of the port. */
 const ADDRESS = /listening on (http:\/\/\S+)\n/;

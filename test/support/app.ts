@@ -9,7 +9,6 @@ import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app/build-app.ts';
-import { type Config, loadConfig } from '../../src/config.ts';
 import { formatTimestamp } from '../../src/domain/formats/rfc3339.ts';
 import { createLog } from '../../src/platform/log.ts';
 import type { ConfigVariable } from '../../src/settings-table.ts';
@@ -17,7 +16,8 @@ import { provision } from '../../src/start/provision.ts';
 import type { Database, DatabaseTimeouts } from '../../src/storage/engine/database.ts';
 import { openApiCheckOf } from './openapi-check.ts';
 import { openPatiently } from './patient-database.ts';
-import { createTestDatabase } from './postgres.ts';
+import { createProvisionedDatabase, createTestDatabase } from './postgres.ts';
+import { configOf, type Overrides } from './test-config.ts';
 
 export interface TestRequest {
   readonly method: string;
@@ -85,47 +85,40 @@ export interface TestApp {
   sql<Row extends pg.QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
 }
 
-/** 32 bytes that protect nothing. */
-export const TEST_MASTER_KEY = '00112233445566778899aabbccddeeff'.repeat(2);
+/** What the first start on a database stores there. */
+const STORED: readonly ConfigVariable[] = [
+  'MASTER_KEY',
+  'MASTER_KEY_FILE',
+  'BOOTSTRAP_ADMIN_KEY',
+  'ISSUER_URL',
+  'TOKEN_AUDIENCE',
+  'HOST',
+  'PORT',
+];
 
-/** The least that bcrypt knows, below what the configuration admits: a hash takes 1 ms instead of 60. */
-const TEST_BCRYPT_COST = 4;
-
-/** A mistyped variable would leave a limit off, so the names are checked by the compiler. */
-export type Overrides = Readonly<Partial<Record<ConfigVariable, string>>>;
-
-/** `t` is a test's context or `{ after }` of a file; the app and its database are closed after it. */
+/**
+ * `t` is a test's context or `{ after }` of a file; the app and its database are closed after it. The start is the
+ * second one on the database, which costs a fifth of the first, unless `overrides` name what the first one stores.
+ */
 export async function buildTestApp(
   t: Pick<TestContext, 'after'>,
   overrides: Overrides = {},
   timeouts: Partial<DatabaseTimeouts> = {},
 ): Promise<TestApp> {
-  const { url: databaseUrl } = await createTestDatabase(t);
-  return openTestApp(t, databaseUrl, overrides, timeouts);
+  if (STORED.some((name) => overrides[name] !== undefined)) {
+    return openTestApp(t, (await createTestDatabase(t)).url, overrides, timeouts);
+  }
+  const { url, adminKey } = await createProvisionedDatabase(t);
+  return openTestApp(t, url, overrides, timeouts, adminKey);
 }
 
-/** The configuration of an app on a database of its own. */
-export function configOf(variables: Overrides): Config {
-  const loaded = loadConfig({
-    DATABASE_POOL_MAX: '4',
-    MASTER_KEY: TEST_MASTER_KEY,
-    LOG_LEVEL: 'silent',
-    RATE_LIMIT_MAX: '0',
-    AUTH_FAILURE_MAX: '0',
-    // A throw-away server may run without fsync.
-    ACCEPT_UNSAFE_DURABILITY: '1',
-    ...variables,
-  });
-  assert.ok(loaded.ok, loaded.ok ? '' : loaded.faults.join('; '));
-  return { ...loaded.config, bcryptCost: TEST_BCRYPT_COST };
-}
-
-/** Another process, as it were, on a database that exists. The administrator's key is known only to the first. */
+/** Another process, as it were, on a database that exists. `knownKey`: the administrator's, where the start makes none. */
 export async function openTestApp(
   t: Pick<TestContext, 'after'>,
   databaseUrl: string,
   overrides: Overrides = {},
   timeouts: Partial<DatabaseTimeouts> = {},
+  knownKey = '',
 ): Promise<TestApp> {
   const config = configOf({ DATABASE_URL: databaseUrl, ...overrides });
   const database = await openPatiently(databaseUrl, config.databasePoolMax, timeouts);
@@ -142,7 +135,7 @@ export async function openTestApp(
   const log = createLog({ level: config.logLevel, formatTimestamp });
   const built = await collectingRoutes(routes, () => buildApp({ config, database, provisioned, log }));
   app = built;
-  const adminKey = provisioned.newAdminKey ?? '';
+  const adminKey = provisioned.newAdminKey ?? knownKey;
   const call = async <Body>(request: TestRequest): Promise<TestAnswer<Body>> => {
     const answer = await inject<Body>(built, request);
     for (const check of onResponse) await check({ request, answer, app: built });

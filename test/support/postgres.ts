@@ -27,6 +27,16 @@ export function createTestDatabase(t: Pick<TestContext, 'after'>): Promise<TestD
   return createDatabase(t, required('WRIT_TEST_TEMPLATE'));
 }
 
+export interface ProvisionedDatabase extends TestDatabase {
+  readonly adminKey: string;
+}
+
+/** A database on which an app with the configuration of tests has started before. */
+export async function createProvisionedDatabase(t: Pick<TestContext, 'after'>): Promise<ProvisionedDatabase> {
+  const { url } = await createDatabase(t, required('WRIT_TEST_PROVISIONED'));
+  return { url, adminKey: required('WRIT_TEST_ADMIN_KEY') };
+}
+
 /** A database with nothing in it. */
 export function createEmptyTestDatabase(t: Pick<TestContext, 'after'>): Promise<TestDatabase> {
   return createDatabase(t, 'template0');

@@ -1,16 +1,20 @@
 /**
- * Guarantees the one Postgres of a test run, with a migrated template on it: the server of `TEST_DATABASE_URL`, or
+ * Guarantees the one Postgres of a test run, with the templates of databases on it: the server of `TEST_DATABASE_URL`, or
  * a throw-away cluster. After `remove()`, no database of the run is left.
  */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { uuidv7 } from 'uuidv7';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { startCluster } from './cluster.ts';
+import { openPatiently } from './patient-database.ts';
+import { configOf } from './test-config.ts';
 
 export interface SharedPostgres {
   /** What test files need to know; read by `postgres.ts`. */
   readonly env: Readonly<Record<string, string>>;
-  /** Creates the database that others are copied from. */
-  makeTemplate(): Promise<void>;
+  /** Creates the databases that others are copied from. */
+  makeTemplates(): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -23,8 +27,8 @@ export async function provideSharedPostgres(): Promise<SharedPostgres> {
 async function ownCluster(): Promise<SharedPostgres> {
   const cluster = await startCluster();
   return {
-    env: names(cluster.url, 'writ_test_', 'writ_template'),
-    makeTemplate: () => makeTemplate(cluster.url, 'writ_template'),
+    env: names(cluster.url, 'writ_test_', 'writ_'),
+    makeTemplates: () => makeTemplates(cluster.url, 'writ_'),
     remove: cluster.remove,
   };
 }
@@ -33,8 +37,8 @@ async function givenServer(url: string): Promise<SharedPostgres> {
   const prefix = `writ_test_${randomBytes(5).toString('hex')}_`;
   await query(url, 'select 1');
   return {
-    env: names(url, prefix, `${prefix}template`),
-    makeTemplate: () => makeTemplate(url, `${prefix}template`),
+    env: names(url, prefix, prefix),
+    makeTemplates: () => makeTemplates(url, prefix),
     async remove() {
       const ours = await query(
         url,
@@ -45,18 +49,45 @@ async function givenServer(url: string): Promise<SharedPostgres> {
   };
 }
 
-function names(url: string, prefix: string, template: string): Record<string, string> {
-  return { WRIT_TEST_CLUSTER: url, WRIT_TEST_PREFIX: prefix, WRIT_TEST_TEMPLATE: template };
+/** Of the administrator in every database that is copied from the provisioned one. */
+const ADMIN_KEY = generateApiKey().text;
+
+function names(url: string, prefix: string, templates: string): Record<string, string> {
+  return {
+    WRIT_TEST_CLUSTER: url,
+    WRIT_TEST_PREFIX: prefix,
+    WRIT_TEST_TEMPLATE: `${templates}template`,
+    WRIT_TEST_PROVISIONED: `${templates}provisioned`,
+    WRIT_TEST_ADMIN_KEY: ADMIN_KEY,
+  };
 }
 
-async function makeTemplate(adminUrl: string, name: string): Promise<void> {
-  await query(adminUrl, `create database ${name} template template0`);
+/** One that is migrated, and one on which an app has started for the first time. */
+async function makeTemplates(adminUrl: string, prefix: string): Promise<void> {
+  await makeTemplate(adminUrl, { name: `${prefix}template`, from: 'template0' }, async (url) => {
+    const { withDatabase } = await import('../../src/commands/configured-database.ts');
+    await withDatabase({ DATABASE_URL: url }, [], async () => {}).catch((cause: unknown) => {
+      throw new Error('the migrations failed on a new database', { cause });
+    });
+  });
+  const provisioned = { name: `${prefix}provisioned`, from: `${prefix}template` };
+  await makeTemplate(adminUrl, provisioned, async (url) => {
+    const { provision } = await import('../../src/start/provision.ts');
+    const config = configOf({ DATABASE_URL: url, BOOTSTRAP_ADMIN_KEY: ADMIN_KEY });
+    const database = await openPatiently(url, 2);
+    await provision({ database, config, newId: uuidv7 }).finally(() => database.close());
+  });
+}
+
+async function makeTemplate(
+  adminUrl: string,
+  { name, from }: { name: string; from: string },
+  fill: (url: string) => Promise<void>,
+): Promise<void> {
+  await query(adminUrl, `create database ${name} template ${from}`);
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
-  const { withDatabase } = await import('../../src/commands/configured-database.ts');
-  await withDatabase({ DATABASE_URL: url.href }, [], async () => {}).catch((cause: unknown) => {
-    throw new Error('the migrations failed on a new database', { cause });
-  });
+  await fill(url.href);
   // Any session on it, a worker of autovacuum included, would hold up the tests that copy it.
   await query(adminUrl, `alter database ${name} with allow_connections false`);
 }

@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { buildTestApp, type Overrides } from '../support/app.ts';
+import { buildTestApp } from '../support/app.ts';
 import { freePort } from '../support/free-port.ts';
+import type { Overrides } from '../support/test-config.ts';
 
 export interface GatewayCase {
   readonly what: string;

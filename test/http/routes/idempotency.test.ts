@@ -14,12 +14,12 @@ import {
   buildTestApp,
   type CreatedAgent,
   openTestApp,
-  TEST_MASTER_KEY,
   type TestAnswer,
   type TestApp,
   type TestRequest,
 } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { TEST_MASTER_KEY } from '../../support/test-config.ts';
 
 interface Issued {
   readonly token: string;

@@ -6,10 +6,11 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { assertRefused, TEST_MASTER_KEY } from '../../support/app.ts';
+import { assertRefused } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { startNode, startServer } from '../../support/processes.ts';
 import { SERVER } from '../../support/programs.ts';
+import { TEST_MASTER_KEY } from '../../support/test-config.ts';
 import { buildSecretCalls, type ListView, type SecretCalls } from './secret-calls.ts';
 
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };

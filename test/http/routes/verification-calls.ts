@@ -5,13 +5,8 @@ import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption
 import { openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../../../src/storage/signing-keys/signing-key-store.ts';
-import {
-  assertRefused,
-  TEST_MASTER_KEY,
-  type TestAnswer,
-  type TestApp,
-  type TestRequest,
-} from '../../support/app.ts';
+import { assertRefused, type TestAnswer, type TestApp, type TestRequest } from '../../support/app.ts';
+import { TEST_MASTER_KEY } from '../../support/test-config.ts';
 import type { TestSigner } from '../../verify/signed-tokens.ts';
 
 export type Node = { readonly position: string; readonly sibling_hash: string };

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { buildTestApp, type Overrides } from '../../support/app.ts';
+import { buildTestApp } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { exchangeBytes } from '../../support/raw-exchange.ts';
+import type { Overrides } from '../../support/test-config.ts';
 
 const skip = postgresSkip;
 

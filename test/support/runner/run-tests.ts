@@ -79,7 +79,7 @@ async function runWithPostgres(files: readonly string[], args: readonly string[]
     if (process.env['REQUIRE_POSTGRES'] === '1') return 1;
   }
   try {
-    if (typeof postgres === 'object') await postgres.makeTemplate();
+    if (typeof postgres === 'object') await postgres.makeTemplates();
     if (interruptedBy !== undefined) return 1;
     const known = typeof postgres === 'string' ? { WRIT_TEST_NO_POSTGRES: postgres } : postgres?.env;
     return await runToEnd(process.execPath, args, { ...process.env, ...known });
