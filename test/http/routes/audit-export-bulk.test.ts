@@ -15,6 +15,8 @@ import { startServer } from '../../support/processes.ts';
 
 const ROWS = EXPORTED.events;
 const CONNECTIONS = 3;
+/** More than sockets hold, and for all who stall together more than the process may grow by. */
+const STALLED_ROWS = Math.ceil(ROWS / 3);
 /** Beside its heap, a process keeps what is on its way to readers. */
 const MAX_GROWTH_BYTES = (EXPORTED.heapMebibytes + 50) * 1024 * 1024;
 
@@ -40,7 +42,7 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
   });
   await direct.query(
     `insert into audit_events (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata)
-     select gen_random_uuid(), 'secret.read', 'bulk', 'agent', 'secret', 'bulk/' || n,
+     select gen_random_uuid(), case when n <= ${STALLED_ROWS} then 'secret.read' else 'secret.updated' end, 'bulk', 'agent', 'secret', 'bulk/' || n,
        jsonb_build_object('key_id', '0123456789abcdef', 'secret_id', gen_random_uuid(), 'version', n,
          'padding', repeat('x', ${EXPORTED.padding}))
      from generate_series(1, ${ROWS}) as n`,
@@ -88,7 +90,9 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
     async () => {
       const before = await residentBytes(pid);
       const stalled = await Promise.all(
-        Array.from({ length: CONNECTIONS + 1 }, () => open('format=csv&actor_id=bulk')),
+        Array.from({ length: CONNECTIONS + 1 }, () =>
+          open('format=csv&actor_id=bulk&event_type=secret.read'),
+        ),
       );
       try {
         await until('nobody reads the trail', async () => (await exportingNow(direct)) === 0);
@@ -100,7 +104,7 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
         for (const other of others) giveUp(other);
         let lines = 0;
         for await (const chunk of first.answer) lines += newlinesIn(chunk as Buffer);
-        assert.equal(lines, ROWS + 1);
+        assert.equal(lines, STALLED_ROWS + 1);
       } finally {
         for (const each of stalled) giveUp(each);
       }

@@ -98,7 +98,8 @@ async function postgresOrReason(): Promise<SharedPostgres | string> {
 
 function nodeArguments(tests: CompiledTests, flags: readonly string[], entries: readonly string[]): string[] {
   const ours = (file: string) => pathToFileURL(tests.compiled(`test/support/runner/${file}`)).href;
-  const concurrency = Math.max(2, Math.min(8, availableParallelism()));
+  // One more than processors: a test often waits for a process that it has started, or for Postgres.
+  const concurrency = Math.min(8, availableParallelism() + 1);
   const defaults = [
     `--test-reporter=${ours('reporter.ts')}`,
     `--test-concurrency=${concurrency}`,
