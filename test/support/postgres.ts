@@ -42,19 +42,27 @@ export function createEmptyTestDatabase(t: Pick<TestContext, 'after'>): Promise<
   return createDatabase(t, 'template0');
 }
 
+let admin: pg.Pool | undefined;
+
 /** Runs one statement as the administrator, outside every test database. */
 export async function adminQuery<Row extends pg.QueryResultRow = pg.QueryResultRow>(
   statement: string,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
-  const client = new pg.Client({ connectionString: required('WRIT_TEST_CLUSTER') });
-  await client.connect();
-  try {
-    const result = await client.query<Row>(statement, [...values]);
-    return result.rows;
-  } finally {
-    await client.end();
-  }
+  admin ??= openAdmin();
+  return (await admin.query<Row>(statement, [...values])).rows;
+}
+
+/** For as long as the process lives: a connection of its own for each statement is most of what it costs. */
+function openAdmin(): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: required('WRIT_TEST_CLUSTER'),
+    max: 1,
+    idleTimeoutMillis: 0,
+    allowExitOnIdle: true,
+  });
+  pool.on('error', () => undefined);
+  return pool;
 }
 
 async function createDatabase(t: Pick<TestContext, 'after'>, template: string): Promise<TestDatabase> {

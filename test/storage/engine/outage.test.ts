@@ -29,7 +29,7 @@ for (const mode of ['fast', 'immediate'] as const) {
     const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
     const status = async (path: string) => (await fetch(`${server.url}${path}`)).status;
     assert.equal(await status('/ready'), 200);
-    const load = startLoad(server.url, printedKey(server.stdout()), 16);
+    const load = startLoad(server.url, printedKey(server.stdout()), 8);
     try {
       for (let outage = 0; outage < OUTAGES; outage += 1) {
         const before = load.acknowledged.size;

@@ -9,8 +9,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { CompiledTests } from './compiled-tests.ts';
 
-/** So many that the last ones to end, of which some processors wait for one, are a small part of the run. */
-const FILES_OF_A_GROUP = 11;
+/** So many that all processors are busy until the end, so few that a process is worth its start. */
+const FILES_OF_A_GROUP = 32;
 
 /** `node --test` sorts what it runs by path, and this is ahead of the tests. */
 const GROUPS_FOLDER = 'groups';

@@ -5,6 +5,7 @@
 import { after, suite } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { Cost } from './file-costs.ts';
+import { FILE_TIMEOUT_MS } from './file-timeout.ts';
 import { costSoFar, NOTHING, recordCost } from './record-cost.ts';
 
 export async function runInTurn(files: readonly string[]): Promise<void> {
@@ -19,7 +20,7 @@ export async function runInTurn(files: readonly string[]): Promise<void> {
 /** Ends when the tests have. */
 function runFile(file: string, before: Cost): Promise<void> {
   return new Promise((resolve) => {
-    suite(file, async () => {
+    suite(file, { timeout: FILE_TIMEOUT_MS }, async () => {
       // Ahead of the file's own hooks, so that one of them that throws does not keep the next file from its turn.
       after(() => {
         recordCost(file, before);

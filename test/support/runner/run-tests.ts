@@ -16,10 +16,11 @@ import { provideSharedPostgres, type SharedPostgres } from '../shared-postgres.t
 import { type CompiledTests, compileTests } from './compiled-tests.ts';
 import { overBudget, readCosts } from './file-costs.ts';
 import { writeGroups } from './file-groups.ts';
+import { FILE_TIMEOUT_MS } from './file-timeout.ts';
 import { anyMentions, selectTests } from './test-selection.ts';
 
-/** For a file as a whole: what hangs is reported before a run as a whole is cut off. */
-const TEST_TIMEOUT_MS = 780_000;
+/** What hangs is reported before a run as a whole is cut off: a file that is told apart, or a process of many. */
+const TIMEOUT_MS = { file: FILE_TIMEOUT_MS, group: 3 * FILE_TIMEOUT_MS };
 /**
  * What one file may keep a processor busy in a short run. A second of work is more than a second of a processor where
  * other work shares it, as on the machines of CI; what is over the limit there by half is over it anywhere.
@@ -63,7 +64,7 @@ async function runTests(args: readonly string[]): Promise<number> {
     ...(isFull ? { WRIT_TEST_EFFORT: 'full' } : { WRIT_TEST_BUDGET_SECONDS: String(BUDGET_SECONDS) }),
   });
   try {
-    const code = await runWithPostgres(files, nodeArguments(tests, flags, entries));
+    const code = await runWithPostgres(files, nodeArguments(tests, flags, { entries, isGrouped }));
     const isOverBudget = !isFull && overBudget(readCosts(costs), BUDGET_SECONDS).length > 0;
     return code === 0 && isOverBudget ? 1 : code;
   } finally {
@@ -96,14 +97,18 @@ async function postgresOrReason(): Promise<SharedPostgres | string> {
   }
 }
 
-function nodeArguments(tests: CompiledTests, flags: readonly string[], entries: readonly string[]): string[] {
+function nodeArguments(
+  tests: CompiledTests,
+  flags: readonly string[],
+  { entries, isGrouped }: { entries: readonly string[]; isGrouped: boolean },
+): string[] {
   const ours = (file: string) => pathToFileURL(tests.compiled(`test/support/runner/${file}`)).href;
   // One more than processors: a test often waits for a process that it has started, or for Postgres.
   const concurrency = Math.min(8, availableParallelism() + 1);
   const defaults = [
     `--test-reporter=${ours('reporter.ts')}`,
     `--test-concurrency=${concurrency}`,
-    `--test-timeout=${TEST_TIMEOUT_MS}`,
+    `--test-timeout=${isGrouped ? TIMEOUT_MS.group : TIMEOUT_MS.file}`,
   ];
   const unset = defaults.filter(
     (flag) => !flags.some((given) => given.startsWith(flag.split('=')[0] ?? flag)),
