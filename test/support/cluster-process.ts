@@ -14,6 +14,11 @@ const STOP_TIMEOUT_MS = 120_000;
 /** The system's limit for the path of a socket is about 104 bytes, the name of its file included. */
 const SOCKET_FOLDER_LIMIT = 80;
 
+/** Whether the server also listens at a socket in its folder. */
+export function hasSocket({ folder }: ClusterHome): boolean {
+  return folder.length <= SOCKET_FOLDER_LIMIT;
+}
+
 /** Starts the server; its log is written anew. */
 export async function spawnPostgres(
   home: ClusterHome,
@@ -24,7 +29,7 @@ export async function spawnPostgres(
     listen_addresses: '127.0.0.1',
     port: String(port),
     max_connections: '300',
-    unix_socket_directories: home.folder.length <= SOCKET_FOLDER_LIMIT ? home.folder : '',
+    unix_socket_directories: hasSocket(home) ? home.folder : '',
     // In its own folder: a killed server leaves its segments behind, and /dev/shm is small in many containers.
     dynamic_shared_memory_type: 'mmap',
     // The folder is often in memory: one run-away query must not take all of it.

@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFile, rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ClusterHome, prepareClusterHome } from './cluster-home.ts';
-import { answersBefore, crashPostgres, endPostgres, spawnPostgres } from './cluster-process.ts';
+import { answersBefore, crashPostgres, endPostgres, hasSocket, spawnPostgres } from './cluster-process.ts';
 import { freePort } from './free-port.ts';
 
 const START_TIMEOUT_MS = 300_000;
@@ -29,6 +29,8 @@ export interface ClusterOptions {
 export interface Cluster {
   /** Superuser on the database `postgres`; no password. */
   readonly url: string;
+  /** The same past the network: a statement costs a fifth less. Undefined where the path is too long for a socket. */
+  readonly socketUrl: string | undefined;
   readonly port: number;
   /** Starts the stopped or killed server on the same port and folder, and waits until it answers. */
   start(): Promise<void>;
@@ -104,6 +106,9 @@ function clusterOn(
 
   return {
     url,
+    socketUrl: hasSocket(home)
+      ? `postgres://postgres@${encodeURIComponent(home.folder)}:${port}/postgres`
+      : undefined,
     port,
     start,
     stop: (mode = 'fast') => finish((running) => endPostgres(running, STOP_SIGNALS[mode])),

@@ -26,9 +26,12 @@ export async function provideSharedPostgres(): Promise<SharedPostgres> {
 
 async function ownCluster(): Promise<SharedPostgres> {
   const cluster = await startCluster();
+  // A full run reaches it as production does.
+  const isFull = process.env['WRIT_TEST_EFFORT'] === 'full';
+  const url = isFull ? cluster.url : (cluster.socketUrl ?? cluster.url);
   return {
-    env: names(cluster.url, 'writ_test_', 'writ_'),
-    makeTemplates: () => makeTemplates(cluster.url, 'writ_'),
+    env: names(url, 'writ_test_', 'writ_'),
+    makeTemplates: () => makeTemplates(url, 'writ_'),
     remove: cluster.remove,
   };
 }
