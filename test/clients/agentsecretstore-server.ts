@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext } from 'node:test';
 import { printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
-import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
+import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import type { Overrides } from '../support/test-config.ts';
 
@@ -20,7 +20,7 @@ export const embedded: Backend = { name: 'the embedded database', skip: false, e
 export const postgres: Backend = {
   name: 'Postgres',
   skip: postgresSkip,
-  env: async (t) => ({ DATABASE_URL: (await createEmptyTestDatabase(t)).url, MASTER_KEY: TEST_MASTER_KEY }),
+  env: async (t) => ({ DATABASE_URL: (await createTestDatabase(t)).url, MASTER_KEY: TEST_MASTER_KEY }),
 };
 
 /** The one that is quicker to start, where there is a choice. */

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
+import { available } from '../clients/agentsecretstore-server.ts';
 import { printedKey } from '../support/issuing.ts';
 import { startNode, startServer } from '../support/processes.ts';
 
@@ -12,7 +13,7 @@ const TSX = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const ISSUER = 'https://writ.example';
 
 test('examples/agent-loop does what it says', async (t: TestContext) => {
-  const server = await startServer(t, { PORT: '0', ISSUER_URL: ISSUER });
+  const server = await startServer(t, { ...(await available.env(t)), PORT: '0', ISSUER_URL: ISSUER });
   const run = async (apiKey: string) => {
     const env = { WRIT_URL: server.url, WRIT_ISSUER: ISSUER, WRIT_KEY: apiKey };
     // From the root of the repository, whose tsconfig.json says where `writ/verify` is.

@@ -98,7 +98,11 @@ suite('examples', () => {
 
   before(async () => {
     const closing = { after: (close: unknown) => closers.push(close as () => unknown) } as never;
-    const server = await startServer(closing, { PORT: '0', ISSUER_URL: 'http://writ.example' });
+    const server = await startServer(closing, {
+      ...(await available.env(closing)),
+      PORT: '0',
+      ISSUER_URL: 'http://writ.example',
+    });
     url = server.url;
     issuer = 'http://writ.example';
     key = printedKey(server.stdout());

@@ -19,6 +19,11 @@ export const COSTLY_RUNS = choose(20, 100);
 
 /** Of one race: a guard that is missing loses nearly every round, one that is too weak loses some. */
 export const RACE_ROUNDS = choose(1, 5);
+/**
+ * Readers who ask without pause while something changes, and how many reads are answered before the change is asked
+ * for, and again begun after it was acknowledged: several of each question, through each process.
+ */
+export const READS_IN_FLIGHT = choose({ readers: 12, around: 30 }, { readers: 24, around: 60 });
 /** Of processes that contend for one folder: a hundredth of a second each, and an order that few rounds meet. */
 export const TAKEOVER_ROUNDS = choose(15, 150);
 

@@ -3,12 +3,11 @@
  * known when its request started and when it came back, so that a test can say what was still allowed then.
  */
 import assert from 'node:assert/strict';
+import { READS_IN_FLIGHT } from '../../support/effort.ts';
 import { until } from '../../support/issuing.ts';
 import { type Asked, type Reply, type Site, tally } from './secret-books.ts';
 
-const READERS = 24;
-/** Answered before the change is asked for, and started after it was acknowledged. */
-const ENOUGH = 60;
+const { readers: READERS, around: ENOUGH } = READS_IN_FLIGHT;
 
 /** `asked`: the change is under way. `done`: it was acknowledged. */
 type Moment = 'before' | 'asked' | 'done';
