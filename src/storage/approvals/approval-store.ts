@@ -7,7 +7,7 @@ import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_LIVE, APPROVAL_STATUS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
@@ -93,9 +93,8 @@ const ACTOR_DECIDES: Statement = {
   name: 'actor_decides_approvals',
   effect: 'write',
   text: `
-    select 1 from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and agent.role in ('admin', 'approver') and ${AGENT_IS_LIVE}
-      and ${KEY_IS_LIVE}
+    select 1 ${fromLiveActor('$1')}
+      and agent.role in ('admin', 'approver')
     for share of key`,
 };
 

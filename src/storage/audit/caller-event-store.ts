@@ -5,7 +5,7 @@
 
 import type { CallerEvents } from '../../use-cases/audit/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor } from '../engine/liveness-sql.ts';
 import { insertEventOf } from './audit-store.ts';
 
 /** Closes the race between a decision and a change of what was decided by: the agent's `revision` must be as it was read. */
@@ -14,8 +14,7 @@ const APPEND: Statement = {
   effect: 'write',
   text: `
     with caller as (
-      select from api_keys key join agents agent on agent.id = key.agent_id
-      where key.key_id = $2 and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select ${fromLiveActor('$2')}
         and agent.revision = coalesce($3::int, agent.revision)
     ), event as (
       ${insertEventOf('caller', '$1')}

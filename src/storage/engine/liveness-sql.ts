@@ -16,6 +16,20 @@ export const AGENT_IS_LIVE = isNotRevoked('agent');
 /** The key alone: a statement that lets it act requires `AGENT_IS_LIVE` as well. */
 export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${hasNotExpired('key')}`;
 
+/**
+ * From where a statement knows who acts: the row of the API key `keyId`, an SQL expression, with its agent's, while both
+ * are live, else nothing. Further conditions follow with `and`.
+ */
+export const fromLiveActor = (keyId: string): string => `
+      from api_keys key join agents agent on agent.id = key.agent_id
+      where key.key_id = ${keyId} and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}`;
+
+/** Keeps of the rows `asked` those whose key and agent are live, the agent as it was when the row was decided. */
+export const WHERE_ISSUER_IS_LIVE = `
+      join api_keys key on key.key_id = asked."keyId" and key.agent_id = asked."agentId"
+      join agents agent on agent.id = asked."agentId" and agent.revision = asked."agentRevision"
+      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}`;
+
 /** The scoped token alone, its uses apart; its agent's liveness is required beside it. */
 export const TOKEN_IS_LIVE = `${isNotRevoked('token')} and token.expires_at > clock_timestamp()`;
 

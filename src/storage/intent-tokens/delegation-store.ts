@@ -4,7 +4,7 @@ import { MAX_DELEGATIONS } from '../../domain/intent-tokens/delegation.ts';
 import type { DelegationRecord, DelegationStore } from '../../use-cases/intent-tokens/ports.ts';
 import { insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, INTENT_TOKEN_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor, INTENT_TOKEN_IS_LIVE, isNotRevoked } from '../engine/liveness-sql.ts';
 import {
   columns,
   columnTypes,
@@ -47,10 +47,7 @@ const DELEGATE: Statement = {
       where token.jti in (select jti from chain) and ${isNotRevoked('token')}
       order by token.jti for share
     ), actor as (
-      select agent.id, agent.role from asked
-      join api_keys key on key.key_id = asked."keyId"
-      join agents agent on agent.id = key.agent_id
-      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select agent.id, agent.role ${fromLiveActor('(select "keyId" from asked)')}
     ), parent as (
       select token.*, agent.name as agent_name from asked
       join intent_tokens token on token.jti = asked."parentJti"

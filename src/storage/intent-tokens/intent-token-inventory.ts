@@ -4,13 +4,7 @@ import { INTENT_TOKEN_VALIDITY } from '../../domain/formats/ttl.ts';
 import type { IntentTokenEntry, IntentTokenInventory } from '../../use-cases/intent-tokens/ports.ts';
 import { insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import {
-  AGENT_IS_LIVE,
-  hasExpired,
-  INTENT_TOKEN_STATE,
-  isNotRevoked,
-  KEY_IS_LIVE,
-} from '../engine/liveness-sql.ts';
+import { fromLiveActor, hasExpired, INTENT_TOKEN_STATE, isNotRevoked } from '../engine/liveness-sql.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { intentTokens } from '../schema.ts';
 
@@ -80,8 +74,7 @@ const REVOKE: Statement = {
   effect: 'write',
   text: `
     with actor as (
-      select agent.id, agent.role from api_keys key join agents agent on agent.id = key.agent_id
-      where key.key_id = $2 and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select agent.id, agent.role ${fromLiveActor('$2')}
     ), revoked as (
       update intent_tokens token set revoked_at = clock_timestamp()
       from actor

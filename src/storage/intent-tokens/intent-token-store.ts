@@ -10,7 +10,7 @@ import type {
 import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, KEY_IS_LIVE, REPEATABLE_FOR } from '../engine/liveness-sql.ts';
+import { REPEATABLE_FOR, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
 import {
   assignments,
   columns,
@@ -93,10 +93,7 @@ function issueText(idempotency: boolean): string {
   const types = { ...RECORD_TYPES, ...GROUPED_EVENT_TYPES, ...(idempotency ? IDEMPOTENCY_TYPES : {}) };
   return `
     with live as (
-      select asked.* from ${recordset('$1', 'asked', types)}
-      join api_keys key on key.key_id = asked."keyId" and key.agent_id = asked."agentId"
-      join agents agent on agent.id = asked."agentId" and agent.revision = asked."agentRevision"
-      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select asked.* from ${recordset('$1', 'asked', types)} ${WHERE_ISSUER_IS_LIVE}
     ), ${idempotency ? IDEMPOTENCY : 'granted as (select * from live), '}token as (
       ${insertFrom(
         intentTokens,

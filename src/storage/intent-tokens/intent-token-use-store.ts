@@ -8,7 +8,7 @@ import type { IntentTokenUse, IntentTokenUses } from '../../use-cases/intent-tok
 import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, INTENT_TOKEN_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor, INTENT_TOKEN_IS_LIVE, isNotRevoked } from '../engine/liveness-sql.ts';
 import {
   assignments,
   columnTypes,
@@ -35,9 +35,8 @@ const ASKED = recordset('$1', 'asked', {
 });
 
 const CALLER_IS_LIVE = `exists (
-          select from api_keys key join agents agent on agent.id = key.agent_id
-          where key.key_id = asked."callerKeyId" and agent.id::text = asked."actorId"
-            and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+          select ${fromLiveActor('asked."callerKeyId"')}
+            and agent.id::text = asked."actorId"
         )`;
 
 /** A plan without a consumed step, and one in which `step` is consumed. */

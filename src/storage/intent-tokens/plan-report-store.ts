@@ -6,19 +6,18 @@
 import type { PlanReports } from '../../use-cases/intent-tokens/ports.ts';
 import { insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor } from '../engine/liveness-sql.ts';
 
 /** `$4` and `$5` bound the ids that are looked at: at most what was issued within two seconds. */
 const REPORT: Statement = {
   name: 'report_plan',
   effect: 'write',
   text: `
-    with own as (
-      select from intent_tokens token
-      join api_keys key on key.agent_id = token.agent_id
-      join agents agent on agent.id = key.agent_id
+    with caller as (
+      select agent.id ${fromLiveActor('$2')}
+    ), own as (
+      select from intent_tokens token join caller on caller.id = token.agent_id
       where token.jti between $4::uuid and $5::uuid and token.plan_id = $1::uuid
-        and key.key_id = $2 and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
       limit 1
     ), event as (
       ${insertEventOf('own', '$3')}

@@ -15,7 +15,7 @@ import type {
 } from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor, isNotRevoked } from '../engine/liveness-sql.ts';
 import { agents, apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
 
@@ -35,9 +35,7 @@ const LOCK_AGENTS: Statement = {
 const ACTOR_IS_LIVE: Statement = {
   name: 'actor_is_live',
   effect: 'read',
-  text: `
-    select 1 from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and agent.role = 'admin' and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}`,
+  text: `select 1 ${fromLiveActor('$1')} and agent.role = 'admin'`,
 };
 
 /** For drizzle, which gives tables their own names. */

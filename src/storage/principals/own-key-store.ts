@@ -4,7 +4,7 @@ import { asc, eq } from 'drizzle-orm';
 import type { OwnKeyStore } from '../../use-cases/principals/ports.ts';
 import { insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { fromLiveActor, isNotRevoked } from '../engine/liveness-sql.ts';
 import { apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
 
@@ -14,8 +14,8 @@ const REVOKE_OWN: Statement = {
   effect: 'write',
   text: `
     with actor as (
-      select from api_keys key join agents agent on agent.id = key.agent_id
-      where key.key_id = $1 and agent.id = $3::uuid and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select ${fromLiveActor('$1')}
+        and agent.id = $3::uuid
     ), own as (
       select from api_keys where key_id = $2 and agent_id = $3::uuid
     ), revoked as (

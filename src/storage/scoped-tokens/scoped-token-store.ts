@@ -19,7 +19,7 @@ import {
 } from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, isNotRevoked, KEY_IS_LIVE, TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { fromLiveActor, isNotRevoked, TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
 import {
   columns,
   columnTypes,
@@ -77,9 +77,7 @@ const ISSUE: Statement = {
   text: `
     with granted as (
       select asked.* from ${recordset('$1', 'asked', { ...NEW_TOKEN_TYPES, ...GROUPED_EVENT_TYPES })}
-      join api_keys key on key.key_id = asked."keyId" and key.agent_id = asked."agentId"
-      join agents agent on agent.id = asked."agentId" and agent.revision = asked."agentRevision"
-      where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      ${WHERE_ISSUER_IS_LIVE}
     ), token as (
       ${insertNewTokens()}
     ), event as (
@@ -150,8 +148,7 @@ const REVOKE: Statement = {
   effect: 'write',
   text: `
     with actor as (
-      select agent.id, agent.role from api_keys key join agents agent on agent.id = key.agent_id
-      where key.key_id = $2 and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
+      select agent.id, agent.role ${fromLiveActor('$2')}
     ), revoked as (
       update scoped_tokens token set revoked_at = clock_timestamp()
       from actor

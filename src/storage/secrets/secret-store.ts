@@ -13,7 +13,7 @@ import type {
 } from '../../use-cases/secrets/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE, hasExpired, KEY_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_LIVE, fromLiveActor, hasExpired, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { assignments, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
@@ -26,14 +26,12 @@ import {
   secretRecordOf,
 } from './secret-rows.ts';
 
-const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3 and ${AGENT_IS_LIVE}`;
+const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3`;
 
 const CHECK_KEY: Statement = {
   name: 'check_api_key',
   effect: 'write',
-  text: `
-    select from api_keys key join agents agent on agent.id = key.agent_id
-    where key.key_id = $1 and ${AGENT_AS_READ} and ${KEY_IS_LIVE}`,
+  text: `select ${fromLiveActor('$1')} and ${AGENT_AS_READ}`,
 };
 
 const CHECK_TOKEN: Statement = {
@@ -41,7 +39,7 @@ const CHECK_TOKEN: Statement = {
   effect: 'write',
   text: `
     select from scoped_tokens token join agents agent on agent.id = token.agent_id
-    where token.id = $1 and ${AGENT_AS_READ} and ${TOKEN_IS_LIVE}`,
+    where token.id = $1 and ${AGENT_AS_READ} and ${AGENT_IS_LIVE} and ${TOKEN_IS_LIVE}`,
 };
 
 /** Closes the race for the last use: the condition is in the statement that consumes it. */
@@ -51,7 +49,7 @@ const CONSUME_USE: Statement = {
   text: `
     update scoped_tokens token set uses = token.uses + 1
     from agents agent
-    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and ${TOKEN_IS_LIVE}
+    where token.id = $1 and agent.id = token.agent_id and ${AGENT_AS_READ} and ${AGENT_IS_LIVE} and ${TOKEN_IS_LIVE}
       and token.uses < token.max_uses
     returning token.id`,
 };

@@ -71,6 +71,19 @@ test('no file of storage spells out what is live', async () => {
   assert.deepEqual([...unused], [], 'an exception that nothing needs any more');
 });
 
+/** Who acts is read by `fromLiveActor`; one that judges the two rows apart reads them itself. */
+const READS_KEY_AND_AGENT: readonly string[] = [DEFINITIONS, 'principals/api-key-store.ts'];
+
+test('no other statement joins a key with its agent to find who acts', async () => {
+  const files = (await readdir(STORAGE, { recursive: true })).filter((name) => name.endsWith('.ts'));
+  const found = [];
+  for (const file of files) {
+    const code = (await readFile(join(STORAGE, file), 'utf8')).replace(/\s+/g, ' ');
+    if (/api_keys key join agents agent on agent\.id = key\.agent_id/.test(code)) found.push(file);
+  }
+  assert.deepEqual(found.sort(), [...READS_KEY_AND_AGENT].sort());
+});
+
 test('each way of spelling it out is found', () => {
   for (const planted of [
     'where key.revoked_at is null',
