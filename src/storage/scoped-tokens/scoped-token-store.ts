@@ -11,15 +11,10 @@ import type {
   ScopedTokenRecord,
   ScopedTokenStore,
 } from '../../use-cases/scoped-tokens/ports.ts';
-import {
-  GROUPED_EVENT_TYPES,
-  groupedEvent,
-  insertEventOf,
-  insertGroupedEvents,
-} from '../audit/audit-store.ts';
+import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { fromLiveActor, isNotRevoked, TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
+import { TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
 import {
   columns,
   columnTypes,
@@ -29,6 +24,7 @@ import {
   recordset,
   selectList,
 } from '../engine/table-columns.ts';
+import { createTokenList, createTokenRevocation, type HeldTokens } from '../held-tokens.ts';
 import { takeAgentLock } from '../principals/agent-lock.ts';
 import { scopedTokens } from '../schema.ts';
 
@@ -120,44 +116,18 @@ const FIND_BY_HASH: Statement = {
   text: `${SELECT} where token.token_hash = decode($1, 'hex')`,
 };
 
-/** Two statements, so that each has the index that fits. */
-const LIST_ALL: Statement = { name: 'list_scoped_tokens', effect: 'read', text: listText('true') };
-
-const LIST_OWN: Statement = {
-  name: 'list_own_scoped_tokens',
-  effect: 'read',
-  text: listText('token.agent_id = $4'),
+const HELD: HeldTokens = {
+  name: 'scoped_token',
+  table: 'scoped_tokens',
+  id: 'id',
+  select: SELECT,
+  state: TOKEN_STATE,
 };
-
-function listText(whose: string): string {
-  return `${SELECT}
-    where ${whose} and token.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-      and ($2::text is null or ${TOKEN_STATE} = $2)
-    order by token.id desc limit $3`;
-}
 
 const OWNER: Statement = {
   name: 'owner_of_scoped_token',
   effect: 'read',
   text: `select agent_id as "agentId" from scoped_tokens where id = $1`,
-};
-
-/** Closes the race between two revocations: one of them writes the event. */
-const REVOKE: Statement = {
-  name: 'revoke_scoped_token',
-  effect: 'write',
-  text: `
-    with actor as (
-      select agent.id, agent.role ${fromLiveActor('$2')}
-    ), revoked as (
-      update scoped_tokens token set revoked_at = clock_timestamp()
-      from actor
-      where token.id = $1 and ${isNotRevoked('token')} and (actor.role = 'admin' or actor.id = token.agent_id)
-      returning token.id
-    ), event as (
-      ${insertEventOf('revoked', '$3')}
-    )
-    select exists (select from actor) as live, exists (select from revoked) as revoked`,
 };
 
 const TIERS: Statement = {
@@ -170,6 +140,8 @@ interface Member {
   readonly token: NewScopedToken;
   readonly event: AuditEvent;
 }
+
+const revokeToken = createTokenRevocation(HELD);
 
 export function createScopedTokenStore(database: Database): ScopedTokenStore {
   const queue = createBatcher<Member, { issued: boolean }>({
@@ -187,20 +159,12 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
     issue: async (token, event) => (await queue.submit({ token, event })).issued,
     find: (id) => findOne(FIND, id),
     findByHash: (tokenHashHex) => findOne(FIND_BY_HASH, tokenHashHex),
-    list: async ({ agentId, state, limit, before }) => {
-      const filter = [before ?? null, state ?? null, limit];
-      return agentId === undefined
-        ? database.query<ScopedTokenRecord>(LIST_ALL, filter)
-        : database.query<ScopedTokenRecord>(LIST_OWN, [...filter, agentId]);
-    },
-    revoke: (id, { actorKeyId, event }) =>
+    list: createTokenList<ScopedTokenRecord>(database, HELD),
+    revoke: (id, write) =>
       database.transaction(async (session) => {
         const [owner] = await session.query<{ agentId: string }>(OWNER, [id]);
         if (owner !== undefined) await takeAgentLock(session, owner.agentId);
-        const values = [id, actorKeyId, JSON.stringify([event])];
-        const [outcome] = await session.query<{ live: boolean; revoked: boolean }>(REVOKE, values);
-        if (outcome?.live !== true) return 'actor_not_live';
-        return outcome.revoked ? 'revoked' : 'unchanged';
+        return revokeToken(session, id, write);
       }),
     highestTier: async (paths) => {
       const rows = await database.query<{ tier: AccessTier }>(TIERS, [paths]);
