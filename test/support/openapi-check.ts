@@ -148,16 +148,8 @@ function patternOf(template: string): RegExp {
 }
 
 const CONTENT_TYPE = /^application\/json; charset=utf-8$/;
-const NO_GRANT = { allowed: false };
-const BESIDE_REASON: Readonly<Record<string, object>> = {
-  '/iap/verify-step': NO_GRANT,
-  '/verify/action': NO_GRANT,
-  '/iap/sdk/enforce': NO_GRANT,
-  '/iap/enforce': { ...NO_GRANT, action: 'block' },
-  '/iap/trust/reanchor': {},
-};
 
-/** Contract section 3: the envelope of its place, and `allowed: false` where a client looks for a grant. */
+/** Contract section 3: the envelope of its place. */
 function assertNotFound(exchange: CheckedExchange, path: string, about: string): void {
   assert.equal(exchange.status, 404, `not routed, so it must be 404: ${about}`);
   if (exchange.method === 'HEAD') return;
@@ -169,10 +161,17 @@ function assertNotFound(exchange: CheckedExchange, path: string, about: string):
   assert.equal(typeof message, 'string', about);
   const envelope = inside
     ? { error: { code: 'NOT_FOUND', message }, detail: message, request_id: id }
-    : { success: false, error: message, error_code: 'NOT_FOUND', message, request_id: id };
-  const beside = BESIDE_REASON[path];
-  const grant = beside === undefined ? {} : { ...beside, reason: message };
-  assert.deepEqual(body, { ...envelope, ...grant }, about);
+    : {
+        success: false,
+        allowed: false,
+        error: message,
+        error_code: 'NOT_FOUND',
+        message,
+        reason: message,
+        request_id: id,
+        ...(path === '/iap/enforce' ? { action: 'block' } : {}),
+      };
+  assert.deepEqual(body, envelope, about);
 }
 
 /** A documented header of a refusal is always there: `Retry-After` with 429 and 503, `WWW-Authenticate` with 401. */

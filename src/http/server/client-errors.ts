@@ -1,28 +1,88 @@
 /**
- * The answer where no request came about: bytes that Node's parser refuses, and requests that stall. Nobody knows what
- * would have been asked, so it says what any answer must that is not a grant (contract section 3).
+ * The answer where Node's parser gives up: bytes that are no request, and requests that are malformed after their head,
+ * or late. What is known to have been asked is answered as its endpoint answers; of the rest nobody knows what would have
+ * been asked, so it says what any refusal says outside `/v1` (contract section 3). No answer stands for another's.
  */
 
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import type { FastifyReply } from 'fastify';
 import { WritError } from '../../errors.ts';
-import { errorAnswer } from './error-envelopes.ts';
+import { envelopeOf, errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 
-/** Every refusal there carries `allowed: false`. */
-const STRICTEST_PATH = '/verify/action';
+export interface ParserRefusals {
+  /** To be told of every request before anything else happens to it. */
+  began(reply: FastifyReply): void;
+  /** For `clientError`, whose connection is of no use afterwards. */
+  answer(error: Error & { readonly code?: string }, socket: Socket): void;
+  /** For `connect`: there is nothing here to be connected with. */
+  answerConnect(socket: Socket): void;
+}
 
-export function answerParserRefusal(newRequestId: () => string) {
-  return (error: Error & { readonly code?: string }, socket: Socket): void => {
+export function createParserRefusals(newRequestId: () => string): ParserRefusals {
+  const latest = new WeakMap<Socket, FastifyReply>();
+  const ending = new WeakSet<Socket>();
+  const answer: ParserRefusals['answer'] = (error, socket) => {
     // Whoever has gone hears nothing.
-    if (error.code !== 'ECONNRESET' && socket.writable) socket.write(answerTo(error.code, newRequestId()));
+    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy(error);
+    const refusal = refusalOf(error.code);
+    const reply = latest.get(socket);
+    const state = reply === undefined ? 'none' : stateOf(reply);
+    if (reply !== undefined && state === 'being-answered') {
+      // Its answer is not kept from it by what came after it, and nothing else is answered before it.
+      if (!ending.has(socket)) reply.raw.once('close', () => socket.destroy(error));
+      ending.add(socket);
+      return;
+    }
+    if (state === 'none') {
+      socket.write(refusedBytes(refusal.status, envelopeOf(refusal.error, unknownRequest(newRequestId()))));
+    } else if (reply !== undefined && state === 'unanswered') socket.write(refusalTo(reply, refusal));
     socket.destroy(error);
+  };
+  return {
+    began: (reply) => void latest.set(reply.request.raw.socket, reply),
+    answer,
+    answerConnect: (socket) => {
+      const refusal = errorAnswer(noSuchEndpoint(), unknownRequest(newRequestId()));
+      if (socket.writable) socket.write(refusedBytes(refusal.status, refusal.body));
+      socket.destroy();
+    },
   };
 }
 
-function answerTo(code: string | undefined, requestId: string): string {
-  const { status, message } = refusalOf(code);
-  const refusal = new WritError('VALIDATION_ERROR', message);
-  const body = JSON.stringify(errorAnswer(refusal, { path: STRICTEST_PATH, requestId }).body);
+/**
+ * Of the last request of a connection. `none`: it is over, and what the parser gave up on is no part of it. `cut-off`: it
+ * was answered before its body had come, or waits for its turn and will never be whole.
+ */
+function stateOf({ request, raw }: FastifyReply): 'none' | 'being-answered' | 'unanswered' | 'cut-off' {
+  // The body of a GET is not read, so nothing that is wrong with it is a fault of the request.
+  const isWhole = request.raw.complete || request.method === 'GET';
+  if (raw.writableFinished) return request.raw.complete ? 'none' : 'cut-off';
+  if (isWhole || raw.headersSent) return 'being-answered';
+  return raw.socket === null ? 'cut-off' : 'unanswered';
+}
+
+interface ParserRefusal {
+  readonly status: 400 | 408 | 431;
+  readonly error: WritError;
+}
+
+/** In the form of its endpoint; the status of a code is 400, and these know better. */
+function refusalTo({ request }: FastifyReply, { status, error }: ParserRefusal): string {
+  const asked = { path: request.state.path, requestId: request.id };
+  if (status !== 400) return refusedBytes(status, envelopeOf(error, asked));
+  const refused = errorAnswer(error, asked);
+  return refusedBytes(refused.status, refused.body, request.id);
+}
+
+const unknownRequest = (requestId: string) => ({ path: '', requestId });
+
+function refusedBytes(
+  status: number,
+  members: Readonly<Record<string, unknown>>,
+  requestId = members['request_id'],
+): string {
+  const body = JSON.stringify(members);
   return [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'Content-Type: application/json; charset=utf-8',
@@ -35,13 +95,17 @@ function answerTo(code: string | undefined, requestId: string): string {
   ].join('\r\n');
 }
 
-function refusalOf(code: string | undefined): { readonly status: number; readonly message: string } {
+function refusalOf(code: string | undefined): ParserRefusal {
+  const refused = (status: ParserRefusal['status'], message: string): ParserRefusal => ({
+    status,
+    error: new WritError('VALIDATION_ERROR', message),
+  });
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return { status: 408, message: 'The request did not arrive in time.' };
+      return refused(408, 'The request did not arrive in time.');
     case 'HPE_HEADER_OVERFLOW':
-      return { status: 431, message: 'The headers of the request are too large.' };
+      return refused(431, 'The headers of the request are too large.');
     default:
-      return { status: 400, message: 'This is not an HTTP request that can be read.' };
+      return refused(400, 'This is not an HTTP request that can be read.');
   }
 }

@@ -3,6 +3,7 @@
  * and time-outs are here; rules are not.
  */
 
+import type { Socket } from 'node:net';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -10,10 +11,11 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import { WritError } from '../../errors.ts';
-import { answerParserRefusal } from './client-errors.ts';
+import { createParserRefusals, type ParserRefusals } from './client-errors.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
+import { refuseHead } from './message-head.ts';
 import { type ReadClient, requestStateOf, takesBasic } from './request-state.ts';
 import { SCHEMA_COMPILERS } from './schema-compilers.ts';
 import { validationError } from './validation.ts';
@@ -45,12 +47,17 @@ const SECURITY_HEADERS = {
 const MAX_TARGET_PARAMETER = 2048;
 
 export function createServer(options: ServerOptions): FastifyInstance {
+  const refusals = createParserRefusals(options.newRequestId);
   const app = Fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: options.requestTimeoutMs,
     // How often Node looks for requests that are late; its default of 30 s would be the real time-out.
-    http: { connectionsCheckingInterval: Math.min(1000, options.requestTimeoutMs) },
+    http: {
+      connectionsCheckingInterval: Math.min(1000, options.requestTimeoutMs),
+      // Node would answer with an empty 400, before anything of ours: see `refuseHead`.
+      requireHostHeader: false,
+    },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
     // While draining, what still arrives on an open connection is answered like anything else, then the connection closes.
@@ -62,10 +69,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
     rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
     schemaController: { compilersFactory: SCHEMA_COMPILERS },
     schemaErrorFormatter: validationError,
-    clientErrorHandler: answerParserRefusal(options.newRequestId),
+    clientErrorHandler: refusals.answer,
     frameworkErrors: (error, request, reply) => {
-      beginRequest(request, reply, options);
-      return answerError(error, request, reply);
+      beginRequest(request, reply, { readClient: options.readClient, refusals });
+      return answerError(refuseHead(request.raw) ?? error, request, reply);
     },
   });
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
@@ -73,11 +80,15 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.decorateRequest('state');
   app.decorateRequest('auth');
   app.decorateRequest('authorized');
+  const begun = { readClient: options.readClient, refusals };
   // With callbacks: a promise for every hook of every request is felt.
   app.addHook('onRequest', (request, reply, done) => {
-    beginRequest(request, reply, options);
+    beginRequest(request, reply, begun);
     // Before a byte of the body: what is wrong with it is no concern of an endpoint that does not exist.
-    done(request.is404 ? noSuchEndpoint() : undefined);
+    const fault = refuseHead(request.raw);
+    // Whoever sent it does not write requests as we read them.
+    if (fault !== undefined) reply.raw.shouldKeepAlive = false;
+    done(fault ?? (request.is404 ? noSuchEndpoint() : undefined));
   });
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(request, reply, options.log);
@@ -88,6 +99,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
   // RFC 9110 section 10.1.1: an expectation that we do not know is not worth refusing a request for.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  app.server.on('connect', (_request, socket) => refusals.answerConnect(socket as Socket));
   acceptJsonBodies(app, options.readJson);
   return app;
 }
@@ -127,8 +139,13 @@ function decodes(path: string): boolean {
   }
 }
 
-function beginRequest(request: FastifyRequest, reply: FastifyReply, options: ServerOptions): void {
-  request.state = requestStateOf(request, options.readClient);
+function beginRequest(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { readClient, refusals }: { readonly readClient: ReadClient; readonly refusals: ParserRefusals },
+): void {
+  refusals.began(reply);
+  request.state = requestStateOf(request, readClient);
   setCommonHeaders(request, reply);
 }
 

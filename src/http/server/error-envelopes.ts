@@ -5,20 +5,15 @@
 
 import { ERROR_CODES, type ErrorCode, WritError } from '../../errors.ts';
 
-const NO_GRANT = { allowed: false } as const;
 /** Its published client reads a 400 as permission: whatever is wrong with a question there is answered with 200. */
 const NEVER_BAD_REQUEST = '/iap/enforce';
+/** Beside the rest, where a client decides by it. */
+const BLOCK = { action: 'block' } as const;
 /**
- * Endpoints whose every refusal says more, and why as `reason`: a client reads a missing `allowed` as permission, and
- * another shows the `reason`.
+ * Clients of several endpoints outside `/v1` read a missing `allowed` as permission. So every refusal there has it,
+ * whatever the path: one that is nearly that of such an endpoint is asked by the same clients.
  */
-const BESIDE_REASON: ReadonlyMap<string, object> = new Map<string, object>([
-  ['/iap/verify-step', NO_GRANT],
-  ['/verify/action', NO_GRANT],
-  ['/iap/sdk/enforce', NO_GRANT],
-  [NEVER_BAD_REQUEST, { ...NO_GRANT, action: 'block' }],
-  ['/iap/trust/reanchor', {}],
-]);
+const NO_GRANT = { allowed: false } as const;
 
 export interface ErrorAnswer {
   readonly status: number;
@@ -34,39 +29,49 @@ export function isInsideV1(path: string): boolean {
 export const isAnsweredWith200 = (code: ErrorCode, path: string): boolean =>
   path === NEVER_BAD_REQUEST && ERROR_CODES[code].kind === 'invalid';
 
-/** `path` is the request's path without its query; `takesBasic`: HTTP Basic is one of the ways to authenticate there. */
-export function errorAnswer(
-  error: unknown,
-  request: { path: string; requestId: string; takesBasic?: boolean },
-): ErrorAnswer {
+export interface RefusedRequest {
+  /** Its path without the query. */
+  readonly path: string;
+  readonly requestId: string;
+  /** HTTP Basic is one of the ways to authenticate there. */
+  readonly takesBasic?: boolean;
+}
+
+export function errorAnswer(error: unknown, request: RefusedRequest): ErrorAnswer {
   const known =
     error instanceof WritError ? error : new WritError('INTERNAL', 'Something went wrong on our side.');
-  const beside = BESIDE_REASON.get(request.path);
   if (isAnsweredWith200(known.code, request.path)) {
-    return { status: 200, headers: {}, body: { ...beside, reason: known.publicMessage } };
+    return { status: 200, headers: {}, body: { ...NO_GRANT, ...BLOCK, reason: known.publicMessage } };
   }
-  const inside = isInsideV1(request.path);
-  const code = inside ? codeInsideV1(known.code) : known.code;
-  const message = known.publicMessage;
-  const details = known.details === undefined ? {} : { details: known.details };
-  const body = inside
-    ? { error: { code, message, ...details }, detail: message, request_id: request.requestId }
-    : {
-        success: false,
-        error: message,
-        error_code: code,
-        message,
-        ...details,
-        request_id: request.requestId,
-      };
   return {
     status: known.status,
     headers: headersOf(known, request.takesBasic === true),
-    body: {
-      ...body,
-      ...known.members,
-      ...(beside === undefined ? {} : { ...beside, reason: message }),
-    },
+    body: { ...known.members, ...envelopeOf(known, request) },
+  };
+}
+
+/** Whatever its status, which no code has where a request is not whole. */
+export function envelopeOf(
+  { code, publicMessage: message, details: facts }: WritError,
+  { path, requestId }: RefusedRequest,
+): Readonly<Record<string, unknown>> {
+  const details = facts === undefined ? {} : { details: facts };
+  if (isInsideV1(path))
+    return {
+      error: { code: codeInsideV1(code), message, ...details },
+      detail: message,
+      request_id: requestId,
+    };
+  return {
+    success: false,
+    ...NO_GRANT,
+    ...(path === NEVER_BAD_REQUEST ? BLOCK : {}),
+    error: message,
+    error_code: code,
+    message,
+    reason: message,
+    ...details,
+    request_id: requestId,
   };
 }
 
@@ -86,15 +91,22 @@ export function envelopeSchema(of: { path: string; codes: readonly ErrorCode[]; 
         detail: text,
         request_id: text,
       }
-    : { success: { const: false }, error: text, error_code: code, message: text, details, request_id: text };
-  const beside = BESIDE_REASON.get(of.path);
-  const said = Object.entries(beside ?? {}).map(([name, value]) => [name, { const: value }]);
-  const grant = beside === undefined ? {} : { ...Object.fromEntries(said), reason: text };
+    : {
+        success: { const: false },
+        allowed: { const: false },
+        ...(of.path === NEVER_BAD_REQUEST ? { action: { const: BLOCK.action } } : {}),
+        error: text,
+        error_code: code,
+        message: text,
+        reason: text,
+        details,
+        request_id: text,
+      };
   const validation = of.codes.includes('POLICY_DENIED') ? { policy_validation: details } : {};
   return {
     type: 'object',
-    properties: { ...own, ...grant, ...validation },
-    required: [...Object.keys(own).filter((name) => name !== 'details'), ...Object.keys(grant)],
+    properties: { ...own, ...validation },
+    required: Object.keys(own).filter((name) => name !== 'details'),
     additionalProperties: false,
   };
 }

@@ -331,9 +331,11 @@ test('the check against the description', { skip: postgresSkip }, async (t) => {
   const refusal = (code: string, more: object = {}) =>
     JSON.stringify({
       success: false,
+      allowed: false,
       error: 'm',
       error_code: code,
       message: 'm',
+      reason: 'm',
       request_id: requestId,
       ...more,
     });
@@ -404,12 +406,19 @@ test('the check against the description', { skip: postgresSkip }, async (t) => {
     'a method that is not routed, refused otherwise': { ...gone, url: '/health', method: 'PUT', status: 405 },
     'another code for what is not routed': { ...gone, text: refusal('FORBIDDEN') },
     'the wrong envelope for what is not routed': { ...gone, url: '/v1/nothing' },
-    'a refusal that does not say allowed: false': { ...grant, text: refusal('VALIDATION_ERROR') },
+    'a refusal that does not say allowed: false': {
+      ...grant,
+      text: refusal('VALIDATION_ERROR', { allowed: undefined }),
+    },
     'a refusal that says allowed: true': {
       ...grant,
       text: refusal('VALIDATION_ERROR', { allowed: true, reason: 'm' }),
     },
-    'an unrouted method there that does not say it': { ...gone, url: '/verify/action' },
+    'an unrouted method there that does not say it': {
+      ...gone,
+      url: '/verify/action',
+      text: refusal('NOT_FOUND', { allowed: undefined }),
+    },
   };
   for (const [what, exchange] of Object.entries(refused)) {
     await t.test(`refuses ${what}`, () => assert.throws(() => check(exchange), assert.AssertionError));

@@ -24,8 +24,8 @@ async function listening(t: TestContext, overrides: Overrides = {}) {
   const { port } = app.server.address() as AddressInfo;
   return {
     adminKey,
-    exchange: async (bytes: string | Uint8Array): Promise<string> =>
-      (await exchangeBytes(port, bytes)).toString(),
+    exchange: async (bytes: string | Uint8Array, afterAnswer?: string): Promise<string> =>
+      (await exchangeBytes(port, bytes, afterAnswer)).toString(),
   };
 }
 
@@ -78,7 +78,7 @@ test('a request that stalls is told so with 408, wherever it stalls', { skip }, 
   for (const bytes of [
     `${head('/token/issue')}Content-Length: 100\r\n\r\n{"plan":`,
     `${head('/iap/verify-step')}Content-Length: 100\r\n\r\n`,
-    `${head('/v1/agents')}Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam`,
+    `${head('/iap/trust/delegate')}Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam`,
     head('/token/issue'),
     'GET /hea',
   ]) {
@@ -118,6 +118,62 @@ test('bytes that are no request are refused with 400, and nothing of them comes 
     assertRefusal(answer, unreadable, bytes.toString());
     assert.doesNotMatch(answer, /PLANTED|HPE_|node_modules|\bat \S+ \(/);
   }
+});
+
+test('a body that is malformed, or late, is refused as its endpoint refuses', { skip }, async (t) => {
+  const { adminKey, exchange } = await listening(t, { REQUEST_TIMEOUT_MS: '300' });
+  const refuses = async (path: string, body: string) =>
+    readAnswer(
+      await exchange(
+        `POST ${path} HTTP/1.1\r\nHost: writ\r\nX-API-Key: ${adminKey}\r\nContent-Type: application/json\r\n` +
+          `Transfer-Encoding: chunked\r\n\r\n${body}`,
+      ),
+    );
+  const [malformed, late] = ['zz\r\n', '2\r\n{"'];
+  // Its client reads a 400 as permission, however the path is written.
+  for (const path of ['/iap/enforce', '/%69ap/enforce?a', 'http://writ/iap/enforce']) {
+    const { status, body } = await refuses(path, malformed);
+    assert.equal(status, 200, path);
+    assert.deepEqual({ ...body, reason: '' }, { allowed: false, action: 'block', reason: '' }, path);
+  }
+  const slow = await refuses('/iap/enforce', late);
+  assert.deepEqual([slow.status, slow.body['allowed'], slow.body['action']], [408, false, 'block']);
+  for (const [body, status] of [
+    [malformed, 400],
+    [late, 408],
+  ] as const) {
+    const inside = await refuses('/v1/tokens', body);
+    assert.equal(inside.status, status);
+    assert.deepEqual(Object.keys(inside.body), ['error', 'detail', 'request_id']);
+    assert.equal((await refuses('/token/issue', body)).body['allowed'], false);
+  }
+});
+
+test('what comes after a request is never its answer', { skip }, async (t) => {
+  const { adminKey, exchange } = await listening(t, { REQUEST_TIMEOUT_MS: '300' });
+  const asked =
+    `POST /iap/enforce HTTP/1.1\r\nHost: writ\r\nX-API-Key: ${adminKey}\r\n` +
+    'Content-Type: application/json\r\n';
+  const question = '{"tool_name":"t"}';
+  const whole = `${asked}Content-Length: ${question.length}\r\n\r\n${question}`;
+  const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status);
+  for (const after of ['garbage\r\n\r\n', 'garbage\r\n\r\ngarbage\r\n\r\n', '\0\0']) {
+    assert.deepEqual(statuses(await exchange(whole + after)), ['200'], after);
+  }
+  // A refusal that came before the body is not followed by another one.
+  for (const body of ['zz\r\n', '2\r\n{"']) {
+    const head = 'POST /token/issue HTTP/1.1\r\nHost: writ\r\nTransfer-Encoding: chunked\r\n\r\n';
+    assert.deepEqual(statuses(await exchange(head, body)), ['401'], body);
+  }
+  // One that is answered without its body has its answer.
+  const unread = `GET /health HTTP/1.1\r\nHost: writ\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`;
+  assert.deepEqual(statuses(await exchange(unread)), ['200']);
+});
+
+test('CONNECT is answered and connects with nothing', { skip }, async (t) => {
+  const { exchange } = await listening(t);
+  const { status, body } = readAnswer(await exchange('CONNECT writ:443 HTTP/1.1\r\nHost: writ\r\n\r\n'));
+  assert.deepEqual([status, body['error_code'], body['allowed']], [404, 'NOT_FOUND', false]);
 });
 
 test('each refusal has an id of its own', { skip }, async (t) => {

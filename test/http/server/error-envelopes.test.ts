@@ -8,7 +8,14 @@ import { errorAnswer } from '../../../src/http/server/error-envelopes.ts';
 const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
 const outside = { path: '/token/issue', requestId: 'r-1' };
 const inside = { path: '/v1/agents', requestId: 'r-1' };
-const GRANT_PATHS = ['/iap/verify-step', '/verify/action', '/iap/sdk/enforce'];
+const OUTSIDE = [
+  '/iap/verify-step',
+  '/verify/action',
+  '/iap/sdk/enforce',
+  '/token/issue',
+  '//iap/enforce',
+  '',
+];
 
 test('outside /v1 every code has its status and exactly the documented members', () => {
   for (const code of CODES) {
@@ -16,9 +23,11 @@ test('outside /v1 every code has its status and exactly the documented members',
     assert.equal(answer.status, ERROR_CODES[code].status);
     assert.deepEqual(answer.body, {
       success: false,
+      allowed: false,
       error: 'Said so.',
       error_code: code,
       message: 'Said so.',
+      reason: 'Said so.',
       request_id: 'r-1',
     });
   }
@@ -44,9 +53,11 @@ test('details stand where they are documented, other members beside the envelope
   });
   assert.deepEqual(errorAnswer(error, outside).body, {
     success: false,
+    allowed: false,
     error: 'No.',
     error_code: 'POLICY_DENIED',
     message: 'No.',
+    reason: 'No.',
     details: { pointer: '/plan' },
     request_id: 'r-1',
     policy_validation: { denied_tools: ['a'] },
@@ -93,8 +104,8 @@ test('what is only for the log does not leave', () => {
   }
 });
 
-test('whatever is not a grant says so, whatever the error', () => {
-  for (const path of GRANT_PATHS) {
+test('outside /v1 no refusal is taken for a grant, whatever the path and the error', () => {
+  for (const path of OUTSIDE) {
     for (const error of [...CODES.map((code) => new WritError(code, 'Said so.')), new Error('x')]) {
       const { body } = errorAnswer(error, { path, requestId: 'r' });
       assert.equal(body['allowed'], false);
@@ -120,8 +131,8 @@ test('nothing is a bad request where a client reads that as permission', () => {
   }
 });
 
-test('other paths do not speak of grants', () => {
-  for (const path of ['/token/issue', '/v1/iap/verify-step', '/iap/verify-step/x', '/iap']) {
+test('/v1 does not speak of grants', () => {
+  for (const path of ['/v1', '/v1/me', '/v1/iap/verify-step']) {
     assert.ok(!('allowed' in errorAnswer(new WritError('NOT_FOUND', 'No.'), { path, requestId: 'r' }).body));
   }
 });

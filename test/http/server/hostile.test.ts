@@ -577,6 +577,17 @@ test('what is not listed', { skip: postgresSkip }, async (t) => {
       ['GET', '/v1/audit/'],
       ['POST', '/v1/audit/export?format=csv'],
       ['GET', '/v1/audit/export/'],
+      // What clients that read a missing `allowed` as permission could come to ask.
+      ['POST', '//iap/enforce'],
+      ['POST', '/iap/enforce/'],
+      ['POST', '/IAP/enforce'],
+      ['POST', '/iap/Enforce'],
+      ['POST', '/iap%2Fenforce'],
+      ['POST', '/iap/enforce%20'],
+      ['POST', '/iap/verify-step/'],
+      ['POST', '//verify/action'],
+      ['PUT', '/iap/sdk/enforce/'],
+      ['POST', '/api/iap/sdk/enforce'],
     ] as const) {
       const answer = await call({ method, url, key: adminKey });
       assertRefused(answer, { status: 404, code: 'NOT_FOUND' }, `${method} ${url.slice(0, 80)}`);
@@ -1022,19 +1033,20 @@ function assertProper(answer: TestAnswer, url: string, about = ''): void {
   const expected =
     url === '/v1' || url.startsWith('/v1/')
       ? { error: { code, message, ...given }, detail: message, request_id: requestId }
-      : { success: false, error: message, error_code: code, message, ...given, request_id: requestId };
-  const beside = BESIDE_REASON.find(([form]) => form.test(url))?.[1];
-  const reasoned = beside === undefined ? {} : { ...beside, reason: message };
-  assert.deepEqual(answer.body, { ...expected, ...reasoned }, about);
+      : {
+          success: false,
+          allowed: false,
+          ...(/^\/iap\/enforce(\?|$)/.test(url) ? { action: 'block' } : {}),
+          error: message,
+          error_code: code,
+          message,
+          reason: message,
+          ...given,
+          request_id: requestId,
+        };
+  assert.deepEqual(answer.body, expected, about);
   assert.equal(typeof message, 'string');
 }
-
-/** A client of these reads a missing `allowed` as permission, or shows the reason. */
-const BESIDE_REASON: readonly (readonly [RegExp, object])[] = [
-  [/^\/(iap\/verify-step|verify\/action|iap\/sdk\/enforce)(\?|$)/, { allowed: false }],
-  [/^\/iap\/enforce(\?|$)/, { allowed: false, action: 'block' }],
-  [/^\/iap\/trust\/reanchor(\?|$)/, {}],
-];
 
 /** The documented refusal of what is no acceptable request. */
 function assertUnacceptable(
