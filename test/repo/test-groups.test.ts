@@ -41,18 +41,25 @@ const FILES = {
   'd-cannot-clean-up': "after(() => { throw new Error('d cannot clean up'); }); test('d', () => {});",
   'e-cleans-up-in-time': "after(() => { globalThis.e = 'cleaned up'; }); test('e', () => {});",
   'f-comes-after-it': "test('f', () => assert.equal(globalThis.e, 'cleaned up'));",
+  'g-throws-past-it':
+    "test('g', () => new Promise(() => { setImmediate(() => { throw new Error('g throws past'); }); }));",
+  'h-rejects-past-it':
+    "test('h', async () => { Promise.reject(new Error('h rejects past')); await new Promise(setImmediate); });",
+  'i-nests': "describe('i', () => describe('within', () => { after(() => {}); test('inner', () => {}); }));",
 } as const;
 
 test('of the files of a process each fails by itself, under its name, and all have their turn', async (t) => {
   const { code, said, costs } = await runGroup(t, FILES);
   assert.equal(code, 1, said);
-  for (const [name, mark] of Object.entries({ a: '✔', b: '✖', c: '✖', d: '✖', e: '✔', f: '✔' })) {
-    assert.match(said, new RegExp(`^${mark} \\S*/${name}-[\\w-]+\\.test\\.js \\(.* of 6\\)$`, 'm'));
+  for (const [name, mark] of ['a✔', 'b✖', 'c✖', 'd✖', 'e✔', 'f✔', 'g✖', 'h✖', 'i✔']) {
+    assert.match(said, new RegExp(`^${mark} \\S*/${name}-[\\w-]+\\.test\\.js \\(.* of 9\\)$`, 'm'));
   }
-  const again = said.slice(said.indexOf('3 failures, again:'));
+  const again = said.slice(said.indexOf(' failures, again:'));
   assert.match(again, /b-fails\.test\.js:\d+\n {2}b › inner\n[\s\S]*'came'[\s\S]*'wanted'/);
   assert.match(again, /c-does-not-load\.test\.js\n {2}the file as a whole\n[\s\S]*c does not load/);
   assert.match(again, /d-cannot-clean-up\.test\.js\n {2}the file as a whole\n[\s\S]*d cannot clean up/);
+  assert.match(again, /g-throws-past-it\.test\.js\n {2}the file as a whole\n[\s\S]*g throws past/);
+  assert.match(again, /h-rejects-past-it\.test\.js\n {2}the file as a whole\n[\s\S]*h rejects past/);
   assert.deepEqual(
     costs.map(({ file }) => /([\w-]+)\.test\.js$/.exec(file)?.[1]).sort(),
     Object.keys(FILES).sort(),
@@ -64,7 +71,8 @@ async function runGroup(t: TestContext, files: Readonly<Record<string, string>>)
   t.after(() => rm(folder, { recursive: true, force: true }));
   await writeFile(join(folder, 'package.json'), '{"type":"module"}');
   const paths = Object.keys(files).map((name) => join(folder, `${name}.test.js`));
-  const head = "import assert from 'node:assert/strict';\nimport { after, test } from 'node:test';\n";
+  const head =
+    "import assert from 'node:assert/strict';\nimport { after, describe, test } from 'node:test';\n";
   for (const [index, text] of Object.values(files).entries()) {
     await writeFile(paths[index] ?? '', head + text);
   }
