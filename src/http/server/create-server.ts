@@ -67,7 +67,12 @@ export function createServer(options: ServerOptions): FastifyInstance {
     genReqId: options.newRequestId,
     routerOptions: { maxParamLength: MAX_TARGET_PARAMETER },
     rewriteUrl: (request) => routable(originForm(request.url ?? '/')),
-    schemaController: { compilersFactory: SCHEMA_COMPILERS },
+    schemaController: {
+      compilersFactory: {
+        buildValidator: () => whenFirstNeeded(SCHEMA_COMPILERS.buildValidator()),
+        buildSerializer: () => whenFirstNeeded(SCHEMA_COMPILERS.buildSerializer()),
+      },
+    },
     schemaErrorFormatter: validationError,
     clientErrorHandler: refusals.answer,
     frameworkErrors: (error, request, reply) => {
@@ -213,4 +218,21 @@ function logRequest(
   if (status >= 500) log.error(fields, 'request');
   else if (status === 200 && PROBES.has(route)) log.debug(fields, 'request');
   else log.info(fields, 'request');
+}
+
+/** A serializer, or a validator, which leaves its errors as a property of itself. */
+type OfOneValue = ((value: unknown) => unknown) & { readonly errors?: unknown };
+
+/** All schemas are a quarter of a start, and few processes are asked at every endpoint and meet each of its errors. */
+export function whenFirstNeeded<Route, Compiled>(
+  compile: (route: Route) => Compiled,
+): (route: Route) => Compiled {
+  return (route) => {
+    let compiled: OfOneValue | undefined;
+    const call = (value: unknown): unknown => {
+      compiled ??= compile(route) as unknown as OfOneValue;
+      return compiled(value);
+    };
+    return Object.defineProperty(call, 'errors', { get: () => compiled?.errors }) as unknown as Compiled;
+  };
 }

@@ -1,14 +1,14 @@
 /**
  * What checks requests and writes answers: each schema is compiled once in a process. Every endpoint has the same envelope
- * for each of its errors, and compiling one costs more than a thousand requests do: without this it is most of a start.
+ * for each of its errors, and compiling one costs more than a thousand requests do.
  */
 
 import { AjvCompiler } from '@fastify/ajv-compiler';
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler';
 import { AJV_OPTIONS } from './validation.ts';
 
-const compileValidator = AjvCompiler()({}, { customOptions: AJV_OPTIONS });
-const compileSerializer = SerializerSelector()({}, {});
+export const compileValidator = AjvCompiler()({}, { customOptions: AJV_OPTIONS });
+export const compileSerializer = SerializerSelector()({}, {});
 
 /** For Fastify's `compilersFactory`. A schema refers to nothing outside itself, and is told from others by its text. */
 export const SCHEMA_COMPILERS = {
