@@ -6,7 +6,7 @@ import { runHere } from '../support/command-line.ts';
 import { createClient, TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
-import { queryDatabase, refusedStart, START_ENV } from '../support/refused-start.ts';
+import { queryDatabase, refusedStart, START_ENV, startedOnce } from '../support/refused-start.ts';
 
 test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anything is made', {
   skip,
@@ -56,7 +56,7 @@ test('a revoked last administrator brings no new one by a start, and `writ key c
   const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const key = generateApiKey();
-  await (await startServer(t, { ...START_ENV, ...env, BOOTSTRAP_ADMIN_KEY: key.text })).stop();
+  await startedOnce({ ...env, BOOTSTRAP_ADMIN_KEY: key.text });
   assert.equal((await runHere(['key', 'revoke', key.keyId], env)).code, 0);
   await queryDatabase(url, "update agents set revoked_at = clock_timestamp() where role = 'admin'");
   const server = await startServer(t, { ...START_ENV, ...env, BOOTSTRAP_ADMIN_KEY: generateApiKey().text });

@@ -8,14 +8,14 @@ import { runHere } from '../support/command-line.ts';
 import { TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
-import { refusedProcess, refusedStart, START_ENV } from '../support/refused-start.ts';
+import { refusedProcess, refusedStart, START_ENV, startedOnce } from '../support/refused-start.ts';
 
 test('another master key is refused in clear words, and the database stays usable with the right one', {
   skip,
 }, async (t) => {
   const { url } = await createTestDatabase(t);
   const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  await (await startServer(t, { ...START_ENV, ...right })).stop();
+  await startedOnce({ ...right });
   const wrong = 'ab'.repeat(32);
   const refused = await refusedProcess(t, { ...right, MASTER_KEY: wrong });
   assert.equal(refused.code, 2);
@@ -41,7 +41,7 @@ test('a missing master key file is refused once the database holds what it wrapp
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const env = { DATABASE_URL: url, MASTER_KEY_FILE: join(folder, 'master.key') };
-  await (await startServer(t, { ...START_ENV, ...env })).stop();
+  await startedOnce({ ...env });
   await rm(env.MASTER_KEY_FILE);
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = await refusedStart(env);
@@ -56,8 +56,8 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
   const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const first = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
-  await (await startServer(t, { ...START_ENV, ...env, ...first })).stop();
-  await (await startServer(t, { ...START_ENV, ...env })).stop();
+  await startedOnce({ ...env, ...first });
+  await startedOnce({ ...env });
 
   for (const [variable, setting, value] of [
     ['ISSUER_URL', 'issuer_url', 'https://two.example'],
@@ -69,13 +69,11 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
     const set = await runHere(['settings', 'set', setting, value], env);
     assert.equal(set.code, 0, set.stderr);
   }
-  const server = await startServer(t, {
-    ...START_ENV,
+  await startedOnce({
     ...env,
     ISSUER_URL: 'https://two.example',
     TOKEN_AUDIENCE: 'two',
   });
-  await server.stop();
   assert.equal((await refusedStart({ ...env, ...first })).code, 2);
 });
 
@@ -85,7 +83,7 @@ test('whatever differs from what is stored is told at once: issuer, audience and
   const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const stored = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
-  await (await startServer(t, { ...START_ENV, ...env, ...stored })).stop();
+  await startedOnce({ ...env, ...stored });
   const others = { ISSUER_URL: 'https://two.example', TOKEN_AUDIENCE: 'two' };
   const aboutSettings = [
     /^ISSUER_URL is https:\/\/two\.example, but the database stores https:\/\/one\.example\./,
@@ -106,5 +104,5 @@ test('whatever differs from what is stored is told at once: issuer, audience and
     /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/,
     ...aboutSettings,
   ]);
-  await (await startServer(t, { ...START_ENV, ...env, ...stored })).stop();
+  await startedOnce({ ...env, ...stored });
 });

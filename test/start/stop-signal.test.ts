@@ -11,6 +11,7 @@ import { clientOfNextStart } from '../support/next-start.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
+import { startedOnce } from '../support/refused-start.ts';
 import { holdStarts } from '../support/start-lock.ts';
 
 /** A server that has started and waits for its turn with the database, until `proceed`. */
@@ -38,7 +39,7 @@ test('SIGTERM while it starts ends it with 0 before it listens, and the next sta
 test('a start that finds a fault after SIGTERM reports it and ends with 2', { skip }, async (t) => {
   const { url } = await createTestDatabase(t);
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  assert.equal(await (await startServer(t, { ...env, PORT: '0' })).stop(), 0);
+  await startedOnce(env);
   const { started, proceed } = await startWaiting(t, { ...env, MASTER_KEY: '77'.repeat(32) }, url);
   started.child.kill('SIGTERM');
   await proceed();

@@ -1,5 +1,5 @@
 /**
- * Guarantees that a test sees why a server does not start, and what that left in its database: in this process, which
+ * Guarantees that a test sees what a start leaves in its database, and why one is refused: in this process, which
  * takes milliseconds, or in one of its own, which shows the exit code.
  */
 import assert from 'node:assert/strict';
@@ -33,6 +33,22 @@ const NO_CUT_OFF = { SHUTDOWN_TIMEOUT_MS: '600000' };
 
 /** What such a process would end with. Throws if it starts. */
 export async function refusedStart(env: Record<string, string>): Promise<RefusedStart> {
+  const { said, error } = await startHere(env);
+  assert.equal(said, '');
+  assert.ok(error !== undefined, 'it started');
+  return { code: exitCodeFor(error), said: formatStartupError(error) };
+}
+
+/** A start that is only to have been: it serves, and ends with what it printed. Throws if it does not come so far. */
+export async function startedOnce(env: Record<string, string>): Promise<string> {
+  const { said, error } = await startHere(env);
+  if (error !== undefined) throw error;
+  assert.match(said, /listening on/);
+  return said;
+}
+
+/** Until it listens or has ended. */
+async function startHere(env: Record<string, string>): Promise<{ said: string; error: unknown }> {
   const listeners = SIGNALS.map((signal) => [signal, process.listeners(signal)] as const);
   let said = '';
   const stdout = new Writable({
@@ -55,9 +71,7 @@ export async function refusedStart(env: Record<string, string>): Promise<Refused
         }
       }
     });
-  assert.equal(said, '');
-  assert.ok(error !== undefined, 'it started');
-  return { code: exitCodeFor(error), said: formatStartupError(error) };
+  return { said, error };
 }
 
 export async function queryDatabase(url: string, statement: string): Promise<pg.QueryResultRow[]> {
