@@ -41,7 +41,7 @@ export const ANSWERS_BEFORE_KILL = choose(500, 2_000);
 /** The embedded database keeps what a killed process told it by the file system's word alone, and costs ten times as much. */
 export const onlyInFullRun: string | false = choose<string | false>('npm run test:all runs it', false);
 /** The random load that the ledger is audited after: enough of everything, and enough before and after the kill. */
-export const LEDGER_ANSWERS = choose({ beforeKill: 500, inAll: 1_100 }, { beforeKill: 1_000, inAll: 2_200 });
+export const LEDGER_ANSWERS = choose({ beforeKill: 300, inAll: 700 }, { beforeKill: 1_000, inAll: 2_200 });
 /**
  * Of an export that does not fit into the memory that its server may take: few long events pass the same batches as
  * many short ones, in a tenth of the time. A server with a small heap needs fewer of them.

@@ -249,7 +249,7 @@ test('1,000 steps against 256 patterns are decided in a fraction of a second', (
 });
 
 test('the worst patterns cost no more than a few readings of the names they are matched against', () => {
-  const ends = Array.from({ length: 1000 }, (_, index) => String(index).padStart(4, '0'));
+  const ends = Array.from({ length: 256 }, (_, index) => String(index).padStart(4, '0'));
   const names = ends.map((end) => `${'a'.repeat(124)}${end}`);
   const steps = names.map((action) => ({ mcp: 'm', action }));
   const codes = names.map((name) => Uint16Array.from(name, (character) => character.charCodeAt(0)));
@@ -266,7 +266,7 @@ test('the worst patterns cost no more than a few readings of the names they are 
     `a*a*${'a'.repeat(20)}b`,
     'aaab',
   ]) {
-    const deny = ends.slice(0, 256).map((end) => `m/*${middle}${end}*`);
+    const deny = ends.map((end) => `m/*${middle}${end}*`);
     const policies = [fromRequest({ deny })];
     const decide = () => assert.equal(decidePlan(policies, steps).allowed, true);
     assertCostsUnder({ floors: 25 }, decide, middle, readEach);

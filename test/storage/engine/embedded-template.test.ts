@@ -4,14 +4,19 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import type { Database } from '../../../src/storage/engine/database.ts';
 import { makeEmbeddedTemplate, openEmbedded } from '../../../src/storage/engine/embedded.ts';
-import { templateFits, unpackTemplate } from '../../../src/storage/engine/embedded-template.ts';
+import {
+  TEMPLATE_FILE,
+  templateFits,
+  unpackTemplate,
+} from '../../../src/storage/engine/embedded-template.ts';
 import { readMigrationState } from '../../../src/storage/engine/migrations.ts';
+import { onlyInFullRun } from '../../support/effort.ts';
 import { emptied, rows } from '../opened.ts';
 
 /** Everything that the migrations make, and nothing of one database alone. */
@@ -37,7 +42,9 @@ describe('the template', () => {
     const { pending } = await readMigrationState(made);
     await made.close();
     assert.ok(pending > 0, 'without a template, a start makes a database that is not migrated');
-    await makeEmbeddedTemplate(file, folder);
+    // A short run has made one that fits before it began, where there was none.
+    if (onlyInFullRun === false) await makeEmbeddedTemplate(file, folder);
+    else await copyFile(TEMPLATE_FILE, file);
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
