@@ -103,8 +103,8 @@ function nodeArguments(
   { entries, isGrouped }: { entries: readonly string[]; isGrouped: boolean },
 ): string[] {
   const ours = (file: string) => pathToFileURL(tests.compiled(`test/support/runner/${file}`)).href;
-  // One more than processors: a test often waits for a process that it has started, or for Postgres.
-  const concurrency = Math.min(8, availableParallelism() + 1);
+  // Twice as many as processors: a test often waits for a process that it has started, for Postgres or for a lock.
+  const concurrency = Math.min(8, 2 * availableParallelism());
   const defaults = [
     `--test-reporter=${ours('reporter.ts')}`,
     `--test-concurrency=${concurrency}`,
