@@ -17,6 +17,9 @@ export const TABLE_RUNS = choose(5_000, 20_000);
 /** Where a run signs, asks a database or goes through a hundred cases: milliseconds each. */
 export const COSTLY_RUNS = choose(20, 100);
 
+/** Of the characters of Unicode that are letters and signs, the ones of a table that are tried. */
+export const LETTERS_APART = choose(16, 1);
+
 /** Of one race: a guard that is missing loses nearly every round, one that is too weak loses some. */
 export const RACE_ROUNDS = choose(1, 5);
 /**
