@@ -34,9 +34,9 @@ const FORMATS: Readonly<Record<string, RegExp>> = {
   uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
   email: /^[^@\s]+@[^@\s]+$/,
 };
-/** Asked once per app; compiled once per text. */
+/** Asked once for each set of routes: a process has one program, and describes them in one way. */
 const checks = new WeakMap<FastifyInstance, Promise<OpenApiCheck>>();
-const byText = new Map<string, OpenApiCheck>();
+const byRoutes = new Map<string, Promise<OpenApiCheck>>();
 
 /** Strict: a keyword that nobody knows is an error. */
 export function schemaValidator(): Ajv2020 {
@@ -53,8 +53,15 @@ export function schemaValidator(): Ajv2020 {
 
 /** The check for this app, by what it serves at `/v1/openapi.json`. */
 export function openApiCheckOf(app: FastifyInstance): Promise<OpenApiCheck> {
-  const known = checks.get(app) ?? readCheck(app);
+  const known = checks.get(app) ?? checkOfRoutes(app);
   checks.set(app, known);
+  return known;
+}
+
+function checkOfRoutes(app: FastifyInstance): Promise<OpenApiCheck> {
+  const routes = app.printRoutes({ commonPrefix: false });
+  const known = byRoutes.get(routes) ?? readCheck(app);
+  byRoutes.set(routes, known);
   return known;
 }
 
@@ -66,9 +73,7 @@ async function readCheck(app: FastifyInstance): Promise<OpenApiCheck> {
     remoteAddress: '2001:db8:ffff:ffff::1',
   });
   assert.equal(statusCode, 200, payload);
-  const check = byText.get(payload) ?? createOpenApiCheck(JSON.parse(payload) as Json);
-  byText.set(payload, check);
-  return check;
+  return createOpenApiCheck(JSON.parse(payload) as Json);
 }
 
 export function createOpenApiCheck(document: Json): OpenApiCheck {
