@@ -116,10 +116,17 @@ function resolveImport(
 
 /** The folder below `src`, or the name of a file that lies there by itself; three files make up the configuration. */
 function layerOf(path: string): string {
+  const known = layers.get(path);
+  if (known !== undefined) return known;
   const [, first = ''] = path.split('/');
   const name = first.replace(/\.ts$/, '');
-  return CONFIGURATION.includes(name) ? 'config' : name;
+  const layer = CONFIGURATION.includes(name) ? 'config' : name;
+  layers.set(path, layer);
+  return layer;
 }
+
+/** The law is held against a hundred sets of the same files. */
+const layers = new Map<string, string>();
 
 function layerBreach({ from, to, typeOnly }: Edge): string[] {
   const [layer, other] = [layerOf(from), layerOf(to)];
@@ -136,9 +143,11 @@ function subjectOf(path: string): string | undefined {
   return layer === 'http' && folder === 'routes' ? resourceOf(path) : folder;
 }
 
+/** The longest first. */
+const PREFIXES = Object.keys(RESOURCES).sort((a, b) => b.length - a.length);
+
 function resourceOf(path: string): string | undefined {
-  const prefixes = Object.keys(RESOURCES).sort((a, b) => b.length - a.length);
-  const prefix = prefixes.find((resource) => basename(path).startsWith(`${resource}-`));
+  const prefix = PREFIXES.find((resource) => basename(path).startsWith(`${resource}-`));
   return prefix === undefined ? undefined : RESOURCES[prefix];
 }
 
