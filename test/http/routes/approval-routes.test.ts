@@ -9,6 +9,7 @@ import {
   openTestApp,
   type TestAnswer,
 } from '../../support/app.ts';
+import { onlyInFullRun } from '../../support/effort.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import {
   type ApprovalCalls,
@@ -310,8 +311,13 @@ test('the life of an approval: every state by every event', { skip: postgresSkip
     return id;
   };
 
+  // Which state refuses what is decided by a function whose table is whole; a short run shows each outcome once.
+  const shown = new Set<string>();
   for (const [state, life] of Object.entries(LIVES)) {
     for (const [event, [status, code, after, events]] of Object.entries(life.cells) as [Event, Cell][]) {
+      const outcome = [event, status, code, after, ...events].join(' ');
+      if (onlyInFullRun !== false && shown.has(outcome)) continue;
+      shown.add(outcome);
       await t.test(`${state}: ${event} → ${code === '-' ? after : code}`, async () => {
         const decides = event === 'approve, requester' || event === 'deny, requester';
         const by = life.revoked ? await calls.createAgent({ role: 'admin' }) : decides ? requester : agent;
