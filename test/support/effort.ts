@@ -2,11 +2,16 @@
  * How much a run does. `npm test` shows each guarantee once; `npm run test:all` repeats what depends on luck until what
  * is rare has most likely come up. Every number of rounds and runs in the tests stands here.
  */
+import { SHORT_LIVED } from './runner/node-flags.ts';
+
 const isFull = process.env['WRIT_TEST_EFFORT'] === 'full';
 
 function choose<T>(short: T, full: T): T {
   return isFull ? full : short;
 }
+
+/** Of the processes that tests start. A full run starts them as people do. */
+export const NODE_FLAGS = choose(SHORT_LIVED, []);
 
 /** Of a property: fast-check's own default, and ten times that. */
 export const PROPERTY_RUNS = choose(100, 1_000);

@@ -8,6 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { NODE_FLAGS } from './effort.ts';
 import { SERVER } from './programs.ts';
 
 const ADDRESS = /listening on (http:\/\/[^\s"'\\]+)/;
@@ -58,7 +59,7 @@ export async function startNode(
   options: ProcessOptions = {},
 ): Promise<StartedProcess> {
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-process-'));
-  const child = spawn(process.execPath, args, {
+  const child = spawn(process.execPath, [...NODE_FLAGS, ...args], {
     cwd: options.cwd ?? folder,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

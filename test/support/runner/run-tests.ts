@@ -17,6 +17,7 @@ import { type CompiledTests, compileTests } from './compiled-tests.ts';
 import { overBudget, readCosts } from './file-costs.ts';
 import { writeGroups } from './file-groups.ts';
 import { FILE_TIMEOUT_MS } from './file-timeout.ts';
+import { SHORT_LIVED } from './node-flags.ts';
 import { anyMentions, selectTests } from './test-selection.ts';
 
 /** What hangs is reported before a run as a whole is cut off: a file that is told apart, or a process of many. */
@@ -113,7 +114,13 @@ function nodeArguments(
   const unset = defaults.filter(
     (flag) => !flags.some((given) => given.startsWith(flag.split('=')[0] ?? flag)),
   );
-  const always = ['--enable-source-maps', '--import', ours('record-cost.ts'), '--test'];
+  const always = [
+    ...(isGrouped ? SHORT_LIVED : []),
+    '--enable-source-maps',
+    '--import',
+    ours('record-cost.ts'),
+    '--test',
+  ];
   return [...always, ...unset, ...flags, ...entries];
 }
 
