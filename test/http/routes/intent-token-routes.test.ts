@@ -558,7 +558,16 @@ test('issue.decides', { skip: postgresSkip }, async (t) => {
       });
       assertRefused(answer, { status: 403, code: 'POLICY_DENIED' });
       assert.deepEqual(Object.keys(answer.body).sort(), [
-        ...['error', 'error_code', 'message', 'policy_validation', 'request_id', 'success'],
+        ...[
+          'allowed',
+          'error',
+          'error_code',
+          'message',
+          'policy_validation',
+          'reason',
+          'request_id',
+          'success',
+        ],
       ]);
       const validation = answer.body['policy_validation'] as Record<string, unknown>;
       assert.deepEqual(validation['allowed_tools'], ['look']);
