@@ -22,6 +22,7 @@ import { composeRoutes } from './compose-routes.ts';
 import { composeScopedTokens } from './compose-scoped-tokens.ts';
 import { composeSecrets } from './compose-secrets.ts';
 import { composeSigningKeys } from './compose-signing-keys.ts';
+import { composeTokenReading } from './compose-token-reading.ts';
 import { composeVerification } from './compose-verification.ts';
 import { startSchedule } from './job-schedule.ts';
 import { createReadiness } from './readiness.ts';
@@ -35,14 +36,15 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const authentication = await composeAuthentication(app, { audit });
   const secrets = composeSecrets(app, { audit, authentication });
   const approvals = composeApprovals(app, { audit, authentication });
-  const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys });
+  const reading = composeTokenReading(app, signingKeys);
+  const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys, reading });
   const { introspectIntentToken } = intentTokens;
   const served = [
     signingKeys,
     intentTokens,
-    composeVerification(app, { audit, authentication, signingKeys }),
+    composeVerification(app, { audit, authentication, reading }),
     composeIntentInventory(app, { authentication }),
-    composeDelegation(app, { audit, authentication, signingKeys }),
+    composeDelegation(app, { audit, authentication, signingKeys, reading }),
     composePrincipals(app, { authentication, secrets }),
     composePythonSdk(app, { audit, authentication }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),

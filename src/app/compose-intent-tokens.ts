@@ -1,16 +1,15 @@
 /** Intent tokens: issued and introspected. */
 
 import { addIntentTokenRoutes } from '../http/routes/intent-token-routes.ts';
-import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
-import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenStore } from '../storage/intent-tokens/intent-token-store.ts';
 import {
   createIntrospectIntentToken,
   type IntrospectIntentToken,
 } from '../use-cases/intent-tokens/introspect-intent-token.ts';
 import { createIssueIntentToken } from '../use-cases/intent-tokens/issue-intent-token.ts';
+import type { TokenReadingDeps } from '../use-cases/intent-tokens/live-token.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
@@ -26,9 +25,10 @@ export function composeIntentTokens(
     readonly audit: AuditPart;
     readonly authentication: AuthenticationPart;
     readonly signingKeys: SigningKeysPart;
+    readonly reading: TokenReadingDeps;
   },
 ): IntentTokensPart {
-  const { keyRing, checkSignature } = parts.signingKeys;
+  const { keyRing } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const issue = createIssueIntentToken({
     store: createIntentTokenStore(database),
@@ -42,17 +42,9 @@ export function composeIntentTokens(
     confirm: parts.authentication.authenticator.confirm,
     denialLog: parts.audit.denialLog,
   });
-  const reader = createIntentTokenReader(database);
   const sha256Hex = (bytes: Uint8Array): string => Buffer.from(nodeSha256.bytes(bytes)).toString('hex');
   return {
-    introspectIntentToken: createIntrospectIntentToken({
-      reader,
-      checkSignature,
-      decode: decodeNodeBase64url,
-      clock,
-      issuer,
-      audience,
-    }),
+    introspectIntentToken: createIntrospectIntentToken(parts.reading),
     addRoutes: (routes) => {
       addIntentTokenRoutes(routes, { issue, sha256Hex });
     },

@@ -3,42 +3,33 @@
 import { addToolEnforcementRoutes } from '../http/routes/verification-enforcement-routes.ts';
 import { addPluginVerificationRoutes } from '../http/routes/verification-plugin-routes.ts';
 import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
-import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
-import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import { createIntentTokenUses } from '../storage/intent-tokens/intent-token-use-store.ts';
 import { createEnforcePlannedTool } from '../use-cases/intent-tokens/enforce-planned-tool.ts';
+import type { TokenReadingDeps } from '../use-cases/intent-tokens/live-token.ts';
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
-import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 export function composeVerification(
-  { database, provisioned, clock }: AppContext,
+  { database }: AppContext,
   parts: {
     readonly audit: AuditPart;
     readonly authentication: AuthenticationPart;
-    readonly signingKeys: SigningKeysPart;
+    readonly reading: TokenReadingDeps;
   },
 ): ServedPart {
-  const { checkSignature } = parts.signingKeys;
-  const { issuer, audience } = provisioned;
   const { trail, denialLog } = parts.audit;
   const deps = {
-    reader: createIntentTokenReader(database),
+    ...parts.reading,
     uses: createIntentTokenUses(database),
     trail,
     denialLog,
     confirm: parts.authentication.authenticator.confirm,
-    checkSignature,
-    decode: decodeNodeBase64url,
     sha256: nodeSha256,
-    clock,
     newId,
-    issuer,
-    audience,
   };
   const verify = createVerifyIntentToken(deps);
   const enforce = createEnforcePlannedTool(deps);
