@@ -14,7 +14,7 @@ import type { AuditEvent, AuditTrail, EventType, RequestContext } from '../audit
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import { type LiveToken, readClaims, refuseState, type TokenReadingDeps } from './live-token.ts';
+import { judgeState, type LiveToken, readClaims, type TokenReadingDeps } from './live-token.ts';
 import type { IntentTokenUses } from './ports.ts';
 import type { PresentedToken } from './verification-question.ts';
 
@@ -68,10 +68,10 @@ export async function answerVerification(
   return retryGuardedWrite(async (isFirst) => {
     if (!isFirst && asker !== undefined) await deps.confirm(asker.caller, asker.context);
     const state = await deps.reader.findState(claims.jti);
-    const refusal = refuseState(state, claims, token);
-    if (refusal !== undefined || state === undefined)
-      return refuse(deps, question, { refusal, jti: claims.jti });
-    return permit(deps, question, { claims, state });
+    const judged = judgeState(state, claims, token);
+    return judged.ok
+      ? permit(deps, question, judged)
+      : refuse(deps, question, { refusal: judged, jti: claims.jti });
   });
 }
 
@@ -112,13 +112,12 @@ async function refuse(
   { denialLog }: AnswerVerificationDeps,
   { asker, eventType: type, metadata }: VerificationQuestion,
   refused: {
-    readonly refusal: VerificationRefusal | undefined;
+    readonly refusal: VerificationRefusal;
     readonly jti: string;
     readonly claims?: IntentClaims;
   },
 ): Promise<VerificationOutcome> {
   const { refusal, jti, claims } = refused;
-  if (refusal === undefined) throw new Error('a verification was refused without a reason');
   if (asker !== undefined) {
     await denialLog.record({
       type,

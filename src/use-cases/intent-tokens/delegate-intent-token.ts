@@ -12,6 +12,7 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import { decidePlan, type PolicyValidation } from '../../domain/policies/policy-decision.ts';
+import { isWithinReach } from '../../domain/principals/token-holder.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
@@ -20,7 +21,7 @@ import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import { type LiveToken, readClaims, refuseState, type TokenReadingDeps } from './live-token.ts';
+import { judgeState, type LiveToken, readClaims, type TokenReadingDeps } from './live-token.ts';
 import type { DelegationStore, TokenSigner } from './ports.ts';
 import { type SignedDelegation, signDelegation } from './sign-delegation.ts';
 import type { PresentedToken } from './verification-question.ts';
@@ -114,14 +115,12 @@ async function readParent(deps: DelegateIntentTokenDeps, request: Request): Prom
   if (!read.ok) return denyDelegation(deps, request, new WritError(read.code, read.reason));
   const { claims } = read;
   const { principal } = request.caller;
-  const mayDelegate = principal.role === 'admin' || claims.clientId === principal.id;
-  const state = mayDelegate ? await deps.reader.findState(claims.jti) : undefined;
-  const refusal = refuseState(state, claims, token);
-  if (refusal !== undefined || state === undefined) {
-    const { code, reason } = refusal ?? { code: 'TOKEN_INVALID', reason: '' };
-    return denyDelegation(deps, request, new WritError(code, reason), claims.jti);
-  }
-  return { claims, state };
+  const state = isWithinReach(principal, claims.clientId)
+    ? await deps.reader.findState(claims.jti)
+    : undefined;
+  const judged = judgeState(state, claims, token);
+  if (judged.ok) return judged;
+  return denyDelegation(deps, request, new WritError(judged.code, judged.reason), claims.jti);
 }
 
 interface Narrowed {

@@ -1,7 +1,7 @@
 /** What is this intent token? (RFC 7662, contract section 5.5). Its signature and its live row answer; nothing is consumed. */
 
 import type { JsonObject } from '../../domain/json/strict-json.ts';
-import { readClaims, refuseState, type TokenReadingDeps } from './live-token.ts';
+import { judgeState, readClaims, type TokenReadingDeps } from './live-token.ts';
 
 export interface IntrospectedIntentToken {
   /** Whose token it is. */
@@ -20,7 +20,7 @@ export function createIntrospectIntentToken(deps: TokenReadingDeps): IntrospectI
     if (!read.ok) return undefined;
     const { claims } = read;
     const state = await deps.reader.findState(claims.jti);
-    if (refuseState(state, claims, presented) !== undefined) return undefined;
+    if (!judgeState(state, claims, presented).ok) return undefined;
     return { agentId: claims.clientId, claims: claims.all };
   };
 }

@@ -49,20 +49,23 @@ export function readClaims(
   return verdict.ok ? verdict : { ...verdict, reason: `The token is refused: ${verdict.reason}.` };
 }
 
-/** What the token's row says, and what was stated beside the JWT; undefined for a token that is good. */
-export function refuseState(
+/** A token that is good now, or why it is not. */
+export type TokenJudgement = (LiveToken & { readonly ok: true }) | ({ readonly ok: false } & TokenRefusal);
+
+/** By what the token's row says, and what was stated beside the JWT. */
+export function judgeState(
   state: IntentTokenState | undefined,
   claims: IntentClaims,
   { statedBeside }: PresentedToken,
-): TokenRefusal | undefined {
+): TokenJudgement {
   if (state === undefined || state.agentId !== claims.clientId)
-    return { code: 'TOKEN_INVALID', reason: 'It is not on record here.' };
+    return refuse('TOKEN_INVALID', 'It is not on record here.');
   const differing = statedBeside.find(({ claim, value }) => claims.all[claim] !== value);
-  if (differing !== undefined) {
-    return { code: 'TOKEN_INVALID', reason: `${differing.member} beside the JWT is not what was signed.` };
-  }
-  if (state.revoked)
-    return { code: 'TOKEN_REVOKED', reason: 'The token, its agent or an ancestor was revoked.' };
-  if (state.expired) return { code: 'TOKEN_EXPIRED', reason: 'The token has expired.' };
-  return undefined;
+  if (differing !== undefined)
+    return refuse('TOKEN_INVALID', `${differing.member} beside the JWT is not what was signed.`);
+  if (state.revoked) return refuse('TOKEN_REVOKED', 'The token, its agent or an ancestor was revoked.');
+  if (state.expired) return refuse('TOKEN_EXPIRED', 'The token has expired.');
+  return { ok: true, claims, state };
 }
+
+const refuse = (code: TokenRefusal['code'], reason: string) => ({ ok: false, code, reason }) as const;

@@ -4,6 +4,7 @@
  */
 
 import { UUID } from '../../domain/formats/uuid.ts';
+import { holderWithinReach, isWithinReach } from '../../domain/principals/token-holder.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
@@ -49,12 +50,11 @@ export function createIntentTokenManager(deps: {
 }): IntentTokenManager {
   const { inventory } = deps;
   return {
-    list: (query, { principal }) =>
-      inventory.list({ ...query, agentId: principal.role === 'admin' ? undefined : principal.id }),
+    list: (query, { principal }) => inventory.list({ ...query, agentId: holderWithinReach(principal) }),
     revoke: async ({ jti, planId, reason }, caller, context) => {
       const owner = UUID.test(jti) ? await inventory.findOwner(jti) : undefined;
       const { principal } = caller;
-      if (owner === undefined || (principal.role !== 'admin' && owner.agentId !== principal.id))
+      if (owner === undefined || !isWithinReach(principal, owner.agentId))
         throw new WritError('NOT_FOUND', 'There is no such token.');
       if (planId !== undefined && planId.toLowerCase() !== owner.planId)
         throw new WritError('VALIDATION_ERROR', 'planId is not the plan of this token.', {

@@ -4,6 +4,7 @@
  * that is not one's own. Nothing is consumed.
  */
 
+import { isWithinReach } from '../../domain/principals/token-holder.ts';
 import { SCOPED_TOKEN_PREFIX } from '../../domain/scoped-tokens/scoped-token-format.ts';
 import type {
   IntrospectedIntentToken,
@@ -42,7 +43,7 @@ export function createIntrospectToken(deps: {
     // Before any work: a scoped token learns of none.
     if (asker.guard.kind === 'scoped_token') return undefined;
     const token = await deps.introspectIntentToken(jwt);
-    return token !== undefined && concernsPrincipal(asker, token.agentId)
+    return token !== undefined && isWithinReach(asker.actor, token.agentId)
       ? ({ kind: 'intent_token', token } as const)
       : undefined;
   };
@@ -64,8 +65,5 @@ function concernsScoped(asker: SecretRequester, record: ScopedTokenRecord): bool
   const { guard } = asker;
   return guard.kind === 'scoped_token'
     ? record.id === guard.tokenId
-    : concernsPrincipal(asker, record.agentId);
+    : isWithinReach(asker.actor, record.agentId);
 }
-
-const concernsPrincipal = ({ actor }: SecretRequester, agentId: string): boolean =>
-  actor.role === 'admin' || agentId === actor.id;

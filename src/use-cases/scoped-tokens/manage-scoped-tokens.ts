@@ -1,6 +1,7 @@
 /** The inventory of scoped tokens, and their end (contract section 5.5): an agent's own, an admin's all. */
 
 import { UUID } from '../../domain/formats/uuid.ts';
+import { holderWithinReach, isWithinReach } from '../../domain/principals/token-holder.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -27,14 +28,13 @@ export function createScopedTokenManager(deps: {
 }): ScopedTokenManager {
   const get = async (id: string, { principal }: Caller): Promise<ScopedTokenRecord> => {
     const token = UUID.test(id) ? await deps.store.find(id) : undefined;
-    const visible = token !== undefined && (principal.role === 'admin' || token.agentId === principal.id);
-    if (!visible) throw new WritError('NOT_FOUND', 'There is no such token.');
+    if (token === undefined || !isWithinReach(principal, token.agentId))
+      throw new WritError('NOT_FOUND', 'There is no such token.');
     return token;
   };
   return {
     get,
-    list: (query, { principal }) =>
-      deps.store.list({ ...query, agentId: principal.role === 'admin' ? undefined : principal.id }),
+    list: (query, { principal }) => deps.store.list({ ...query, agentId: holderWithinReach(principal) }),
     revoke: async (id, caller, context) => {
       const token = await get(id, caller);
       const outcome = await deps.store.revoke(token.id, {
