@@ -7,7 +7,7 @@ import { API_KEY_PREFIX_LENGTH } from '../../domain/principals/api-key.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
 import type { ApiKeyRecord } from '../../use-cases/principals/ports.ts';
-import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
+import { answerPage } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   freeObject,
@@ -123,11 +123,15 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
     summary: 'All principals, the revoked ones included',
     query: strictObject(PageQuery),
     answers: { 200: listOf(Agent) },
-    handle: async ({ query }) => {
-      const limit = limitOf(query);
-      const found = await agents.list({ limit: limit + 1, after: decodeCursor(query.cursor, UUID) });
-      return { status: 200, body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: agentView }) };
-    },
+    handle: async ({ query }) => ({
+      status: 200,
+      body: await answerPage(query, {
+        form: UUID,
+        read: agents.list,
+        positionOf: ({ id }) => id,
+        viewOf: agentView,
+      }),
+    }),
   });
 
   routes.authenticated({

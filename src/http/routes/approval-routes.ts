@@ -10,7 +10,7 @@ import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
 import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
-import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
+import { answerPage } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   instant,
@@ -89,12 +89,15 @@ export function addApprovalRoutes(
     summary: 'Approvals, newest first',
     query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(APPROVAL_STATUSES)) }),
     answers: { 200: listOf(View) },
-    handle: async ({ query }) => {
-      const limit = limitOf(query);
-      const before = positionRead(decodeCursor(query.cursor, POSITION));
-      const found = await approvals.list({ status: query.status, limit: limit + 1, before });
-      return { status: 200, body: paginate(found, limit, { positionOf, viewOf: approvalView }) };
-    },
+    handle: async ({ query: { status, ...page } }) => ({
+      status: 200,
+      body: await answerPage(page, {
+        form: POSITION,
+        read: ({ limit, after }) => approvals.list({ status, limit, before: positionRead(after) }),
+        positionOf,
+        viewOf: approvalView,
+      }),
+    }),
   });
 
   routes.authenticated({

@@ -9,7 +9,7 @@ import { UUID } from '../../domain/formats/uuid.ts';
 import { consumedIndices } from '../../domain/intent-tokens/step-uses.ts';
 import type { IntentTokenManager } from '../../use-cases/intent-tokens/manage-intent-tokens.ts';
 import type { IntentTokenEntry } from '../../use-cases/intent-tokens/ports.ts';
-import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
+import { answerPage } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   instant,
@@ -75,14 +75,15 @@ export function addIntentTokenInventoryRoutes(routes: Routes, tokens: IntentToke
     query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(STATUSES)) }),
     answers: { 200: listOf(IntentToken) },
     handle: async ({ query, caller }) => {
-      const limit = limitOf(query);
-      const state = query.status === 'active' ? 'live' : query.status;
-      const before = decodeCursor(query.cursor, UUID);
-      const found = await tokens.list({ state, limit: limit + 1, before }, caller);
-      return {
-        status: 200,
-        body: paginate(found, limit, { positionOf: ({ jti }) => jti, viewOf: tokenView }),
-      };
+      const { status, ...page } = query;
+      const state = status === 'active' ? 'live' : status;
+      const body = await answerPage(page, {
+        form: UUID,
+        read: ({ limit, after: before }) => tokens.list({ state, limit, before }, caller),
+        positionOf: ({ jti }) => jti,
+        viewOf: tokenView,
+      });
+      return { status: 200, body };
     },
   });
 

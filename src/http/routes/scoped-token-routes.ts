@@ -5,7 +5,7 @@ import { UUID } from '../../domain/formats/uuid.ts';
 import type { IntrospectedToken, IntrospectToken } from '../../use-cases/scoped-tokens/introspect-token.ts';
 import type { IssueScopedToken } from '../../use-cases/scoped-tokens/issue-scoped-token.ts';
 import type { ScopedTokenManager } from '../../use-cases/scoped-tokens/manage-scoped-tokens.ts';
-import { decodeCursor, limitOf, paginate } from '../routing/pagination.ts';
+import { answerPage } from '../routing/pagination.ts';
 import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, oneOf, PageQuery, strictObject } from '../routing/schemas.ts';
 import { IntentIntrospection, introspectedIntentView } from './intent-token-introspection.ts';
@@ -69,14 +69,15 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
     query: strictObject({ ...PageQuery, status: Type.Optional(oneOf(SCOPED_TOKEN_STATUSES)) }),
     answers: { 200: listOf(ScopedToken) },
     handle: async ({ query, caller }) => {
-      const limit = limitOf(query);
-      const state = query.status === 'active' ? 'live' : query.status;
-      const before = decodeCursor(query.cursor, UUID);
-      const found = await deps.tokens.list({ state, limit: limit + 1, before }, caller);
-      return {
-        status: 200,
-        body: paginate(found, limit, { positionOf: ({ id }) => id, viewOf: scopedTokenView }),
-      };
+      const { status, ...page } = query;
+      const state = status === 'active' ? 'live' : status;
+      const body = await answerPage(page, {
+        form: UUID,
+        read: ({ limit, after: before }) => deps.tokens.list({ state, limit, before }, caller),
+        positionOf: ({ id }) => id,
+        viewOf: scopedTokenView,
+      });
+      return { status: 200, body };
     },
   });
 

@@ -1,12 +1,12 @@
 /** `/v1/secrets` and `/v1/namespaces` (contract sections 5.2, 6). */
 
 import Type from 'typebox';
-import { PATH_TEXT, type SecretPath } from '../../domain/scopes/secret-path.ts';
+import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import type { AuthorizedRequest } from '../../use-cases/secrets/authorized-request.ts';
 import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
 import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
 import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
-import { decodeCursor, limitOf, writeCursor } from '../routing/pagination.ts';
+import { writeCursor } from '../routing/pagination.ts';
 import type { Answer, Routes } from '../routing/route.ts';
 import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
 import {
@@ -24,6 +24,7 @@ import {
   versionAsked,
   versionExpected,
 } from './secret-operation.ts';
+import { namespaceView, pageOf } from './secret-pages.ts';
 import {
   ImportBody,
   NewSecretBody,
@@ -99,8 +100,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     handle: async ({ authorized, query, context }) => {
       const { items, more } = await deps.read.listNamespaces(authorized, pageOf(query), context);
       const next = more ? writeCursor(items.at(-1)?.namespace) : null;
-      const shown = items.map((item) => ({ namespace: item.namespace, secret_count: item.secretCount }));
-      return { status: 200, body: { items: shown, next_cursor: next } };
+      return { status: 200, body: { items: items.map(namespaceView), next_cursor: next } };
     },
   });
 
@@ -241,9 +241,4 @@ async function answerRead(
 function secretOf({ operation }: AuthorizedRequest): SecretPath {
   if (operation.kind !== 'use') throw new Error('a change was authorized without a secret');
   return operation.secret;
-}
-
-function pageOf(query: { limit?: string; cursor?: string }): SecretPage {
-  const isAsked = query.limit !== undefined || query.cursor !== undefined;
-  return { isAsked, limit: limitOf(query), after: decodeCursor(query.cursor, PATH_TEXT) };
 }

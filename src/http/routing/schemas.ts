@@ -71,7 +71,7 @@ export const PageQuery = {
   limit: Type.Optional(
     Type.String({
       pattern: '^([1-9][0-9]{0,2}|1000)$',
-      description: '1 to 1000; without it everything up to 10,000',
+      description: '1 to 1000; without it everything up to 10,000. A page also ends at about 1 MiB.',
     }),
   ),
   // A path of 512 characters in base64url.

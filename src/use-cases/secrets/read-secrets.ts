@@ -8,6 +8,7 @@ import { WritError } from '../../errors.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
+import { inPortions, takePage } from '../take-page.ts';
 import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
 import type { AuthorizedRequest } from './authorized-request.ts';
 import type {
@@ -22,11 +23,13 @@ import { noSuchSecret, validateTier } from './secret-rules.ts';
 import { namespacesWithin } from './visible-namespaces.ts';
 
 export interface SecretPage {
-  /** Whether the request pages; where it does not, the whole list is one page. */
+  /** Whether the request pages. */
   readonly isAsked: boolean;
   readonly limit: number;
   /** The key after which the page begins. */
   readonly after: string | undefined;
+  /** The bytes of an item in the answer. */
+  readonly sizeOf: (item: SecretRecord | NamespaceCount) => number;
 }
 
 export interface SecretList {
@@ -150,10 +153,12 @@ async function list(
 ): Promise<ReadOutcome | typeof RETRY> {
   const { requester, version } = authorized;
   if (version !== undefined) throw misplaced('version belongs to one secret, and this is a namespace');
-  const { limit, after } = page;
   const { namespace: name } = namespace;
-  const found = await deps.reader.list({ namespace: name, limit: limit + 1, after });
-  const items = found.slice(0, limit);
+  const found = inPortions((query) => deps.reader.list({ namespace: name, ...query }), {
+    ...page,
+    positionOf: ({ key }) => key,
+  });
+  const { items, more } = await takePage(found, page);
   const event = secretEvent(deps.newId(), requester, context, {
     type: 'secret.listed',
     resource: { type: 'namespace', id: name },
@@ -161,22 +166,17 @@ async function list(
   });
   const written = await deps.uses.record({ guard: requester.guard, released: undefined, event });
   if (!written) return RETRY;
-  return { kind: 'list', list: { namespace: name, items, more: found.length > limit } };
+  return { kind: 'list', list: { namespace: name, items, more } };
 }
 
 async function isEmpty(deps: ReadSecretsDeps, { namespace }: Namespace): Promise<boolean> {
   return (await deps.reader.list({ namespace, limit: 1, after: undefined })).length === 0;
 }
 
-async function visibleNamespaces(deps: ReadSecretsDeps, { requester }: AuthorizedRequest, page: SecretPage) {
-  const items: NamespaceCount[] = [];
+function visibleNamespaces(deps: ReadSecretsDeps, { requester }: AuthorizedRequest, page: SecretPage) {
   // What a token lists is bounded by its owner's scopes, which are the last of its lists.
   const scopes = requester.grant.scopeLists.at(-1) ?? [];
-  for await (const item of namespacesWithin(deps.reader, scopes, page.after)) {
-    if (items.length === page.limit) return { items, more: true };
-    items.push(item);
-  }
-  return { items, more: false };
+  return takePage<NamespaceCount>(namespacesWithin(deps.reader, scopes, page.after), page);
 }
 
 function misplaced(why: string): WritError {
