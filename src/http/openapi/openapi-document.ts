@@ -172,7 +172,7 @@ function refusalsOf(route: DeclaredRoute): Json {
     ...(route.refusals ?? []),
   ]);
   // A method without a body of its own may still be sent one, which is read before the handler.
-  if (route.method !== 'GET') for (const code of WITH_BODY) codes.add(code);
+  if (route.method !== 'GET' && route.readsNothing !== true) for (const code of WITH_BODY) codes.add(code);
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of codes) {
     if (isAnsweredWith200(code, route.url)) continue;

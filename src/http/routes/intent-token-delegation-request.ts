@@ -1,82 +1,55 @@
 /** The body of a delegation (contract section 4.7), and what it means. */
 
+import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { validateMetadata } from '../../domain/formats/metadata.ts';
 import { DELEGATION_VALIDITY, readValiditySeconds } from '../../domain/formats/ttl.ts';
 import { readDelegateKey } from '../../domain/intent-tokens/delegate-key.ts';
 import { MAX_PLAN_STEPS } from '../../domain/intent-tokens/plan.ts';
-import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { WritError } from '../../errors.ts';
 import type { DelegateIntentTokenCommand } from '../../use-cases/intent-tokens/delegate-intent-token.ts';
-import { freeObject, refusedAs, text } from '../routing/schemas.ts';
-import { fault, readPresentedToken } from './verification-request.ts';
+import { freeObject, refusedAs, strictObject, text } from '../routing/schemas.ts';
+import { fault, memberOf, readPresentedToken } from './verification-request.ts';
 import { TokenSent } from './verification-schemas.ts';
 
 /** Two hex digits for each byte of a key's SubjectPublicKeyInfo. */
 const KEY_CHARACTERS = 88;
 
-const refused = Type.Optional(
-  Type.Unsafe<JsonValue>({ description: 'of a call that is refused with 403, whatever it says' }),
-);
 /** Of a call that goes on to use the parent's token as if it were narrowed. */
-const SUBTREE = {
-  parentToken: refused,
-  subtreePath: refused,
-  delegatePublicKey: refused,
-  validitySeconds: refused,
-  parentPlan: refused,
-  planId: refused,
-  intentReference: refused,
-};
+const OF_SUBTREE = ['parentToken', 'subtreePath'] as const;
 
-export const DelegationBody = Type.Object(
-  {
-    token: Type.Optional(TokenSent),
-    delegate_public_key: Type.Optional(
-      text({ max: KEY_CHARACTERS, description: 'Ed25519, in hex: the 32 bytes, or their SPKI DER form' }),
-    ),
-    validity_seconds: Type.Optional(
-      Type.Number({
-        description: 'whole seconds, 1 to 86400; 3600 where absent. Cut to the end of the token.',
-        ...refusedAs('INVALID_TTL'),
-      }),
-    ),
-    allowed_actions: Type.Optional(
-      Type.Array(text({ max: 128 }), {
-        minItems: 1,
-        maxItems: MAX_PLAN_STEPS,
-        description: 'the only actions that are passed on; those of the token where absent',
-      }),
-    ),
-    target_agent: Type.Optional(text({ max: 256, description: 'a name for the delegate; not checked' })),
-    subtask: Type.Optional(freeObject('At most 8 KiB; recorded in the audit trail, not signed.')),
-    ...SUBTREE,
-  },
-  {
-    additionalProperties: false,
-    if: { anyOf: [{ required: ['parentToken'] }, { required: ['subtreePath'] }] },
-    else: {
-      required: ['token', 'delegate_public_key'],
-      properties: {
-        delegatePublicKey: false,
-        validitySeconds: false,
-        parentPlan: false,
-        planId: false,
-        intentReference: false,
-      },
-    },
-  },
-);
+export const DelegationBody = strictObject({
+  token: TokenSent,
+  delegate_public_key: text({
+    max: KEY_CHARACTERS,
+    description: 'Ed25519, in hex: the 32 bytes, or their SPKI DER form',
+  }),
+  validity_seconds: Type.Optional(
+    Type.Number({
+      description: 'whole seconds, 1 to 86400; 3600 where absent. Cut to the end of the token.',
+      ...refusedAs('INVALID_TTL'),
+    }),
+  ),
+  allowed_actions: Type.Optional(
+    Type.Array(text({ max: 128 }), {
+      minItems: 1,
+      maxItems: MAX_PLAN_STEPS,
+      description: 'the only actions that are passed on; those of the token where absent',
+    }),
+  ),
+  target_agent: Type.Optional(text({ max: 256, description: 'a name for the delegate; not checked' })),
+  subtask: Type.Optional(freeObject('At most 8 KiB; recorded in the audit trail, not signed.')),
+});
 
 type Body = Static<typeof DelegationBody>;
 
-/** A call for a part of the tree. */
-export const asksForSubtree = ({ parentToken, subtreePath }: Body): boolean =>
-  parentToken !== undefined || subtreePath !== undefined;
+/** A call for a part of the tree, whatever else is in its body. */
+export const asksForSubtree = (request: FastifyRequest): boolean =>
+  OF_SUBTREE.some((name) => memberOf(request, name) !== undefined);
 
 /** Throws `VALIDATION_ERROR`, `INVALID_TTL` or `TTL_OUT_OF_RANGE`. */
 export function delegationOf(body: Body): DelegateIntentTokenCommand {
-  const { token = null, delegate_public_key: keyText = '', subtask } = body;
+  const { token, delegate_public_key: keyText, subtask } = body;
   const delegateKey = readDelegateKey(keyText);
   if (delegateKey === undefined) {
     throw fault(

@@ -7,7 +7,7 @@ import type {
   DelegateIntentToken,
 } from '../../use-cases/intent-tokens/delegate-intent-token.ts';
 import { sdkTokenOf } from '../../use-cases/intent-tokens/sdk-token.ts';
-import type { Routes } from '../routing/route.ts';
+import { type Routes, requireWellFormed } from '../routing/route.ts';
 import { oneOf, strictObject } from '../routing/schemas.ts';
 import { asksForSubtree, DelegationBody, delegationOf } from './intent-token-delegation-request.ts';
 import { ClientInfo, clientInfoOf, PolicyValidation, SdkToken, tokenFacts } from './intent-token-routes.ts';
@@ -50,6 +50,8 @@ export function addDelegationRoutes(routes: Routes, deps: DelegationDeps): void 
       summary,
       roles: ['admin', 'agent'],
       keyCheck: 'in-write',
+      faultsWait: true,
+      description: 'A body with `parentToken` or `subtreePath` is 403, whatever else it says.',
       body: DelegationBody,
       answers: { 200: Delegation },
       refusals: [
@@ -62,14 +64,15 @@ export function addDelegationRoutes(routes: Routes, deps: DelegationDeps): void 
         'POLICY_DENIED',
         'FORBIDDEN',
       ],
-      handle: async ({ body, caller, context }) => {
-        if (asksForSubtree(body)) {
+      handle: async ({ body, caller, context, request }) => {
+        if (asksForSubtree(request)) {
           return deps.denyCaller.forbid(caller, context, {
             type: 'endpoint',
             id: `POST ${url}`,
             why: 'A part of the tree cannot be delegated: name allowed_actions instead.',
           });
         }
+        requireWellFormed(request);
         return {
           status: 200,
           body: delegationView(await deps.delegate(delegationOf(body), caller, context)),

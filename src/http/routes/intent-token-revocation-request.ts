@@ -2,9 +2,9 @@
 
 import { readJsonObject } from '../../domain/intent-tokens/intent-claims.ts';
 import { parseIntentJwt } from '../../domain/intent-tokens/intent-jwt.ts';
-import { isJsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
+import type { JsonValue } from '../../domain/json/strict-json.ts';
 import type { RevokeIntentTokenCommand } from '../../use-cases/intent-tokens/manage-intent-tokens.ts';
-import { fault } from './verification-request.ts';
+import { fault, readTokenSent, type TokenSentAs } from './verification-request.ts';
 
 export interface RevocationBody {
   readonly token?: JsonValue | undefined;
@@ -39,13 +39,11 @@ interface NamedToken {
 }
 
 function idsIn(token: JsonValue): readonly NamedToken[] {
-  if (typeof token === 'string') return [{ pointer: '/token', id: jtiIn(token, '/token') }];
-  if (!isJsonObject(token)) throw fault('/token', 'must be a JWT or the token object of an SDK');
-  const { jwt_token: jwt = null, token_id: id = null } = token;
-  if (jwt !== null && typeof jwt !== 'string') throw fault('/token/jwt_token', 'must be a JWT');
+  const { jwt, around } = readTokenSent(token, '/token');
+  const { token_id: id = null } = around;
   if (id !== null && typeof id !== 'string') throw fault('/token/token_id', 'must be the id of a token');
   const named = [
-    ...(jwt === null ? [] : [{ pointer: '/token/jwt_token', id: jtiIn(jwt, '/token/jwt_token') }]),
+    ...(jwt === undefined ? [] : [{ pointer: jwt.pointer, id: jtiIn(jwt) }]),
     ...(id === null ? [] : [{ pointer: '/token/token_id', id: id.toLowerCase() }]),
   ];
   if (named.length === 0) throw fault('/token', 'has neither jwt_token nor token_id');
@@ -56,8 +54,8 @@ function idsIn(token: JsonValue): readonly NamedToken[] {
  * The signature is not asked for: the id is looked up among the tokens that the caller may end, and an expired token, or
  * one whose key has gone, can be ended like any other.
  */
-function jtiIn(jwt: string, pointer: string): string {
-  const parsed = parseIntentJwt(jwt);
+function jtiIn({ text, pointer }: NonNullable<TokenSentAs['jwt']>): string {
+  const parsed = parseIntentJwt(text);
   const jti = parsed.ok ? readJsonObject(parsed.payload)?.['jti'] : undefined;
   if (typeof jti !== 'string') throw fault(pointer, 'must be a JWT');
   return jti.toLowerCase();

@@ -78,16 +78,13 @@ export function addSdkRoutes(routes: Routes, { now, forbid }: SdkRouteDeps): voi
     }),
   });
 
-  routes.authenticated({
+  routes.refused({
     method: 'POST',
     url: REANCHOR,
     tag: TAG,
-    summary: 'Always refused: a signed plan does not change',
+    summary: 'Always refused, whatever is sent: a signed plan does not change',
     roles: ['admin', 'agent'],
-    keyCheck: 'before-handler',
-    body: freeObject('not read'),
-    answers: {},
-    handle: ({ caller, context }) =>
+    refuse: (caller, context) =>
       forbid(caller, context, {
         type: 'endpoint',
         id: `POST ${REANCHOR}`,

@@ -2,11 +2,12 @@
 
 import Type from 'typebox';
 import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
-import type { JsonValue } from '../../domain/json/strict-json.ts';
+import { isJsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import type { EnforcePlannedTool } from '../../use-cases/intent-tokens/enforce-planned-tool.ts';
-import type { Routes } from '../routing/route.ts';
+import { type Routes, requireWellFormed } from '../routing/route.ts';
 import { oneOf, strictObject, text } from '../routing/schemas.ts';
+import { memberOf, readTokenFirst } from './verification-request.ts';
 import { CodeAnswered, VERIFICATION_TAG } from './verification-schemas.ts';
 
 const name = (description: string) => text({ max: MAX_STEP_NAME_CHARACTERS, description });
@@ -20,8 +21,8 @@ const EnforceRequest = strictObject({
     jwt_token: Type.String(),
     plan_id: Type.Optional(text({ max: 64, description: 'must be the token’s' })),
   }),
-  wireName: unread('not read'),
-  mcpServer: unread('not read'),
+  wireName: unread('not read: what the client’s framework calls the tool, in a form of its own'),
+  mcpServer: Type.Optional(name('must be `mcp`: the server that the client knows to own the tool')),
   toolsSnapshotHash: unread('not read'),
   session_id: unread('not read'),
   user_email: unread('not read'),
@@ -45,17 +46,22 @@ export function addToolEnforcementRoutes(routes: Routes, enforce: EnforcePlanned
     summary: 'May this tool of an own plan be called now?',
     roles: ROLES,
     keyCheck: 'before-handler',
+    faultsWait: true,
     body: EnforceRequest,
     answers: { 200: EnforceAnswer },
     refusals: ['AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
     handle: async ({ body, caller, context, request }) => {
-      const { mcp = null, tool, intent_token: token } = body;
+      const sent = memberOf(request, 'intent_token');
+      const jwt = isJsonObject(sent) ? sent['jwt_token'] : undefined;
+      const { mcp = null, tool, mcpServer } = body ?? {};
       const question = {
-        token: { jwt: token.jwt_token, statedBeside: [] },
-        planId: token.plan_id,
-        mcp,
-        tool,
-        clientAddress: request.state.context.clientAddress,
+        token: readTokenFirst(request, typeof jwt === 'string' ? jwt : undefined, '/intent_token/jwt_token'),
+        called: request.validationError === undefined ? { mcp, tool } : undefined,
+        read: () => {
+          requireWellFormed(request);
+          const planId = body.intent_token.plan_id;
+          return { planId, mcp, tool, mcpServer, clientAddress: request.state.context.clientAddress };
+        },
       };
       const { refusal } = await enforce(question, caller, context);
       return {

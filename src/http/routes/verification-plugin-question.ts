@@ -15,14 +15,13 @@ export function readStepPath(path: string): number {
   return Number(digits);
 }
 
-/** From `path`, `step_index` or both. Throws `VALIDATION_ERROR`. */
-export function readStepIndex({
-  path,
-  step_index: stepIndex,
-}: {
+export interface NamedStep {
   readonly path?: string | undefined;
   readonly step_index?: number | undefined;
-}): number {
+}
+
+/** From `path`, `step_index` or both. Throws `VALIDATION_ERROR`. */
+export function readStepIndex({ path, step_index: stepIndex }: NamedStep): number {
   const named = path === undefined ? undefined : readStepPath(path);
   if (named !== undefined && stepIndex !== undefined && named !== stepIndex)
     throw fault('/step_index', 'and path name different steps');
@@ -35,4 +34,10 @@ export function readStepIndex({
 export function requireSmallContext(context: JsonObject | undefined): void {
   if (context !== undefined && textToBytes(JSON.stringify(context)).length > MAX_METADATA_BYTES)
     throw fault('/context', `must not be larger than ${MAX_METADATA_BYTES} bytes`);
+}
+
+/** The same of a body that has passed its schema, where nothing is refused yet: undefined for one that names no step. */
+export function statedStepIndex({ path, step_index: stepIndex }: NamedStep): number | undefined {
+  const digits = path === undefined ? undefined : ACTION_PATH.exec(path)?.[1];
+  return digits === undefined ? stepIndex : Number(digits);
 }

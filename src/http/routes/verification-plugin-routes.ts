@@ -3,18 +3,28 @@
  * (contract section 4.6). They read a missing `allowed` as permission, so every answer has it.
  */
 
+import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
 import { DIGEST_HEX } from '../../domain/crypto/hashing.ts';
 import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import type { VerificationOutcome } from '../../use-cases/intent-tokens/answer-verification.ts';
-import type { AskedStep, VerificationRequest } from '../../use-cases/intent-tokens/verification-question.ts';
+import type {
+  AskedStep,
+  TokenQuestion,
+  VerificationRequest,
+} from '../../use-cases/intent-tokens/verification-question.ts';
 import type { VerifyIntentToken } from '../../use-cases/intent-tokens/verify-intent-token.ts';
-import type { Routes } from '../routing/route.ts';
+import { type Routes, requireWellFormed } from '../routing/route.ts';
 import { freeObject, nullable, strictObject, text } from '../routing/schemas.ts';
 import { PolicyValidation } from './intent-token-routes.ts';
-import { readStepIndex, requireSmallContext } from './verification-plugin-question.ts';
-import { fault, readPresentedToken, readProof, requireWrittenNumber } from './verification-request.ts';
+import {
+  type NamedStep,
+  readStepIndex,
+  requireSmallContext,
+  statedStepIndex,
+} from './verification-plugin-question.ts';
+import { fault, memberOf, readProof, readTokenFirst, requireWrittenNumber } from './verification-request.ts';
 import { CodeAnswered, ProofSent, TokenSent, VERIFICATION_TAG } from './verification-schemas.ts';
 
 const path = text({ max: 64, description: '`/steps/[i]/action`' });
@@ -46,7 +56,10 @@ const verdict = {
 
 const StepVerdict = strictObject({
   ...verdict,
-  step: strictObject({ step_index: Type.Integer(), action: nullable(Type.String()) }),
+  step: strictObject({
+    step_index: nullable(Type.Integer({ description: 'null for a question that is malformed' })),
+    action: nullable(Type.String()),
+  }),
   policy_validation: PolicyValidation,
   expiresAt: nullable(Type.Integer({ description: '`exp` of a good token, Unix seconds' })),
 });
@@ -61,17 +74,19 @@ export function addPluginVerificationRoutes(routes: Routes, verify: VerifyIntent
     summary: 'Verify a step of a plan, as vendor plug-ins ask it',
     roles: ROLES,
     keyCheck: 'before-handler',
+    faultsWait: true,
     body: VerifyStepRequest,
     answers: { 200: StepVerdict },
     refusals: REFUSALS,
     handle: async ({ body, caller, context: origin, request }) => {
-      requireWrittenNumber(body, request.state.underflowed);
-      requireSmallContext(body.context);
-      const step = askedStep(body);
-      const { clientAddress } = request.state.context;
-      const question = { token: readPresentedToken(body.token), step, consume: false, clientAddress };
+      const question = questionOf(request, body, () => {
+        requireWrittenNumber(body, request.state.underflowed);
+        requireSmallContext(body.context);
+        return askedStep(body);
+      });
       const outcome = await verify(question, caller, origin);
-      return { status: 200, body: stepVerdict(outcome, step, body.tool_name ?? null) };
+      const toolName = request.validationError === undefined ? (body.tool_name ?? null) : null;
+      return { status: 200, body: stepVerdict(outcome, question.stepIndex ?? null, toolName) };
     },
   });
 
@@ -81,21 +96,36 @@ export function addPluginVerificationRoutes(routes: Routes, verify: VerifyIntent
     tag: VERIFICATION_TAG,
     summary: 'Verify an action at its place in a plan, as vendor plug-ins ask it',
     credential: 'none',
+    faultsWait: true,
     body: VerifyActionRequest,
     answers: { 200: strictObject(verdict) },
     handle: async ({ body, context: origin, request }) => {
-      requireSmallContext(body.context);
-      const { value: action, proof } = body;
-      const stepIndex = readStepIndex(body);
-      const question: VerificationRequest = {
-        token: readPresentedToken(body.token),
-        step: { stepIndex, read: () => ({ stepIndex, action, proof: readProof(proof) }) },
-        consume: false,
-        clientAddress: request.state.context.clientAddress,
-      };
+      const question = questionOf(request, body, () => {
+        requireSmallContext(body.context);
+        const { value: action, proof } = body;
+        const stepIndex = readStepIndex(body);
+        return { stepIndex, read: () => ({ stepIndex, action, proof: readProof(proof) }) };
+      });
       return { status: 200, body: verdictOf(await verify(question, undefined, origin)) };
     },
   });
+}
+
+/** `readAsked` is for a body that has passed its schema, and throws `VALIDATION_ERROR`. */
+function questionOf(
+  request: FastifyRequest,
+  body: NamedStep,
+  readAsked: () => AskedStep,
+): VerificationRequest {
+  return {
+    token: readTokenFirst(request, memberOf(request, 'token')),
+    stepIndex: request.validationError === undefined ? statedStepIndex(body) : undefined,
+    read: (): TokenQuestion => {
+      requireWellFormed(request);
+      const { clientAddress } = request.state.context;
+      return { step: readAsked(), consume: false, clientAddress };
+    },
+  };
 }
 
 /** Throws `VALIDATION_ERROR`. */
@@ -122,7 +152,7 @@ function verdictOf({ refusal }: VerificationOutcome) {
   };
 }
 
-function stepVerdict(outcome: VerificationOutcome, { stepIndex }: AskedStep, toolName: string | null) {
+function stepVerdict(outcome: VerificationOutcome, stepIndex: number | null, toolName: string | null) {
   const { refusal, claims, step } = outcome;
   const action = step?.action ?? toolName;
   const isDenied = refusal?.code === 'POLICY_DENIED';

@@ -1,5 +1,9 @@
-/** From the body of a verification to a well-formed question (contract section 4.6), or 400. */
+/**
+ * From the body of a verification to a question (contract section 4.6). Its token is read first; what else is wrong with it
+ * is 400 once the token is known to be good.
+ */
 
+import type { FastifyRequest } from 'fastify';
 import { parseStepProof } from '../../domain/intent-tokens/step-proof.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../domain/json/strict-json.ts';
 import { type Address, parseClientAddress } from '../../domain/network/ip-address.ts';
@@ -7,8 +11,9 @@ import { WritError } from '../../errors.ts';
 import type {
   AskedStep,
   PresentedToken,
-  VerificationRequest,
+  TokenQuestion,
 } from '../../use-cases/intent-tokens/verification-question.ts';
+import { requireWellFormed } from '../routing/route.ts';
 
 export interface VerificationBody {
   readonly token: JsonValue;
@@ -28,11 +33,26 @@ export interface VerificationOrigin {
   readonly callerAddress: Address | undefined;
 }
 
-/** Throws `VALIDATION_ERROR`. What a step holds is not looked at before its token is known to be good. */
+/**
+ * The token of a request whose body may have any fault. Throws `VALIDATION_ERROR` where `sent`, which stands at `pointer`,
+ * is none, and what the schema refuses where there is nothing to be judged.
+ */
+export function readTokenFirst(request: FastifyRequest, sent: JsonValue | undefined, pointer = '/token') {
+  if (typeof sent !== 'string' && !isJsonObject(sent)) requireWellFormed(request);
+  return readPresentedToken(sent ?? null, pointer);
+}
+
+/** A member of a body of which nothing is known. */
+export function memberOf({ body }: FastifyRequest, name: string): JsonValue | undefined {
+  const value = body as JsonValue | undefined;
+  return isJsonObject(value) ? value[name] : undefined;
+}
+
+/** Throws `VALIDATION_ERROR`. What a step holds is not looked at yet. */
 export function parseVerificationRequest(
   body: VerificationBody,
   { underflowed, callerAddress }: VerificationOrigin,
-): VerificationRequest {
+): TokenQuestion {
   requireWrittenNumber(body, underflowed);
   const { consume = false, client_ip: clientIp } = body;
   const step = readStep(body, underflowed);
@@ -41,16 +61,15 @@ export function parseVerificationRequest(
     if (clientIp !== undefined) throw fault('/step_index', 'is required with client_ip');
   }
   return {
-    token: readPresentedToken(body.token),
     step,
     consume,
     clientAddress: clientIp === undefined ? callerAddress : readAddress(clientIp),
   };
 }
 
-/** Whether a question can be answered to a caller without an API key. */
-export const needsKey = ({ consume, client_ip: clientIp }: VerificationBody): boolean =>
-  consume === true || clientIp !== undefined;
+/** Whether a question is for callers with an API key, whatever else it says. */
+export const needsKey = (request: FastifyRequest): boolean =>
+  memberOf(request, 'consume') === true || memberOf(request, 'client_ip') !== undefined;
 
 /** The only number that stands in the body itself: 1e-400 reads as 0 and is not 0. Throws `VALIDATION_ERROR`. */
 export function requireWrittenNumber(body: object, underflowed: ReadonlySet<object>): void {
@@ -70,15 +89,30 @@ const STATED = {
 
 /** A JWT, or the token object of an SDK. Throws `VALIDATION_ERROR`. */
 export function readPresentedToken(token: JsonValue, pointer = '/token'): PresentedToken {
-  if (typeof token === 'string') return { jwt: token, statedBeside: [] };
-  if (!isJsonObject(token)) throw fault(pointer, 'must be a JWT or the token object of an SDK');
-  const { jwt_token: jwt } = token;
-  if (typeof jwt !== 'string') throw fault(`${pointer}/jwt_token`, 'must be a JWT');
+  const { jwt, around } = readTokenSent(token, pointer);
+  if (jwt === undefined) throw fault(`${pointer}/jwt_token`, 'must be a JWT');
   const statedBeside = Object.entries(STATED).flatMap(([member, claim]) => {
-    const value = token[member];
+    const value = around[member];
     return value === undefined || value === null ? [] : [{ member, claim, value }];
   });
-  return { jwt, statedBeside };
+  return { jwt: jwt.text, statedBeside };
+}
+
+export interface TokenSentAs {
+  /** Undefined for an object without one. */
+  readonly jwt: { readonly text: string; readonly pointer: string } | undefined;
+  /** What an SDK's token object holds beside its JWT. */
+  readonly around: JsonObject;
+}
+
+/** A JWT by itself, or in the token object of an SDK. Throws `VALIDATION_ERROR`. */
+export function readTokenSent(token: JsonValue, pointer: string): TokenSentAs {
+  if (typeof token === 'string') return { jwt: { text: token, pointer }, around: {} };
+  if (!isJsonObject(token)) throw fault(pointer, 'must be a JWT or the token object of an SDK');
+  const { jwt_token: text = null, ...around } = token;
+  const at = `${pointer}/jwt_token`;
+  if (text !== null && typeof text !== 'string') throw fault(at, 'must be a JWT');
+  return { jwt: text === null ? undefined : { text, pointer: at }, around };
 }
 
 function readAddress(clientIp: string): Address {

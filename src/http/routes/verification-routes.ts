@@ -5,9 +5,9 @@ import { MAX_STEP_NAME_CHARACTERS } from '../../domain/formats/step-name.ts';
 import { refusedKey } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { VerificationOutcome } from '../../use-cases/intent-tokens/answer-verification.ts';
 import type { VerifyIntentToken } from '../../use-cases/intent-tokens/verify-intent-token.ts';
-import type { Routes } from '../routing/route.ts';
+import { type Routes, requireWellFormed } from '../routing/route.ts';
 import { freeObject, nullable, strictObject, text } from '../routing/schemas.ts';
-import { needsKey, parseVerificationRequest } from './verification-request.ts';
+import { memberOf, needsKey, parseVerificationRequest, readTokenFirst } from './verification-request.ts';
 import { CodeAnswered, ProofSent, TokenSent, VERIFICATION_TAG } from './verification-schemas.ts';
 
 const VerifyRequest = strictObject({
@@ -52,13 +52,21 @@ export function addVerificationRoutes(routes: Routes, verify: VerifyIntentToken)
     tag: VERIFICATION_TAG,
     summary: 'Verify an intent token and optionally one step of its plan',
     credential: 'api-key-if-sent',
+    faultsWait: true,
     body: VerifyRequest,
     answers: { 200: VerifyAnswer },
     refusals: ['PLAN_NOT_CANONICALIZABLE', 'AUDIT_UNAVAILABLE', 'OUTCOME_UNKNOWN'],
     handle: async ({ body, caller, context, request }) => {
+      if (caller === undefined && needsKey(request)) throw refusedKey('AUTH_INVALID_KEY');
       const { underflowed, context: client } = request.state;
-      const question = parseVerificationRequest(body, { underflowed, callerAddress: client.clientAddress });
-      if (caller === undefined && needsKey(body)) throw refusedKey('AUTH_INVALID_KEY');
+      const question = {
+        token: readTokenFirst(request, memberOf(request, 'token')),
+        stepIndex: request.validationError === undefined ? body.step_index : undefined,
+        read: () => {
+          requireWellFormed(request);
+          return parseVerificationRequest(body, { underflowed, callerAddress: client.clientAddress });
+        },
+      };
       return { status: 200, body: verifiedView(await verify(question, caller, context)) };
     },
   });

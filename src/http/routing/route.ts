@@ -55,6 +55,13 @@ export interface Shape<
   readonly answerHeaders?: Readonly<Record<string, TSchema>>;
   /** Of an answer that is not JSON; several where the request chooses. */
   readonly mediaTypes?: readonly string[];
+  /**
+   * What its schemas refuse is not refused before `handle`, which calls `requireWellFormed` once it has decided what comes
+   * first. Until then nothing is known of the body but that it is JSON.
+   */
+  readonly faultsWait?: boolean;
+  /** Is answered before its body is looked at. */
+  readonly readsNothing?: boolean;
   /** Also takes its body as a form (RFC 6749 appendix B). */
   readonly takesForms?: boolean;
   /** Also takes the API key as HTTP Basic (RFC 6749 section 2.3.1). */
@@ -86,6 +93,13 @@ export interface AuthenticatedRoute<Body extends TSchema, Query extends TSchema,
   ): Promise<Answer>;
 }
 
+/** One that nobody is served at: refused by its headers, so whatever is wrong with the rest is never looked at. */
+export interface RefusedRoute
+  extends Pick<Shape, 'method' | 'url' | 'tag' | 'summary'>,
+    Pick<AuthenticatedRoute<TSchema, TSchema, TSchema>, 'roles'> {
+  refuse(caller: Caller, context: RequestContext): Promise<never>;
+}
+
 export interface SecretBearerRoute<Body extends TSchema, Query extends TSchema, Params extends TSchema>
   extends Shape<Body, Query, Params> {
   /** What the request is about, as far as it can be told before the body. */
@@ -112,6 +126,8 @@ export interface Routes {
   authenticated<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
     route: AuthenticatedRoute<Body, Query, Params>,
   ): void;
+  /** For nobody, which whoever has an API key of one of the route's roles is told. */
+  refused(route: RefusedRoute): void;
   /** For whoever has a scoped token or an API key whose scopes allow it. */
   secretBearer<Body extends TSchema, Query extends TSchema, Params extends TSchema>(
     route: SecretBearerRoute<Body, Query, Params>,
@@ -122,7 +138,7 @@ type Handle = (input: RouteInput<never, never, never>) => Promise<Answer>;
 
 export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes {
   const declared: DeclaredRoute[] = [];
-  const add = (route: Shape, access: RouteAccess, handle: Handle): void => {
+  const add = (route: Shape, access: RouteAccess, handle: Handle, admit = checkAccess): void => {
     const roles = access.credential === 'api-key' ? access.roles : undefined;
     declared.push({ ...route, credential: access.credential, roles });
     // No body schema means no members: whatever is sent to a route that takes nothing is refused, not ignored.
@@ -137,7 +153,8 @@ export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes 
         ...(body === undefined ? {} : { body }),
         response: route.mediaTypes === undefined ? bodySchemas(route.answers) : {},
       },
-      onRequest: (request) => checkAccess(access, request, deps),
+      attachValidation: route.faultsWait === true,
+      onRequest: (request) => admit(access, request, deps),
       config: { takesForms: route.takesForms === true, takesBasic: route.takesBasic === true },
       ...(body === undefined
         ? {}
@@ -168,6 +185,16 @@ export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes 
       add(route, { ...route, credential: 'api-key' }, (input) =>
         (route.handle as AuthenticatedHandle)(Object.assign(input, { caller: callerOf(input.request) })),
       ),
+    refused: ({ refuse, ...route }) =>
+      add(
+        { ...route, answers: {}, readsNothing: true },
+        { ...route, credential: 'api-key', keyCheck: 'before-handler' },
+        () => Promise.reject(new Error('a route for nobody was served')),
+        async (access, request, admission) => {
+          await checkAccess(access, request, admission);
+          await refuse(callerOf(request), request.state.context);
+        },
+      ),
     secretBearer: (route) =>
       add(route, { credential: 'scoped-token-or-api-key', operation: route.operation }, (input) =>
         (route.handle as BearerHandle)(Object.assign(input, { authorized: secretsOf(input.request) })),
@@ -182,6 +209,11 @@ type AuthenticatedHandle = (input: RouteInput<never, never, never> & { caller: C
 type BearerHandle = (
   input: RouteInput<never, never, never> & { authorized: AuthorizedRequest },
 ) => Promise<Answer>;
+
+/** Throws what the schemas of a route whose faults wait refuse. */
+export function requireWellFormed({ validationError }: FastifyRequest): void {
+  if (validationError !== undefined) throw validationError;
+}
 
 const NO_QUERY = { type: 'object', additionalProperties: false } as const;
 const NOTHING = { type: 'object', properties: {}, additionalProperties: false };

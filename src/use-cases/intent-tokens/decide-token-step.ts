@@ -18,7 +18,7 @@ import { WritError } from '../../errors.ts';
 import { type Permit, USES_NOTHING } from './answer-verification.ts';
 import type { LiveToken } from './live-token.ts';
 import type { IntentTokenState } from './ports.ts';
-import type { VerificationRequest } from './verification-question.ts';
+import type { TokenQuestion } from './verification-question.ts';
 
 /** `[mcp, action]`, of the plan; `mcp` is null for a step that has none. */
 export type PlannedPair = readonly [mcp: string | null, action: string];
@@ -26,7 +26,7 @@ export type PlannedPair = readonly [mcp: string | null, action: string];
 /** Throws `VALIDATION_ERROR` and `PLAN_NOT_CANONICALIZABLE` for a step that is not well-formed. */
 export function decideTokenStep(
   live: LiveToken,
-  { step: asked, consume, clientAddress }: Pick<VerificationRequest, 'step' | 'consume' | 'clientAddress'>,
+  { step: asked, consume, clientAddress }: TokenQuestion,
   { nowSeconds, sha256 }: { readonly nowSeconds: number; readonly sha256: Sha256 },
 ): Permit | VerificationRefusal {
   if (asked === undefined) return { use: USES_NOTHING };

@@ -22,14 +22,23 @@ import {
 import type { LiveToken } from './live-token.ts';
 import type { PresentedToken } from './verification-question.ts';
 
-export interface ToolCallQuestion {
-  readonly token: PresentedToken;
+export interface ToolCall {
   /** That the client believes the token to be of; undefined where it says none. */
   readonly planId: string | undefined;
   /** Null for a step without one. */
   readonly mcp: string | null;
   readonly tool: string;
+  /** Whom the client knows to own the tool; undefined where it does not say. */
+  readonly mcpServer: string | undefined;
   readonly clientAddress: Address | undefined;
+}
+
+export interface ToolCallQuestion {
+  readonly token: PresentedToken;
+  /** For the trail; undefined where the question is malformed. */
+  readonly called: { readonly mcp: string | null; readonly tool: string } | undefined;
+  /** Throws `VALIDATION_ERROR` for a question that is malformed: said of a good token of the caller's only. */
+  readonly read: () => ToolCall;
 }
 
 export type EnforcePlannedTool = (
@@ -44,25 +53,28 @@ export function createEnforcePlannedTool(deps: AnswerVerificationDeps): EnforceP
       token: question.token,
       asker: { caller, context },
       eventType: 'intent.enforced',
-      metadata: { mcp: question.mcp, tool: question.tool },
+      metadata: question.called ?? {},
       decide: (live) => decide(live, question, { caller, nowSeconds: deps.clock.now().getTime() / 1000 }),
     });
 }
 
 function decide(
   live: LiveToken,
-  { planId, mcp, tool, clientAddress }: ToolCallQuestion,
+  question: ToolCallQuestion,
   { caller, nowSeconds }: { readonly caller: Caller; readonly nowSeconds: number },
 ): Permit | VerificationRefusal {
   const { claims, state } = live;
   if (state.agentId !== caller.principal.id)
     return { code: 'TOKEN_INVALID', reason: 'The token was issued to another principal.' };
+  const { planId, mcp, tool, mcpServer, clientAddress } = question.read();
   if (planId !== undefined && planId !== state.planId)
     return { code: 'TOKEN_INVALID', reason: 'The plan_id is not the token’s.' };
   const runtime = decideRuntimePolicy(live, { nowSeconds, clientAddress });
   if ('code' in runtime) return runtime;
   if (claims.allowedActions?.includes(tool) === false)
     return { code: 'POLICY_DENIED', reason: 'The delegation does not allow this action.' };
+  if (mcpServer !== undefined && mcpServer !== mcp)
+    return { code: 'STEP_MISMATCH', reason: 'mcp and mcpServer name different servers.' };
   const pair: PlannedPair = [mcp, tool];
   if (!plannedPairs(state).some(([plannedMcp, action]) => plannedMcp === mcp && action === tool))
     return { code: 'STEP_MISMATCH', reason: 'The plan has no step that calls this tool.' };

@@ -23,11 +23,20 @@ export interface AskedStep {
   readonly read: () => StepToProve | ActionDigestToProve;
 }
 
-export interface VerificationRequest {
-  readonly token: PresentedToken;
+/** What is asked of a token that is good. */
+export interface TokenQuestion {
   readonly step: AskedStep | undefined;
   /** Uses the step up; needs a step and a caller. */
   readonly consume: boolean;
   /** From which the step is asked for: what the caller says of its own client, else the caller's. */
   readonly clientAddress: Address | undefined;
+}
+
+/** The token is judged first: what else is wrong with a question is said of a good token only. */
+export interface VerificationRequest {
+  readonly token: PresentedToken;
+  /** For the trail; undefined where the question names no step, or is malformed. */
+  readonly stepIndex: number | undefined;
+  /** Throws `VALIDATION_ERROR` for a question that is malformed. */
+  readonly read: () => TokenQuestion;
 }

@@ -27,15 +27,15 @@ export type VerifyIntentToken = (
 
 export function createVerifyIntentToken(deps: VerifyIntentTokenDeps): VerifyIntentToken {
   return (question, caller, context) => {
-    const { token, step } = question;
+    const { token, stepIndex } = question;
     return answerVerification(deps, {
       token,
       asker: caller && { caller, context },
       eventType: 'intent.verified',
-      metadata: step === undefined ? {} : { step_index: step.stepIndex },
+      metadata: stepIndex === undefined ? {} : { step_index: stepIndex },
       decide: (live) => {
         const nowSeconds = deps.clock.now().getTime() / 1000;
-        return decideTokenStep(live, question, { nowSeconds, sha256: deps.sha256 });
+        return decideTokenStep(live, question.read(), { nowSeconds, sha256: deps.sha256 });
       },
     });
   };

@@ -419,7 +419,14 @@ test('delegation.refuses', { skip: postgresSkip }, async (t) => {
       intentReference: null,
     };
     const before = await rows();
-    for (const json of [subtree, { ...good, subtreePath: 5 }, { parentToken: 'x' }])
+    for (const json of [
+      subtree,
+      { ...good, subtreePath: 5 },
+      { parentToken: 'x' },
+      { ...subtree, surprise: 1 },
+      { ...good, validity_seconds: 'long', parentToken: {} },
+      { token: 7, delegate_public_key: [], allowed_actions: [], subtask: 'x', subtreePath: '' },
+    ])
       for (const url of ['/delegation/create', '/iap/trust/delegate'])
         assertRefused(await client.ask(agent.key, json, url), { status: 403, code: 'FORBIDDEN' });
     assert.equal(await rows(), before);

@@ -76,6 +76,22 @@ test('the python sdk’s questions', { skip: postgresSkip }, async (t) => {
       assertRefused(answer, { status: 403, code: 'FORBIDDEN' });
       assert.match(String(answer.body['reason']), /a signed plan does not change/i);
     }
+    // Whatever is sent: nothing of it is read.
+    for (const request of [
+      { raw: '{"not json' },
+      { raw: '{"a":1,"a":2}' },
+      { raw: ' '.repeat(2 ** 20 + 1) },
+      { raw: 'a=b', headers: { 'content-type': 'application/x-www-form-urlencoded' } },
+      { raw: '{}', headers: { 'content-encoding': 'gzip' } },
+      { raw: '{}', headers: { 'content-length': '9' } },
+      { json: [1] },
+      {},
+    ])
+      for (const url of ['/iap/trust/reanchor', '/iap/trust/reanchor?x=1'])
+        assertRefused(await call({ method: 'POST', url, key: agent.key, ...request }), {
+          status: 403,
+          code: 'FORBIDDEN',
+        });
     const events = await sql(
       "select event_type, resource_id from audit_events where actor_id = $1 and event_type = 'auth.denied'",
       [agent.id],

@@ -56,9 +56,14 @@ export function asking(server: TestApp) {
     assert.equal(body.reason === undefined, code === 'VALID', 'a reason for whatever is not valid');
     return body;
   };
-  const expect400 = async (json: object, pointer: string, about?: string): Promise<void> =>
+  const expect400 = async (
+    json: object,
+    pointer: string,
+    about?: string,
+    request: Partial<TestRequest> = {},
+  ): Promise<void> =>
     assertRefused(
-      await ask(json),
+      await ask(json, request),
       { status: 400, code: 'VALIDATION_ERROR', details: { pointer } },
       about ?? JSON.stringify(json).slice(0, 200),
     );

@@ -28,11 +28,14 @@ interface HostileRoute {
    */
   readonly url?: string;
   readonly credential: 'none' | 'api-key-if-sent' | 'api-key' | 'scoped-token-or-api-key';
-  /** A body that the route accepts, with every member of the documented ones that has a type of its own. */
+  /**
+   * A body that the route accepts, with every member of the documented ones that has a type of its own. `{intent}` is a
+   * good intent token: of another one nothing else is said.
+   */
   readonly body?: Readonly<Record<string, unknown>>;
   /** Members of `body` that may have several types. */
   readonly several?: readonly string[];
-  /** Answers every well-formed body with 403. */
+  /** Answers whatever is sent with 403. */
   readonly alwaysForbidden?: true;
   /** Answers what is no acceptable request with 200 and `allowed:false`. */
   readonly neverBadRequest?: true;
@@ -65,11 +68,18 @@ const CHANGES = {
   allowed_namespaces: ['a/b'],
   policy: { allow: ['*'] },
 };
-const QUESTION = { token: 'a.b.c', step_index: 0, step: PLAN.steps[0], action: 'look', mcp: 'm', proof: [] };
+const QUESTION = {
+  token: '{intent}',
+  step_index: 0,
+  step: PLAN.steps[0],
+  action: 'look',
+  mcp: 'm',
+  proof: [],
+};
 const TOOL_CALL = {
   mcp: 'm',
   tool: 'look',
-  intent_token: { jwt_token: 'a.b.c', plan_id: 'p' },
+  intent_token: { jwt_token: '{intent}', plan_id: 'p' },
   wireName: 'm__look',
   mcpServer: 'm',
   toolsSnapshotHash: 'h',
@@ -159,7 +169,7 @@ const ROUTES: readonly HostileRoute[] = [
     route: '/iap/verify-step',
     credential: 'api-key',
     body: {
-      token: 'a.b.c',
+      token: '{intent}',
       path: '/steps/[0]/action',
       step_index: 0,
       tool_name: 'look',
@@ -179,7 +189,7 @@ const ROUTES: readonly HostileRoute[] = [
     method: 'POST',
     route: '/verify/action',
     credential: 'none',
-    body: { token: 'a.b.c', path: '/steps/[0]/action', value: 'look', proof: [], context: {} },
+    body: { token: '{intent}', path: '/steps/[0]/action', value: 'look', proof: [], context: {} },
     several: ['token', 'proof'],
   },
   { method: 'GET', route: '/v1/intent-tokens', credential: 'api-key' },
@@ -366,7 +376,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
   });
   await server.call({ method: 'GET', url: '/ready' });
 
-  for (const { route, by, as } of ROUTES.flatMap((route) => ways(route, held))) {
+  for (const { route, by, as } of ROUTES.map(withToken(held)).flatMap((route) => ways(route, held))) {
     const name = `${route.method} ${route.route}${as}`;
     const url = urlOf(route, held);
     const ask = (request: Partial<TestRequest>) =>
@@ -395,9 +405,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         for (const member of ['surprise', 'constructor', 'toString', 'a/b~c']) {
           const answer = await ask({ json: { ...route.body, [member]: 1 } });
           const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-          const expected = route.alwaysForbidden
-            ? { status: 403, code: 'FORBIDDEN' }
-            : { status: 400, code: 'VALIDATION_ERROR', details: { pointer } };
+          const expected = { status: 400, code: 'VALIDATION_ERROR', details: { pointer } };
           assertUnacceptable(route, answer, expected, member);
           assertProper(answer, url, member);
         }
@@ -512,7 +520,7 @@ test('hostile input', { skip: postgresSkip }, async (t) => {
         const body = route.method === 'GET' ? {} : { raw: '{' };
         const answer = await server.call({ method: route.method, url, headers, ...body });
         if (route.neverBadRequest) assertNoGrant(answer);
-        else assert.equal(answer.status, route.method === 'GET' ? 200 : 400, answer.text);
+        else assert.equal(answer.status, pastCredential(route), answer.text);
         assertProper(answer, url);
       }
     });
@@ -729,10 +737,23 @@ const urlOf = ({ url, route }: HostileRoute, { tokenId, approvalId, ownApprovalI
     .replace('{approval}', approvalId)
     .replace('{own}', ownApprovalId);
 
+const withToken =
+  ({ intentToken }: Held) =>
+  (route: HostileRoute): HostileRoute =>
+    JSON.parse(JSON.stringify(route).replaceAll('{intent}', intentToken)) as HostileRoute;
+
 async function holdCredentials(server: TestApp) {
-  const { adminKey } = server;
+  const { adminKey, call } = server;
+  const json = { plan: PLAN, expires_in: 86_400 };
+  const { body } = await call<{ token: string }>({
+    method: 'POST',
+    url: '/token/issue',
+    key: adminKey,
+    json,
+  });
   return {
     adminKey,
+    intentToken: body.token,
     ...(await makeKeys(server)),
     ...(await makeTokens(server)),
     ...(await makeApprovals(server)),
@@ -1048,14 +1069,19 @@ function assertProper(answer: TestAnswer, url: string, about = ''): void {
   assert.equal(typeof message, 'string');
 }
 
+/** The status of what has a good credential and, if it is no GET, a bad body. */
+const pastCredential = ({ method, alwaysForbidden }: HostileRoute): number =>
+  alwaysForbidden ? 403 : method === 'GET' ? 200 : 400;
+
 /** The documented refusal of what is no acceptable request. */
 function assertUnacceptable(
-  { neverBadRequest }: HostileRoute,
+  { neverBadRequest, alwaysForbidden }: HostileRoute,
   answer: TestAnswer,
   expected: Parameters<typeof assertRefused>[1],
   about: string,
 ): void {
   if (neverBadRequest) assertNoGrant(answer, about);
+  else if (alwaysForbidden) assertRefused(answer, { status: 403, code: 'FORBIDDEN' }, about);
   else assertRefused(answer, expected, about);
 }
 
