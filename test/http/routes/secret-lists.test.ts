@@ -85,16 +85,19 @@ test('a list of a namespace', { skip: postgresSkip }, async (t) => {
     }
   });
 
-  await t.test('without a limit ends at 10,000, and says that there is more', async () => {
+  await t.test('without a limit ends where its page is full, and goes on behind it', async () => {
     await calls.sql(
       `insert into secrets (id, path, namespace, key, secret_type, access_tier, tags)
        select gen_random_uuid(), 'huge/K' || n, 'huge', 'K' || n, 'custom', 'standard', '{}'
        from generate_series(10001, 20001) as n`,
     );
-    const first = await list('/huge');
-    assert.equal(first.body.items.length, 10_000);
-    const rest = await list(`/huge?cursor=${first.body.next_cursor}`);
-    assert.deepEqual([keysOf(rest), rest.body.next_cursor], [['K20001'], null]);
+    let page = await list('/huge');
+    const keys = [...keysOf(page)];
+    while (page.body.next_cursor !== null) {
+      page = await list(`/huge?cursor=${page.body.next_cursor}`);
+      keys.push(...keysOf(page));
+    }
+    assert.deepEqual([keys.length, keys.at(-1)], [10_001, 'K20001']);
   });
 
   await t.test('goes on behind its cursor, whatever came or went meanwhile', async () => {
