@@ -11,16 +11,19 @@ import { WritError } from '../../errors.ts';
 import { envelopeOf, errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 
 export interface ParserRefusals {
-  /** To be told of every request before anything else happens to it. */
-  began(reply: FastifyReply): void;
   /** For `clientError`, whose connection is of no use afterwards. */
   answer(error: Error & { readonly code?: string }, socket: Socket): void;
   /** For `connect`: there is nothing here to be connected with. */
   answerConnect(socket: Socket): void;
 }
 
-export function createParserRefusals(newRequestId: () => string): ParserRefusals {
-  const latest = new WeakMap<Socket, FastifyReply>();
+/** The last request that began on a connection, known before anything else happens to it. */
+export type LatestRequests = WeakMap<Socket, FastifyReply>;
+
+export function createParserRefusals(
+  newRequestId: () => string,
+  latest: Pick<LatestRequests, 'get'>,
+): ParserRefusals {
   const ending = new WeakSet<Socket>();
   const answer: ParserRefusals['answer'] = (error, socket) => {
     // Whoever has gone hears nothing.
@@ -40,7 +43,6 @@ export function createParserRefusals(newRequestId: () => string): ParserRefusals
     socket.destroy(error);
   };
   return {
-    began: (reply) => void latest.set(reply.request.raw.socket, reply),
     answer,
     answerConnect: (socket) => {
       const refusal = errorAnswer(noSuchEndpoint(), unknownRequest(newRequestId()));

@@ -11,12 +11,11 @@ import Fastify, {
   type FastifyRequest,
 } from 'fastify';
 import { WritError } from '../../errors.ts';
-import { createParserRefusals, type ParserRefusals } from './client-errors.ts';
+import { createParserRefusals, type LatestRequests } from './client-errors.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
-import { refuseHead } from './message-head.ts';
-import { type ReadClient, requestStateOf, takesBasic } from './request-state.ts';
+import { type ReadClient, refuseHead, requestStateOf, takesBasic } from './request-state.ts';
 import { SCHEMA_COMPILERS } from './schema-compilers.ts';
 import { validationError } from './validation.ts';
 
@@ -47,7 +46,8 @@ const SECURITY_HEADERS = {
 const MAX_TARGET_PARAMETER = 2048;
 
 export function createServer(options: ServerOptions): FastifyInstance {
-  const refusals = createParserRefusals(options.newRequestId);
+  const latest: LatestRequests = new WeakMap();
+  const refusals = createParserRefusals(options.newRequestId, latest);
   const app = Fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
@@ -76,7 +76,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     schemaErrorFormatter: validationError,
     clientErrorHandler: refusals.answer,
     frameworkErrors: (error, request, reply) => {
-      beginRequest(request, reply, { readClient: options.readClient, refusals });
+      beginRequest(request, reply, { readClient: options.readClient, latest });
       return answerError(refuseHead(request.raw) ?? error, request, reply);
     },
   });
@@ -85,7 +85,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.decorateRequest('state');
   app.decorateRequest('auth');
   app.decorateRequest('authorized');
-  const begun = { readClient: options.readClient, refusals };
+  const begun = { readClient: options.readClient, latest };
   // With callbacks: a promise for every hook of every request is felt.
   app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, begun);
@@ -147,9 +147,9 @@ function decodes(path: string): boolean {
 function beginRequest(
   request: FastifyRequest,
   reply: FastifyReply,
-  { readClient, refusals }: { readonly readClient: ReadClient; readonly refusals: ParserRefusals },
+  { readClient, latest }: { readonly readClient: ReadClient; readonly latest: LatestRequests },
 ): void {
-  refusals.began(reply);
+  latest.set(request.raw.socket, reply);
   request.state = requestStateOf(request, readClient);
   setCommonHeaders(request, reply);
 }
