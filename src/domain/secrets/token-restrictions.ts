@@ -34,6 +34,11 @@ export function restrictionsOf({ maxUses, allowedIps }: TokenRestrictions): Toke
   return { maxUses, allowedIps };
 }
 
+/** Those that restrict something; the others are undefined, which JSON leaves out. */
+export function statedRestrictions({ maxUses, allowedIps }: TokenRestrictions) {
+  return { maxUses: maxUses ?? undefined, allowedIps: allowedIps ?? undefined };
+}
+
 /** The same under their names on the wire: for answers, events, notices and the digest of an approval. */
 export function namedRestrictions({ maxUses, allowedIps }: TokenRestrictions): Named {
   return { max_uses: maxUses, allowed_ips: allowedIps };

@@ -4,7 +4,7 @@
  */
 
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
-import { RESTRICTION_MEMBERS } from '../../domain/secrets/token-restrictions.ts';
+import { RESTRICTION_MEMBERS, statedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../../use-cases/audit/ports.ts';
 import type {
   NewScopedToken,
@@ -40,11 +40,24 @@ export const NEW_TOKEN_TYPES: Expressions<keyof NewScopedToken> = {
   expiresAt: 'float8',
 };
 
-/** Times in milliseconds, because a date's text costs more than all the rest. */
+/**
+ * Times in milliseconds, because a date's text costs more than all the rest. What is null is left out, and read as null:
+ * its name would be written, sent and parsed for nothing.
+ */
 export function newTokenRow(token: NewScopedToken) {
-  const times = { createdAt: token.createdAt.getTime(), expiresAt: token.expiresAt.getTime() };
+  const row = {
+    id: token.id,
+    tokenHashHex: token.tokenHashHex,
+    agentId: token.agentId,
+    keyId: token.keyId,
+    agentRevision: token.agentRevision,
+    scopes: token.scopes,
+    description: token.description ?? undefined,
+    createdAt: token.createdAt.getTime(),
+    expiresAt: token.expiresAt.getTime(),
+  };
   // Not spread into one literal: that makes a hash table of so many members, which costs five times as much.
-  return Object.assign({}, token, times);
+  return Object.assign(row, statedRestrictions(token));
 }
 
 /** Inserts the rows of `granted`; `claimed` names what only the token of an approval has. */
