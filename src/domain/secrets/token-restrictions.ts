@@ -35,7 +35,10 @@ export function restrictionsOf({ maxUses, allowedIps }: TokenRestrictions): Toke
 }
 
 /** Those that restrict something; the others are undefined, which JSON leaves out. */
-export function statedRestrictions({ maxUses, allowedIps }: TokenRestrictions) {
+export function statedRestrictions({
+  maxUses,
+  allowedIps,
+}: TokenRestrictions): Readonly<Record<keyof TokenRestrictions, unknown>> {
   return { maxUses: maxUses ?? undefined, allowedIps: allowedIps ?? undefined };
 }
 

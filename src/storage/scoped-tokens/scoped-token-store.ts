@@ -44,7 +44,7 @@ export const NEW_TOKEN_TYPES: Expressions<keyof NewScopedToken> = {
  * Times in milliseconds, because a date's text costs more than all the rest. What is null is left out, and read as null:
  * its name would be written, sent and parsed for nothing.
  */
-export function newTokenRow(token: NewScopedToken) {
+export function newTokenRow(token: NewScopedToken): Readonly<Record<keyof NewScopedToken, unknown>> {
   const row = {
     id: token.id,
     tokenHashHex: token.tokenHashHex,
