@@ -8,11 +8,16 @@ import { fault } from './verification-request.ts';
 /** Where the action of a step stands in its plan; 16 digits hold every whole number that a JSON number holds. */
 const ACTION_PATH = /^\/steps\/\[(0|[1-9][0-9]{0,15})\]\/action$/;
 
+function indexIn(path: string): number | undefined {
+  const digits = ACTION_PATH.exec(path)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 /** The index of the step whose action a path names. Throws `VALIDATION_ERROR`. */
 export function readStepPath(path: string): number {
-  const digits = ACTION_PATH.exec(path)?.[1];
-  if (digits === undefined) throw fault('/path', 'must be /steps/[i]/action');
-  return Number(digits);
+  const index = indexIn(path);
+  if (index === undefined) throw fault('/path', 'must be /steps/[i]/action');
+  return index;
 }
 
 export interface NamedStep {
@@ -30,14 +35,13 @@ export function readStepIndex({ path, step_index: stepIndex }: NamedStep): numbe
   return index;
 }
 
+/** The same of a body that has passed its schema, where nothing is refused yet: undefined for one that names no step. */
+export function statedStepIndex({ path, step_index: stepIndex }: NamedStep): number | undefined {
+  return (path === undefined ? undefined : indexIn(path)) ?? stepIndex;
+}
+
 /** Free JSON of which nothing is kept. Throws `VALIDATION_ERROR`. */
 export function requireSmallContext(context: JsonObject | undefined): void {
   if (context !== undefined && textToBytes(JSON.stringify(context)).length > MAX_METADATA_BYTES)
     throw fault('/context', `must not be larger than ${MAX_METADATA_BYTES} bytes`);
-}
-
-/** The same of a body that has passed its schema, where nothing is refused yet: undefined for one that names no step. */
-export function statedStepIndex({ path, step_index: stepIndex }: NamedStep): number | undefined {
-  const digits = path === undefined ? undefined : ACTION_PATH.exec(path)?.[1];
-  return digits === undefined ? stepIndex : Number(digits);
 }
