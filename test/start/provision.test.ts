@@ -15,7 +15,7 @@ test('another master key is refused in clear words, and the database stays usabl
 }, async (t) => {
   const { url } = await createTestDatabase(t);
   const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
-  await startedOnce({ ...right });
+  await startedOnce(right);
   const wrong = 'ab'.repeat(32);
   const refused = await refusedProcess(t, { ...right, MASTER_KEY: wrong });
   assert.equal(refused.code, 2);
@@ -41,7 +41,7 @@ test('a missing master key file is refused once the database holds what it wrapp
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const env = { DATABASE_URL: url, MASTER_KEY_FILE: join(folder, 'master.key') };
-  await startedOnce({ ...env });
+  await startedOnce(env);
   await rm(env.MASTER_KEY_FILE);
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const refused = await refusedStart(env);
@@ -57,7 +57,7 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
   const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
   const first = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
   await startedOnce({ ...env, ...first });
-  await startedOnce({ ...env });
+  await startedOnce(env);
 
   for (const [variable, setting, value] of [
     ['ISSUER_URL', 'issuer_url', 'https://two.example'],

@@ -47,6 +47,7 @@ const MAX_TARGET_PARAMETER = 2048;
 
 export function createServer(options: ServerOptions): FastifyInstance {
   const latest: LatestRequests = new WeakMap();
+  const begun = { readClient: options.readClient, latest };
   const refusals = createParserRefusals(options.newRequestId, latest);
   const app = Fastify({
     logger: false,
@@ -76,7 +77,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     schemaErrorFormatter: validationError,
     clientErrorHandler: refusals.answer,
     frameworkErrors: (error, request, reply) => {
-      beginRequest(request, reply, { readClient: options.readClient, latest });
+      beginRequest(request, reply, begun);
       return answerError(refuseHead(request.raw) ?? error, request, reply);
     },
   });
@@ -85,7 +86,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.decorateRequest('state');
   app.decorateRequest('auth');
   app.decorateRequest('authorized');
-  const begun = { readClient: options.readClient, latest };
   // With callbacks: a promise for every hook of every request is felt.
   app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, begun);
