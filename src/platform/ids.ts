@@ -19,7 +19,25 @@ const generator = new V7Generator({
   },
 });
 
-export const newId = (): string => generator.generate().toString();
+const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1');
+/** RFC 9562 section 4. */
+const written = Buffer.from('00000000-0000-0000-0000-000000000000', 'latin1');
+const HYPHEN = 45;
+
+/**
+ * Written in place: the generator's own text is put together of 36, which whoever reads it has to join, at twice the
+ * cost of all the rest.
+ */
+export function newId(): string {
+  let place = 0;
+  for (const byte of generator.generate().bytes) {
+    if (written[place] === HYPHEN) place += 1;
+    written[place] = HEX_DIGITS[byte >>> 4] ?? 0;
+    written[place + 1] = HEX_DIGITS[byte & 15] ?? 0;
+    place += 2;
+  }
+  return written.toString('latin1');
+}
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
