@@ -5,7 +5,7 @@ import type { Database } from '../../src/storage/engine/database.ts';
 import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
-import type { ActorWrite, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
+import type { ActorWrite, AgentStore, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
 
 export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
   return {
@@ -54,12 +54,19 @@ export function anAgent(changes: Partial<NewAgent> = {}): NewAgent {
   };
 }
 
-export async function storedAgent(database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> {
+/** An agent that is there, in whatever keeps it. */
+export async function agentIn(
+  { agents }: { readonly agents: AgentStore },
+  changes: Partial<NewAgent> = {},
+): Promise<NewAgent> {
   const agent = anAgent(changes);
-  const outcome = await createAgentStore(database).create(agent, aWrite());
+  const outcome = await agents.create(agent, aWrite());
   if (outcome !== 'created') throw new Error(`the agent was not created: ${outcome}`);
   return agent;
 }
+
+export const storedAgent = (database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> =>
+  agentIn({ agents: createAgentStore(database) }, changes);
 
 /** A record that `agent` issues with its first key under its first revision, and its event. */
 export function anIssue(

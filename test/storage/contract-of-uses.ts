@@ -6,6 +6,7 @@ import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts'
 import type { SecretUses } from '../../src/use-cases/secrets/ports.ts';
 import { aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE } from './contract-stores.ts';
+import { keyIsDead, noLongerAsRead, type TokenChange } from './five-stores.ts';
 import {
   aKeyUse,
   anAdvance,
@@ -59,8 +60,8 @@ export function contractOfUses(on: ContractStores): void {
         on.sql('delete from secret_versions where secret_id = $1', [secret.record.id]),
     };
     const tokenIsDead: Record<string, (given: Case) => Promise<unknown>> = {
-      'it is revoked': ({ token }) => on.endToken(token?.id ?? '', 'revoked_at = clock_timestamp()'),
-      'it has expired': ({ token }) => on.endToken(token?.id ?? '', EXPIRE),
+      'it is revoked': ({ token }) => on.changeToken(token?.id ?? '', { revoked: true }),
+      'it has expired': ({ token }) => on.changeToken(token?.id ?? '', { expired: true }),
       'it is gone': ({ token }) => on.sql('delete from scoped_tokens where id = $1', [token?.id]),
     };
 
@@ -116,7 +117,7 @@ export function contractOfUses(on: ContractStores): void {
       const guards: Record<string, (given: Case) => Promise<unknown>> = {
         ...secretIsOther,
         ...Object.fromEntries(
-          Object.entries(kind === undefined ? on.keyIsDead : on.noLongerAsRead).map(([what, end]) => [
+          Object.entries(kind === undefined ? keyIsDead(on) : noLongerAsRead(on)).map(([what, end]) => [
             what,
             ({ who }: Case) => end(who),
           ]),
@@ -137,7 +138,7 @@ export function contractOfUses(on: ContractStores): void {
     test('an API key does not end with another key of its agent, nor a token with the key it was asked for', async () => {
       const who = await storedAgent(on.database);
       const token = await storedToken(on.database, who, { maxUses: 1 });
-      await on.agents().revokeKey({ agentId: who.id, keyId: who.key.keyId }, aWrite());
+      await on.agents.revokeKey({ agentId: who.id, keyId: who.key.keyId }, aWrite());
       assert.equal(await on.uses.record(aTokenUse(who, token)), true);
       assert.equal(await on.uses.record(aKeyUse(who)), false);
     });
@@ -193,7 +194,7 @@ export function contractOfUses(on: ContractStores): void {
       const expected = Math.min(asked, maxUses - used);
       test(`${asked} uses of one token of which ${maxUses - used} of ${maxUses} are left: ${expected} are granted`, async () => {
         const token = await storedToken(on.database, on.agent, { maxUses });
-        await on.endToken(token.id, `uses = ${used}`);
+        await on.changeToken(token.id, { uses: used });
         const outcomes = await inOneGroup(times(asked, () => aTokenUse(on.agent, token)));
         assert.equal(grantedOf(outcomes), expected);
         assert.equal(await on.usesOf(token.id), used + expected);
@@ -204,19 +205,25 @@ export function contractOfUses(on: ContractStores): void {
       const { released } = await storedSecret(on.database, on.agent);
       const narrowed = await storedAgent(on.database);
       const some = (maxUses: number | null, who = on.agent) => storedToken(on.database, who, { maxUses });
-      const kinds = [
+      const kinds: {
+        token: NewScopedToken;
+        asked: number;
+        granted: number;
+        end?: TokenChange;
+        who?: NewAgent;
+      }[] = [
         { token: await some(3), asked: 8, granted: 3 },
         { token: await some(20), asked: 8, granted: 8 },
         { token: await some(null), asked: 8, granted: 8 },
-        { token: await some(5), asked: 8, granted: 0, end: 'revoked_at = clock_timestamp()' },
-        { token: await some(5), asked: 8, granted: 0, end: EXPIRE },
-        { token: await some(null), asked: 8, granted: 0, end: EXPIRE },
+        { token: await some(5), asked: 8, granted: 0, end: { revoked: true } },
+        { token: await some(5), asked: 8, granted: 0, end: { expired: true } },
+        { token: await some(null), asked: 8, granted: 0, end: { expired: true } },
         { token: await some(5, narrowed), asked: 8, granted: 0, who: narrowed },
         { token: await some(null, narrowed), asked: 8, granted: 0, who: narrowed },
         { token: await some(1), asked: 8, granted: 1 },
       ];
-      for (const { token, end } of kinds) if (end !== undefined) await on.endToken(token.id, end);
-      await on.agents().update(narrowed.id, { allowedScopes: [] }, aWrite());
+      for (const { token, end } of kinds) if (end !== undefined) await on.changeToken(token.id, end);
+      await on.agents.update(narrowed.id, { allowedScopes: [] }, aWrite());
       // The members of all tokens come in turn.
       const uses = times(8, () =>
         kinds.map(({ token, who = on.agent }) => aTokenUse(who, token, { released })),
@@ -259,7 +266,7 @@ export function contractOfUses(on: ContractStores): void {
 
     test('keys in one group are judged each by itself', async () => {
       const dead = await storedAgent(on.database);
-      await on.agents().revoke(dead.id, aWrite());
+      await on.agents.revoke(dead.id, aWrite());
       const uses = times(20, (index) => aKeyUse(index % 2 === 0 ? dead : on.agent));
       const outcomes = await Promise.all(uses.map((use) => on.uses.record(use)));
       assert.deepEqual(

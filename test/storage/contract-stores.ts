@@ -1,13 +1,16 @@
 /** The stores under contract on one database, and what every part of the contract asks of it. */
 import { after, before } from 'node:test';
+import { createAuditTrail } from '../../src/storage/audit/audit-store.ts';
 import type { Database } from '../../src/storage/engine/database.ts';
+import { createIntentTokenStore } from '../../src/storage/intent-tokens/intent-token-store.ts';
 import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
+import { createCredentialStore } from '../../src/storage/principals/api-key-store.ts';
 import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
 import { createSecretReader } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
 import { createSecretUses } from '../../src/storage/secrets/secret-use-store.ts';
-import type { AgentStore, NewAgent } from '../../src/use-cases/principals/ports.ts';
-import type { ScopedTokenStore } from '../../src/use-cases/scoped-tokens/ports.ts';
+import type { EventType } from '../../src/use-cases/audit/ports.ts';
+import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import type {
   CredentialGuard,
   SecretChange,
@@ -16,76 +19,44 @@ import type {
   SecretStore,
   SecretUses,
 } from '../../src/use-cases/secrets/ports.ts';
-import { anEvent, aWrite, storedAgent } from './builders.ts';
+import { anEvent, storedAgent } from './builders.ts';
+import type { FiveStores, TokenChange } from './five-stores.ts';
 import { type Backend, rows } from './opened.ts';
-import { keyGuard, useTestKek } from './secret-builders.ts';
+import { keyGuard, storedSecret, useTestKek } from './secret-builders.ts';
 
-export const YESTERDAY = new Date(Date.now() - 86_400_000);
-export const TOMORROW = new Date(Date.now() + 86_400_000);
 /** In SQL: its time is over. */
 export const EXPIRE = `expires_at = clock_timestamp() - interval '1 ms'`;
 
-type Ending = Readonly<Record<string, (who: NewAgent) => Promise<unknown>>>;
-
 /** The stores are there when the first test of the suite runs, not before. */
-export interface ContractStores {
+export interface ContractStores extends FiveStores {
   readonly database: Database;
-  readonly tokens: ScopedTokenStore;
   readonly reader: SecretReader;
   readonly uses: SecretUses;
   readonly store: SecretStore;
   /** Live and never changed; a test that ends one stores its own. */
   readonly agent: NewAgent;
-  agents(): AgentStore;
   sql<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>;
-  eventsOf(resourceId: string): Promise<{ event_type: string }[]>;
   usesOf(tokenId: string): Promise<number | undefined>;
-  /** `how`: what to set of the token's row. */
-  endToken(tokenId: string, how: string): Promise<unknown>;
   /** By the agent's key unless another guard is given. */
   change(
     paths: readonly string[],
     changes: readonly SecretChange[],
     guard?: CredentialGuard,
   ): Promise<readonly SecretRecord[] | 'not_granted'>;
-  /** What makes an agent other than it was read. */
-  readonly noLongerAsRead: Ending;
-  /** These, and what makes its key other than it was read. */
-  readonly keyIsDead: Ending;
 }
 
 /** Inside a suite: opens them before its tests and closes them after. */
 export function storesOn(backend: Backend): ContractStores {
   const closers: (() => unknown)[] = [];
   const on = {} as ContractStores;
-  const agents = () => createAgentStore(on.database);
-  const sql = <Row extends object>(text: string, values: readonly unknown[] = []) =>
-    rows<Row>(on.database, text, values);
-  const noLongerAsRead: Ending = {
-    'its agent is revoked': (who) => agents().revoke(who.id, aWrite()),
-    'its agent was changed since': (who) => agents().update(who.id, { description: 'other' }, aWrite()),
-  };
-  const keyIsDead: Ending = {
-    ...noLongerAsRead,
-    'the key is revoked': (who) => agents().revokeKey({ agentId: who.id, keyId: who.key.keyId }, aWrite()),
-    'the key has expired': (who) => sql(`update api_keys set ${EXPIRE} where key_id = $1`, [who.key.keyId]),
-    'the key is another agent’s': (who) =>
-      sql('update api_keys set agent_id = $2 where key_id = $1', [who.key.keyId, on.agent.id]),
-  };
   const helpers: Partial<ContractStores> = {
-    agents,
-    sql,
-    eventsOf: (resourceId) => sql('select event_type from audit_events where resource_id = $1', [resourceId]),
-    usesOf: async (id) =>
-      (await sql<{ uses: number }>('select uses from scoped_tokens where id = $1', [id]))[0]?.uses,
-    endToken: (id, how) => sql(`update scoped_tokens set ${how} where id = $1`, [id]),
+    ...pastTheStores(on),
+    sql: (text, values = []) => rows(on.database, text, values),
     change: (paths, changes, guard = keyGuard(on.agent)) =>
       on.store.change({ guard, paths }, () => ({
         changes,
         event: anEvent({ eventType: 'secret.updated' }),
       })),
-    noLongerAsRead,
-    keyIsDead,
   };
   Object.assign(on, helpers);
 
@@ -97,7 +68,11 @@ export function storesOn(backend: Backend): ContractStores {
     Object.assign(on, {
       database,
       agent,
+      agents: createAgentStore(database),
+      credentials: createCredentialStore(database),
+      intents: createIntentTokenStore(database),
       tokens: createScopedTokenStore(database),
+      trail: createAuditTrail(database),
       reader: createSecretReader(database),
       uses: createSecretUses(database),
       store: createSecretStore(database),
@@ -107,4 +82,48 @@ export function storesOn(backend: Backend): ContractStores {
     for (const close of closers.reverse()) await close();
   });
   return on;
+}
+
+/** By statements of the test's own. */
+function pastTheStores(on: ContractStores): Partial<ContractStores> {
+  return {
+    eventsOf: async (resourceId) => {
+      const written = await on.sql<{ type: EventType }>(
+        'select event_type as type from audit_events where resource_id = $1 order by xact, id',
+        [resourceId],
+      );
+      return written.map(({ type }) => type);
+    },
+    countEvents: async () =>
+      (await on.sql<{ n: number }>('select count(*)::int as n from audit_events'))[0]?.n ?? -1,
+    isIssued: async (jti) => (await on.sql('select 1 from intent_tokens where jti = $1', [jti])).length === 1,
+    expireKey: (keyId) => on.sql(`update api_keys set ${EXPIRE} where key_id = $1`, [keyId]),
+    giveKey: (keyId, toAgentId) =>
+      on.sql('update api_keys set agent_id = $2 where key_id = $1', [keyId, toAgentId]),
+    restKey: (keyId, seconds) =>
+      on.sql(
+        'update api_keys set last_used_at = last_used_at - make_interval(secs => $2) where key_id = $1',
+        [keyId, seconds],
+      ),
+    changeToken: (id, change) => on.sql(...tokenUpdate(id, change)),
+    usesOf: async (id) =>
+      (await on.sql<{ uses: number }>('select uses from scoped_tokens where id = $1', [id]))[0]?.uses,
+    keepSecret: async (tier) =>
+      (await storedSecret(on.database, on.agent, { attributes: { tier } })).record.path,
+  };
+}
+
+function tokenUpdate(id: string, change: TokenChange): [string, unknown[]] {
+  const { expired, revoked, uses, agentId, scopes } = change;
+  const set = [
+    ...(expired === undefined ? [] : [EXPIRE]),
+    ...(revoked === undefined ? [] : ['revoked_at = clock_timestamp()']),
+    'uses = coalesce($2, uses)',
+    'agent_id = coalesce($3, agent_id)',
+    'scopes = coalesce($4, scopes)',
+  ];
+  return [
+    `update scoped_tokens set ${set.join(', ')} where id = $1`,
+    [id, uses ?? null, agentId ?? null, scopes ?? null],
+  ];
 }

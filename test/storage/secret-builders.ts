@@ -8,7 +8,7 @@ import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
 import { writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
-import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
+import type { NewScopedToken, ScopedTokenStore } from '../../src/use-cases/scoped-tokens/ports.ts';
 import type {
   CredentialGuard,
   ReleasedVersion,
@@ -60,16 +60,22 @@ export function anIssueOf(token: NewScopedToken): [NewScopedToken, AuditEvent] {
   return [token, event];
 }
 
-export async function storedToken(
-  database: Database,
+/** A token that is there, in whatever keeps it. */
+export async function tokenIn(
+  { tokens }: { readonly tokens: ScopedTokenStore },
   agent: NewAgent,
   changes: Partial<NewScopedToken> = {},
 ): Promise<NewScopedToken> {
   const token = aScopedToken(agent, changes);
-  const issued = await createScopedTokenStore(database).issue(...anIssueOf(token));
-  if (!issued) throw new Error('the token was not issued');
+  if (!(await tokens.issue(...anIssueOf(token)))) throw new Error('the token was not issued');
   return token;
 }
+
+export const storedToken = (
+  database: Database,
+  agent: NewAgent,
+  changes: Partial<NewScopedToken> = {},
+): Promise<NewScopedToken> => tokenIn({ tokens: createScopedTokenStore(database) }, agent, changes);
 
 export function keyGuard(agent: NewAgent, agentRevision = 1): CredentialGuard {
   return { kind: 'api_key', keyId: agent.key.keyId, agentId: agent.id, agentRevision };

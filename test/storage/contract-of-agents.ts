@@ -1,0 +1,216 @@
+/** What the store of principals and their keys promises. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { uuidv7 } from 'uuidv7';
+import { agentIn, aKey, anAgent, aWrite } from './builders.ts';
+import { type FiveStores, TOMORROW, YESTERDAY } from './five-stores.ts';
+
+export function contractOfAgents(on: FiveStores): void {
+  suite('agents', () => {
+    test('a created agent is found by id, by id in capitals and by name, with its key and without its hash', async () => {
+      const before = Date.now();
+      const agent = await agentIn(on, {
+        email: 'a@example.org',
+        description: 'what for',
+        allowedScopes: ['secrets:read:prod/*'],
+        allowedNamespaces: ['prod'],
+        policyText: '{"allow":["*"]}',
+        key: aKey({ name: 'first', expiresAt: TOMORROW }),
+      });
+      for (const wanted of [agent.id, agent.id.toUpperCase(), agent.name]) {
+        const found = await on.agents.find(wanted);
+        assert.ok(found !== undefined, wanted);
+        const { key, ...rest } = agent;
+        const { keys, createdAt, revokedAt, ...view } = found;
+        assert.deepEqual(view, rest);
+        assert.ok(createdAt.getTime() > before - 60_000 && createdAt.getTime() < Date.now() + 60_000);
+        assert.equal(revokedAt, null);
+        assert.equal(keys.length, 1);
+        const { hash: _hash, ...shown } = key;
+        assert.deepEqual(
+          { ...keys[0], createdAt: null },
+          { ...shown, createdAt: null, lastUsedAt: null, revokedAt: null },
+        );
+        assert.doesNotMatch(JSON.stringify(found), /hash/);
+      }
+    });
+
+    test('an agent, its key and its event appear together', async () => {
+      const agent = anAgent();
+      const write = aWrite(null, { resourceId: agent.id });
+      assert.equal(await on.agents.create(agent, write), 'created');
+      assert.deepEqual(await on.eventsOf(agent.id), ['agent.created']);
+    });
+
+    test('a name in use refuses the agent, its key and its event', async () => {
+      const taken = await agentIn(on);
+      const late = anAgent({ name: taken.name });
+      assert.equal(await on.agents.create(late, aWrite(null, { resourceId: late.id })), 'name_taken');
+      assert.equal(await on.agents.find(late.id), undefined);
+      assert.equal(await on.credentials.findKey(late.key.keyId), undefined);
+      assert.deepEqual(await on.eventsOf(late.id), []);
+    });
+
+    test('an agent whose key cannot be stored is not stored either, nor its event', async () => {
+      const first = await agentIn(on);
+      const late = anAgent({ key: first.key });
+      await assert.rejects(on.agents.create(late, aWrite(null, { resourceId: late.id })));
+      assert.equal(await on.agents.find(late.id), undefined);
+      assert.deepEqual(await on.eventsOf(late.id), []);
+    });
+
+    test('of fifty concurrent agents with one name exactly one is created', async () => {
+      const name = `wanted ${uuidv7()}`;
+      const outcomes = await Promise.all(
+        Array.from({ length: 50 }, () => on.agents.create(anAgent({ name }), aWrite())),
+      );
+      assert.equal(outcomes.filter((outcome) => outcome === 'created').length, 1);
+      assert.equal(outcomes.filter((outcome) => outcome === 'name_taken').length, 49);
+    });
+
+    test('the name of a revoked agent is free again, and its id still finds the old one', async () => {
+      const old = await agentIn(on);
+      assert.equal(await on.agents.revoke(old.id, aWrite()), 'revoked');
+      assert.equal(await on.agents.find(old.name), undefined);
+      const young = await agentIn(on, { name: old.name });
+      assert.equal((await on.agents.find(old.name))?.id, young.id);
+      assert.notEqual((await on.agents.find(old.id))?.revokedAt, null);
+    });
+
+    test('an id wins over a name that looks like it', async () => {
+      const one = await agentIn(on);
+      await agentIn(on, { name: one.id });
+      assert.equal((await on.agents.find(one.id))?.name, one.name);
+    });
+
+    test('an update changes what it names, null clears, the rest stays, and the revision grows', async () => {
+      const agent = await agentIn(on, {
+        email: 'a@example.org',
+        description: 'stays',
+        allowedScopes: ['secrets:read:prod/*'],
+      });
+      const write = aWrite(null, { eventType: 'agent.updated', resourceId: agent.id });
+      assert.equal(
+        await on.agents.update(agent.id, { email: null, policyText: '{"deny":["x/*"]}' }, write),
+        'updated',
+      );
+      const found = await on.agents.find(agent.id);
+      assert.equal(found?.email, null);
+      assert.equal(found?.description, 'stays');
+      assert.deepEqual(found?.allowedScopes, ['secrets:read:prod/*']);
+      assert.equal(found?.policyText, '{"deny":["x/*"]}');
+      assert.equal((await on.credentials.findKey(agent.key.keyId))?.caller.principal.revision, 2);
+      assert.deepEqual(await on.eventsOf(agent.id), ['agent.updated']);
+    });
+
+    test('an empty list is kept as one, apart from null', async () => {
+      const agent = await agentIn(on, { allowedScopes: [], allowedNamespaces: null });
+      const found = await on.agents.find(agent.id);
+      assert.deepEqual(found?.allowedScopes, []);
+      assert.equal(found?.allowedNamespaces, null);
+    });
+
+    test('a revoked agent is absent for every change, and nothing is written about it', async () => {
+      const agent = await agentIn(on);
+      await on.agents.revoke(agent.id, aWrite());
+      const write = () => aWrite(null, { resourceId: agent.id });
+      assert.equal(await on.agents.update(agent.id, { email: null }, write()), 'absent');
+      assert.equal(await on.agents.revoke(agent.id, write()), 'absent');
+      assert.equal(await on.agents.addKey(agent.id, aKey(), write()), 'absent');
+      assert.deepEqual(await on.eventsOf(agent.id), []);
+      assert.equal((await on.agents.find(agent.id))?.keys.length, 1);
+    });
+
+    test('a key is revoked once, and only as a key of its own agent', async () => {
+      const agent = await agentIn(on);
+      const other = await agentIn(on);
+      const second = aKey();
+      const write = () => aWrite(null, { eventType: 'key.revoked', resourceId: second.keyId });
+      assert.equal(await on.agents.addKey(agent.id, second, aWrite()), 'added');
+      assert.equal(await on.agents.revokeKey({ agentId: other.id, keyId: second.keyId }, write()), 'absent');
+      assert.equal(await on.agents.revokeKey({ agentId: agent.id, keyId: second.keyId }, write()), 'revoked');
+      assert.equal(await on.agents.revokeKey({ agentId: agent.id, keyId: second.keyId }, write()), 'absent');
+      assert.deepEqual(await on.eventsOf(second.keyId), ['key.revoked']);
+      const found = await on.agents.find(agent.id);
+      assert.deepEqual(
+        found?.keys.map((key) => [key.keyId, key.revokedAt === null]),
+        [
+          [agent.key.keyId, true],
+          [second.keyId, false],
+        ],
+      );
+    });
+
+    test('a list pages by id without a gap or a repetition', async () => {
+      for (let made = 0; made < 5; made += 1) await agentIn(on);
+      const everyone = await on.agents.list({ limit: 1000, after: undefined });
+      const paged: string[] = [];
+      for (let last: string | undefined; ; last = paged.at(-1)) {
+        const page = await on.agents.list({ limit: 2, after: last });
+        if (page.length === 0) break;
+        paged.push(...page.map((agent) => agent.id));
+      }
+      assert.deepEqual(
+        paged,
+        everyone.map((agent) => agent.id),
+      );
+      assert.equal(new Set(paged).size, paged.length);
+    });
+
+    test('only active principals of role agent are counted', async () => {
+      const before = await on.agents.countAgents();
+      await agentIn(on, { role: 'admin' });
+      await agentIn(on, { role: 'approver' });
+      await agentIn(on);
+      const gone = await agentIn(on);
+      await on.agents.revoke(gone.id, aWrite());
+      assert.equal(await on.agents.countAgents(), before + 1);
+    });
+
+    const deadActors: Record<string, () => Promise<string>> = {
+      'an unknown key': async () => 'f'.repeat(16),
+      'a revoked key': async () => {
+        const admin = await agentIn(on, { role: 'admin' });
+        await on.agents.revokeKey({ agentId: admin.id, keyId: admin.key.keyId }, aWrite());
+        return admin.key.keyId;
+      },
+      'the key of a revoked administrator': async () => {
+        const admin = await agentIn(on, { role: 'admin' });
+        await on.agents.revoke(admin.id, aWrite());
+        return admin.key.keyId;
+      },
+      'an expired key': async () =>
+        (await agentIn(on, { role: 'admin', key: aKey({ expiresAt: YESTERDAY }) })).key.keyId,
+      'the key of an agent': async () => (await agentIn(on)).key.keyId,
+      'the key of an approver': async () => (await agentIn(on, { role: 'approver' })).key.keyId,
+    };
+    for (const [who, actor] of Object.entries(deadActors)) {
+      test(`${who} changes nothing and leaves no event`, async () => {
+        const actorKeyId = await actor();
+        const target = await agentIn(on);
+        const before = await on.agents.find(target.id);
+        const events = await on.countEvents();
+        const write = aWrite(actorKeyId);
+        const late = anAgent();
+        const outcomes = [
+          await on.agents.create(late, write),
+          await on.agents.update(target.id, { email: 'x@example.org' }, write),
+          await on.agents.addKey(target.id, aKey(), write),
+          await on.agents.revokeKey({ agentId: target.id, keyId: target.key.keyId }, write),
+          await on.agents.revoke(target.id, write),
+        ];
+        assert.deepEqual(outcomes, Array(5).fill('actor_not_live'));
+        assert.deepEqual(await on.agents.find(target.id), before);
+        assert.equal(await on.agents.find(late.id), undefined);
+        assert.equal(await on.countEvents(), events);
+      });
+    }
+
+    test('a live administrator’s key changes what it says', async () => {
+      const admin = await agentIn(on, { role: 'admin', key: aKey({ expiresAt: TOMORROW }) });
+      const made = anAgent();
+      assert.equal(await on.agents.create(made, aWrite(admin.key.keyId)), 'created');
+      assert.equal(await on.agents.revoke(made.id, aWrite(admin.key.keyId)), 'revoked');
+    });
+  });
+}
