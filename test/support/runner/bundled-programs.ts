@@ -1,10 +1,10 @@
 /**
- * Guarantees the programs of `src` as few files that behave as the many: a server that tests start takes a third of a
+ * Guarantees the programs of `src` as one file that behaves as the many: a server that tests start takes a sixth of a
  * second of a processor instead of a whole one before its first line runs, as 660 modules of packages and sources need
- * not be found, read and linked one by one. A full run starts the programs as they are built.
+ * not be found, read, linked and, after the first time, compiled. A full run starts the programs as they are built.
  */
-import { readFile } from 'node:fs/promises';
-import { dirname, relative, resolve } from 'node:path';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { TEST_BCRYPT_COST } from '../bcrypt-cost.ts';
 
@@ -17,25 +17,43 @@ const LEFT_AS_PACKAGES = ['bcrypt', '@electric-sql/pglite'];
 const CHEAP_BCRYPT = `
 import bcrypt from 'bcrypt';
 export default { ...bcrypt, hash: (text) => bcrypt.hash(text, ${TEST_BCRYPT_COST}) };`;
-/** For the packages that are CommonJS. */
-const REQUIRE =
-  "import { createRequire as requireIn } from 'node:module';\nconst require = requireIn(import.meta.url);";
 
-/** `from` holds `server.js` and `cli.js` as compiled; the files of `to` take their place. */
-export async function bundlePrograms(from: string, to: string): Promise<void> {
+/** Each is loaded when it is asked for, as a process is one of them. */
+const PROGRAMS = `
+export const serve = () => import('./server.js');
+export const run = async (argv, io) => (await import('./commands/run.js')).run(argv, io);`;
+/** As `load-programs.ts` calls it. */
+const WRAPPED = { before: '(function (require, module, PROGRAMS_META) {', after: '})' };
+const FILE = 'programs.cjs';
+/** What is started: as `src/server.ts` and `src/cli.ts` are. */
+const STARTED = {
+  'server.js': 'await programs.serve();',
+  'cli.js': 'process.exit(await programs.run(process.argv.slice(2), process));',
+};
+
+/** `from` holds `server.js` and `cli.js` as compiled, `loader` is the address of `load-programs.ts`; the files of `to` take their place. */
+export async function bundlePrograms(from: string, to: string, loader: string): Promise<void> {
   await build({
-    entryPoints: ['server.js', 'cli.js'].map((name) => resolve(from, name)),
-    outdir: to,
+    stdin: { contents: PROGRAMS, resolveDir: resolve(from) },
+    outfile: join(to, FILE),
     bundle: true,
-    splitting: true,
-    format: 'esm',
+    format: 'cjs',
     platform: 'node',
     target: 'node20',
     external: LEFT_AS_PACKAGES,
-    banner: { js: REQUIRE },
+    banner: { js: WRAPPED.before },
+    footer: { js: WRAPPED.after },
     plugins: [whereTheyWere(resolve(from)), cheapBcrypt(resolve('.'))],
     logLevel: 'warning',
   });
+  await mkdir(to, { recursive: true });
+  for (const [name, start] of Object.entries(STARTED)) {
+    const load = `const programs = loadPrograms(new URL('${FILE}', import.meta.url));`;
+    await writeFile(
+      join(to, name),
+      `#!/usr/bin/env node\nimport { loadPrograms } from '${loader}';\n${load}\n${start}\n`,
+    );
+  }
 }
 
 /** What a source finds by its own address, it finds from where it would lie below the folder of the bundle. */
@@ -45,8 +63,13 @@ function whereTheyWere(folder: string): Plugin {
     setup({ onLoad }) {
       onLoad({ filter: /\.js$/ }, async ({ path }) => {
         if (dirname(path) !== folder && !path.startsWith(`${folder}/`)) return undefined;
-        const address = `new URL(${JSON.stringify(`./${relative(folder, path)}`)}, import.meta.url).href`;
-        return { contents: (await readFile(path, 'utf8')).replaceAll('import.meta.url', address) };
+        const address = `new URL(${JSON.stringify(`./${relative(folder, path)}`)}, PROGRAMS_META.url).href`;
+        const text = await readFile(path, 'utf8');
+        return {
+          contents: text
+            .replaceAll('import.meta.url', address)
+            .replaceAll('import.meta.resolve', 'PROGRAMS_META.resolve'),
+        };
       });
     },
   };

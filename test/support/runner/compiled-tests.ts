@@ -59,7 +59,8 @@ async function linkTemplate(folder: string): Promise<void> {
 async function makePrograms(folder: string, isFull: boolean): Promise<void> {
   const [sources, programs] = [join(folder, 'src'), join(folder, 'dist')];
   if (isFull) return link(sources, programs);
-  await bundlePrograms(sources, programs);
+  const loader = relative(programs, join(folder, 'test/support/runner/load-programs.js'));
+  await bundlePrograms(sources, programs, loader);
   await link(resolve('dist/embedded-template.br'), join(programs, 'embedded-template.br'));
 }
 
