@@ -9,28 +9,40 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { CompiledTests } from './compiled-tests.ts';
 
-/** So many that all processors are busy until the end, so few that a process is worth its start. */
-const FILES_OF_A_GROUP = 32;
+/** As many as run at once on two processors, so that all begin together and none is begun when the others end. */
+const PROCESSES = 4;
+/** What makes a process worth its start. */
+const FILES_WORTH_A_PROCESS = 16;
 
 /** `node --test` sorts what it runs by path, and this is ahead of the tests. */
 const GROUPS_FOLDER = 'groups';
 
 /** What `test/storage/opened.ts` exports for tests on both databases. Of the embedded one, each process makes its own. */
 const EMBEDDED_DATABASE = /\bBACKENDS\b/;
+/** They do everything twice, and once of it on a slow database. */
+const WEIGHT_OF_SHARING = 3;
 
 /**
- * Files that share the embedded database come first and stay together; the others are dealt like cards, since those
+ * Files that share the embedded database stay together and come first; the others are dealt like cards, since those
  * that cost much stand side by side in their folders. A file without company is its own entry, as every file of a full
  * run is: there, no test can lean on what another left behind.
  */
-export function dealFiles(files: readonly string[], perGroup = FILES_OF_A_GROUP): string[][] {
+export function dealFiles(files: readonly string[], atMost = PROCESSES): string[][] {
   const sharing = files.filter(
     (file) => existsSync(file) && EMBEDDED_DATABASE.test(readFileSync(file, 'utf8')),
   );
-  const others = files.filter((file) => !sharing.includes(file));
-  const groups: string[][] = Array.from({ length: Math.ceil(others.length / perGroup) }, () => []);
-  for (const [index, file] of others.entries()) groups[index % groups.length]?.push(file);
-  return sharing.length === 0 ? groups : [sharing, ...groups];
+  const count = Math.min(atMost, Math.ceil(files.length / FILES_WORTH_A_PROCESS));
+  const groups = Array.from({ length: count }, (_, index) => {
+    const dealt = index === 0 ? [...sharing] : [];
+    return { dealt, weight: WEIGHT_OF_SHARING * dealt.length };
+  });
+  for (const file of files.filter((other) => !sharing.includes(other))) {
+    const [lightest] = groups.toSorted((a, b) => a.weight - b.weight);
+    if (lightest === undefined) continue;
+    lightest.dealt.push(file);
+    lightest.weight += 1;
+  }
+  return groups.map(({ dealt }) => dealt);
 }
 
 export function isGroupEntry(file: string): boolean {
