@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
-import { type Answer, createClient, TEST_MASTER_KEY } from '../../support/issuing.ts';
+import { type Answer, createClient, errorCodeOf, TEST_MASTER_KEY } from '../../support/issuing.ts';
 import { createTestDatabase } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
 
@@ -22,7 +22,7 @@ export interface Asked {
 
 export interface Reply {
   readonly status: number;
-  /** Of an error, else empty. */
+  /** Of an error in either envelope, else empty. */
   readonly code: string;
   readonly requestId: string;
   readonly body: Readonly<Record<string, unknown>>;
@@ -50,10 +50,10 @@ export function openDoor(url: string): Door {
   };
 }
 
-function replyOf({ status, headers, text }: Answer): Reply {
+function replyOf(answer: Answer): Reply {
+  const { status, headers, text } = answer;
   const body = (text === '' ? {} : JSON.parse(text)) as Reply['body'];
-  const { code = '' } = (body['error'] ?? {}) as { code?: string };
-  return { status, code, requestId: String(headers['x-request-id']), body, text };
+  return { status, code: errorCodeOf(answer), requestId: String(headers['x-request-id']), body, text };
 }
 
 /** For what never gets better. */
