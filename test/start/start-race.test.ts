@@ -8,7 +8,7 @@ import pg from 'pg';
 import { newId } from '../../src/platform/ids.ts';
 import { provision } from '../../src/start/provision.ts';
 import { MASTER_KEY_FILE_ROUNDS, PROVISIONS, START_PROCESSES } from '../support/effort.ts';
-import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { createClient, insist, printedKey, TEST_MASTER_KEY, until, untilHeldUp } from '../support/issuing.ts';
 import { openPatiently } from '../support/patient-database.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
@@ -48,7 +48,7 @@ test(`${PROVISIONS.atOnce} starts at once on one empty database provision it onc
       t.after(() => database.close());
       return provision({ database, config, newId });
     });
-    await until('all wait for their turn', async () => (await waiting()) === starts.length);
+    await untilHeldUp('all wait for their turn', starts, async () => (await waiting()) === starts.length);
     await proceed();
     const provisioned = await Promise.all(starts);
     const keys = provisioned.map(({ newAdminKey }) => newAdminKey).filter((key) => key !== undefined);

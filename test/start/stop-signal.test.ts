@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { onPostgres } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
-import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until, untilHeldUp } from '../support/issuing.ts';
 import { clientOfNextStart } from '../support/next-start.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
@@ -18,7 +18,7 @@ import { holdStarts } from '../support/start-lock.ts';
 async function startWaiting(t: TestContext, env: Record<string, string>, url: string) {
   const { waiting, proceed } = await holdStarts(t, url);
   const started = await startNode(t, [SERVER], { ...env, PORT: '0' });
-  await until('it waits for its turn', async () => (await waiting()) === 1);
+  await untilHeldUp('it waits for its turn', [started.ended], async () => (await waiting()) === 1);
   return { started, proceed };
 }
 

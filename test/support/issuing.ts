@@ -2,8 +2,10 @@
  * Guarantees a client that issues intent tokens over kept-alive connections and reports every outcome as a value:
  * an answer, or a connection that broke before one.
  */
+import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 
 /** For tests only. 64 hex characters. */
 export const TEST_MASTER_KEY = '5a'.repeat(32);
@@ -107,6 +109,21 @@ export async function until(
     }
     await delay(20);
   }
+}
+
+/** As `until`, of what holds only while `works` are under way: one of them that is over was not held up. */
+export async function untilHeldUp(
+  what: string,
+  works: readonly Promise<unknown>[],
+  holds: () => unknown,
+): Promise<void> {
+  const over: string[] = [];
+  const tell = (outcome: unknown) => void over.push(inspect(outcome));
+  for (const work of works) work.then(tell, tell);
+  await until(what, () => {
+    assert.deepEqual(over, [], `nothing held it up: ${what}`);
+    return holds();
+  });
 }
 
 /**

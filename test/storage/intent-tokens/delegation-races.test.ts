@@ -9,7 +9,7 @@ import { createDelegationStore } from '../../../src/storage/intent-tokens/delega
 import type { DelegationRecord } from '../../../src/use-cases/intent-tokens/ports.ts';
 import { aDelegateKey } from '../../http/routes/delegation-calls.ts';
 import { RACE_ROUNDS } from '../../support/effort.ts';
-import { until } from '../../support/issuing.ts';
+import { untilHeldUp } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { anEvent, storedAgent } from '../builders.ts';
 import { heldLocks } from '../held-locks.ts';
@@ -139,7 +139,7 @@ for (const [what, whichOf] of [
     const record = aRecord(parent);
     const event = anEvent({ eventType: 'intent.delegated', resourceId: record.jti });
     const delegation = createDelegationStore(database).delegate(record, event);
-    await until('the delegation waits', async () => (await waiting()) === 1);
+    await untilHeldUp('the delegation waits', [delegation], async () => (await waiting()) === 1);
     await holder.query('commit');
     assert.equal(await delegation, undefined);
     const left = await rows(database, 'select 1 from intent_tokens where jti = $1', [record.jti]);

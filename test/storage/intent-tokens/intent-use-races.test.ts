@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { createIntentTokenInventory } from '../../../src/storage/intent-tokens/intent-token-inventory.ts';
 import { createIntentTokenUses } from '../../../src/storage/intent-tokens/intent-token-use-store.ts';
 import { RACE_ROUNDS } from '../../support/effort.ts';
-import { until } from '../../support/issuing.ts';
+import { untilHeldUp } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { anEvent, storedAgent } from '../builders.ts';
@@ -215,7 +215,7 @@ test('a use that waits while its token or an ancestor is revoked is not granted'
       revoked.jti,
     ]);
     const use = uses.record(aUse(child, { consumedStep: 0, rateLimit: 5 }));
-    await until('the use waits for the revocation', async () => (await waiting()) === 1);
+    await untilHeldUp('the use waits for the revocation', [use], async () => (await waiting()) === 1);
     await holder.query('commit');
     assert.equal(await use, false, ended);
     assert.deepEqual(await booksOf(database, root), { used: undefined, events: [] }, ended);
@@ -233,13 +233,13 @@ test('a revocation waits for the use before it, and no longer', { skip: postgres
   await holder.query('begin');
   await holder.query('select 1 from intent_token_uses where root_jti = $1 for update', [root.jti]);
   const use = uses.record(aUse(root, { consumedStep: 0 }));
-  await until('the use waits', async () => (await waiting()) === 1);
+  await untilHeldUp('the use waits', [use], async () => (await waiting()) === 1);
   const event = anEvent({ eventType: 'intent.revoked', resourceType: 'intent_token', resourceId: root.jti });
   const revocation = createIntentTokenInventory(second).revoke(root.jti, {
     actorKeyId: admin.key.keyId,
     event,
   });
-  await until('the revocation waits behind it', async () => (await waiting()) === 2);
+  await untilHeldUp('the revocation waits behind it', [use, revocation], async () => (await waiting()) === 2);
   await holder.query('commit');
   assert.equal(await use, true, 'it was there first');
   assert.equal(await revocation, 'revoked');

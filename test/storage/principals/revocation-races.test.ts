@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { createAgentStore } from '../../../src/storage/principals/agent-store.ts';
-import { until } from '../../support/issuing.ts';
+import { untilHeldUp } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { anAgent, aWrite, storedAgent } from '../builders.ts';
@@ -44,13 +44,10 @@ test('two administrators who revoke each other at once do not both succeed', {
   const holder = await connect();
   await holder.query('begin');
   await holder.query('select 1 from agents where id = any($1) for update', [[one.id, two.id]]);
-  const both = Promise.allSettled([
-    agents.revoke(two.id, aWrite(one.key.keyId)),
-    agents.revoke(one.id, aWrite(two.key.keyId)),
-  ]);
-  await until('both wait', async () => (await waiting()) === 2);
+  const both = [agents.revoke(two.id, aWrite(one.key.keyId)), agents.revoke(one.id, aWrite(two.key.keyId))];
+  await untilHeldUp('both wait', both, async () => (await waiting()) === 2);
   await holder.query('rollback');
-  await both;
+  await Promise.allSettled(both);
   const left = await database.orm('read', (orm) =>
     orm.execute(`select id from agents where role = 'admin' and revoked_at is null`),
   );
@@ -70,7 +67,7 @@ test('a change that is under way when its administrator is revoked does not happ
     wanted.name,
   ]);
   const change = agents.create(wanted, aWrite(admin.key.keyId)).catch((error: unknown) => error);
-  await until('the change waits', async () => (await waiting()) === 1);
+  await untilHeldUp('the change waits', [change], async () => (await waiting()) === 1);
   // It gives up soon: the change that it may have to wait for is held up until it has ended.
   const revoker = createAgentStore(await open())
     .revoke(admin.id, aWrite())

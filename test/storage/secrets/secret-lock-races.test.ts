@@ -7,7 +7,7 @@ import { createScopedTokenStore } from '../../../src/storage/scoped-tokens/scope
 import { createSecretStore } from '../../../src/storage/secrets/secret-store.ts';
 import type { NewAgent } from '../../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken } from '../../../src/use-cases/scoped-tokens/ports.ts';
-import { until } from '../../support/issuing.ts';
+import { untilHeldUp } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { anEvent, aWrite, storedAgent } from '../builders.ts';
 import { heldLocks } from '../held-locks.ts';
@@ -41,10 +41,10 @@ test('of two who make the same paths in opposite orders one makes them all, and 
       changes: paths.map((path) => aCreation(path)),
       event: anEvent({ eventType: 'secret.imported' }),
     }));
-  const both = Promise.all([make(one, PATHS), make(two, [...PATHS].reverse())]);
-  await until('both wait', async () => (await waiting()) === 2);
+  const both = [make(one, PATHS), make(two, [...PATHS].reverse())];
+  await untilHeldUp('both wait', both, async () => (await waiting()) === 2);
   await holder.query('rollback');
-  const outcomes = await both;
+  const outcomes = await Promise.all(both);
   const made = outcomes.filter((outcome) => outcome !== 'not_granted');
   assert.deepEqual([made.length, made[0]?.length], [1, PATHS.length]);
   assert.deepEqual(await rows(one, 'select count(*)::int as n from secrets'), [{ n: PATHS.length }]);
@@ -65,10 +65,10 @@ test('of two who change the same secrets in opposite orders the second adds to w
       changes: paths.map((path) => anAdvance(stored.get(path) ?? assert.fail())),
       event: anEvent({ eventType: 'secret.imported' }),
     }));
-  const both = Promise.all([advance(one, PATHS), advance(two, [...PATHS].reverse())]);
-  await until('both wait', async () => (await waiting()) === 2);
+  const both = [advance(one, PATHS), advance(two, [...PATHS].reverse())];
+  await untilHeldUp('both wait', both, async () => (await waiting()) === 2);
   await holder.query('rollback');
-  for (const outcome of await both) assert.notEqual(outcome, 'not_granted');
+  for (const outcome of await Promise.all(both)) assert.notEqual(outcome, 'not_granted');
   assert.deepEqual(
     await rows(one, 'select path, version, revision from secrets order by path'),
     PATHS.map((path) => ({ path, version: 3, revision: 3 })),
@@ -122,7 +122,7 @@ for (const [when, end] of Object.entries(ENDINGS)) {
         event: anEvent({ eventType: 'secret.updated' }),
       }));
       const settled = change.catch(() => 'refused' as const);
-      await until('the change waits', async () => (await waiting()) === 1);
+      await untilHeldUp('the change waits', [settled], async () => (await waiting()) === 1);
       // It gives up soon: the change that it may have to wait for is held up until it has ended.
       const ended = await end(await open(), { agent, token }).catch(() => 'not acknowledged');
       await holder.query('rollback');
