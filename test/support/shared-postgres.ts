@@ -25,9 +25,9 @@ export async function provideSharedPostgres(): Promise<SharedPostgres> {
 }
 
 async function ownCluster(): Promise<SharedPostgres> {
-  const cluster = await startCluster();
-  // A full run reaches it as production does.
+  // A full run reaches it as production does, and meets the workers that tidy up.
   const isFull = process.env['WRIT_TEST_EFFORT'] === 'full';
+  const cluster = await startCluster({ settings: isFull ? {} : { autovacuum: 'off' } });
   const url = isFull ? cluster.url : (cluster.socketUrl ?? cluster.url);
   return {
     env: names(url, 'writ_test_', 'writ_'),

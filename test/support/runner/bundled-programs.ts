@@ -31,7 +31,10 @@ const STARTED = {
   'cli.js': 'process.exit(await programs.run(process.argv.slice(2), process));',
 };
 
-/** `from` holds `server.js` and `cli.js` as compiled, `loader` is the address of `load-programs.ts`; the files of `to` take their place. */
+/**
+ * `from` holds `server.js` and `cli.js` as compiled, and the files of `to` take their place; `loader` is the address of
+ * `load-programs.ts`.
+ */
 export async function bundlePrograms(from: string, to: string, loader: string): Promise<void> {
   await build({
     stdin: { contents: PROGRAMS, resolveDir: resolve(from) },
@@ -48,7 +51,7 @@ export async function bundlePrograms(from: string, to: string, loader: string): 
   });
   await mkdir(to, { recursive: true });
   for (const [name, start] of Object.entries(STARTED)) {
-    const load = `const programs = loadPrograms(new URL('${FILE}', import.meta.url));`;
+    const load = `const programs = loadPrograms(new URL('${FILE}', import.meta.url), '${name}');`;
     await writeFile(
       join(to, name),
       `#!/usr/bin/env node\nimport { loadPrograms } from '${loader}';\n${load}\n${start}\n`,

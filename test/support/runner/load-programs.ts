@@ -20,9 +20,10 @@ type Wrapped = (
   meta: Pick<ImportMeta, 'url' | 'resolve'>,
 ) => void;
 
-export function loadPrograms(url: URL): Programs {
+/** `program`: whose functions are left and taken; a command has other ones than the server. */
+export function loadPrograms(url: URL, program: string): Programs {
   const file = fileURLToPath(url);
-  const left = `${file}.compiled`;
+  const left = `${file}.${program}`;
   const cachedData = existsSync(left) ? readFileSync(left) : undefined;
   const script = new Script(readFileSync(file, 'latin1'), {
     filename: file,

@@ -18,7 +18,7 @@ import { overBudget, readCosts } from './file-costs.ts';
 import { writeGroups } from './file-groups.ts';
 import { FILE_TIMEOUT_MS } from './file-timeout.ts';
 import { SHORT_LIVED } from './node-flags.ts';
-import { anyMentions, selectTests } from './test-selection.ts';
+import { anyMentions, type Selection, selectTests } from './test-selection.ts';
 
 /** What hangs is reported before a run as a whole is cut off: a file that is told apart, or a process of many. */
 const TIMEOUT_MS = { file: FILE_TIMEOUT_MS, group: 3 * FILE_TIMEOUT_MS };
@@ -50,43 +50,60 @@ if (interruptedBy !== undefined) process.exitCode = 128 + constants.signals[inte
 async function runTests(args: readonly string[]): Promise<number> {
   const { isFull, flags, files } = selectTests(args);
   if (files.length === 0) throw new Error('there are no test files to run');
-  const tests = await compileTests({ isFull });
   // Every cluster of the run lives in this folder, those of tests that were killed included.
   const folder = await makeTestRunFolder().catch(() => undefined);
+  Object.assign(process.env, {
+    WRIT_TEST_FILES: String(files.length),
+    ...(folder === undefined ? {} : { WRIT_TEST_FOLDER: folder }),
+    ...(isFull ? { WRIT_TEST_EFFORT: 'full' } : { WRIT_TEST_BUDGET_SECONDS: String(BUDGET_SECONDS) }),
+  });
+  // Neither waits for the other, and each leaves a processor idle for a while.
+  const [compiled, provided] = await Promise.allSettled([compileTests({ isFull }), postgresFor(files)]);
+  try {
+    if (compiled.status === 'rejected') throw compiled.reason;
+    if (provided.status === 'rejected') throw provided.reason;
+    if (interruptedBy !== undefined) return 1;
+    const postgres = provided.value;
+    if (typeof postgres === 'string') {
+      console.error(`No Postgres for the tests: ${postgres}`);
+      if (process.env['REQUIRE_POSTGRES'] === '1') return 1;
+    }
+    const known = typeof postgres === 'string' ? { WRIT_TEST_NO_POSTGRES: postgres } : postgres?.env;
+    return await runCompiled(compiled.value, { isFull, flags, files }, { ...process.env, ...known });
+  } finally {
+    if (provided.status === 'fulfilled' && typeof provided.value === 'object') await provided.value.remove();
+    if (compiled.status === 'fulfilled') await compiled.value.remove();
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function runCompiled(
+  tests: CompiledTests,
+  { isFull, flags, files }: Selection,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
   const costs = join(tests.folder, 'costs');
   await mkdir(costs);
   // A flag may name tests, and suites are named by their files.
   const isGrouped = !isFull && flags.length === 0;
   const entries = isGrouped ? await writeGroups(tests, files) : files.map(tests.compiled);
-  Object.assign(process.env, {
-    WRIT_TEST_COSTS: resolve(costs),
-    WRIT_TEST_FILES: String(files.length),
-    ...(folder === undefined ? {} : { WRIT_TEST_FOLDER: folder }),
-    ...(isFull ? { WRIT_TEST_EFFORT: 'full' } : { WRIT_TEST_BUDGET_SECONDS: String(BUDGET_SECONDS) }),
-  });
-  try {
-    const code = await runWithPostgres(files, nodeArguments(tests, flags, { entries, isGrouped }));
-    const isOverBudget = !isFull && overBudget(readCosts(costs), BUDGET_SECONDS).length > 0;
-    return code === 0 && isOverBudget ? 1 : code;
-  } finally {
-    await tests.remove();
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-  }
+  const options = nodeArguments(tests, flags, { entries, isGrouped });
+  const code = await runToEnd(process.execPath, options, { ...env, WRIT_TEST_COSTS: resolve(costs) });
+  const isOverBudget = !isFull && overBudget(readCosts(costs), BUDGET_SECONDS).length > 0;
+  return code === 0 && isOverBudget ? 1 : code;
 }
 
-async function runWithPostgres(files: readonly string[], args: readonly string[]): Promise<number> {
-  const postgres = anyMentions(files, 'WRIT_TEST_CLUSTER') ? await postgresOrReason() : undefined;
-  if (typeof postgres === 'string') {
-    console.error(`No Postgres for the tests: ${postgres}`);
-    if (process.env['REQUIRE_POSTGRES'] === '1') return 1;
-  }
+/** With its templates; the reason where there is none; undefined where no file needs it. */
+async function postgresFor(files: readonly string[]): Promise<SharedPostgres | string | undefined> {
+  if (!anyMentions(files, 'WRIT_TEST_CLUSTER')) return undefined;
+  const postgres = await postgresOrReason();
+  if (typeof postgres === 'string') return postgres;
   try {
-    if (typeof postgres === 'object') await postgres.makeTemplates();
-    if (interruptedBy !== undefined) return 1;
-    const known = typeof postgres === 'string' ? { WRIT_TEST_NO_POSTGRES: postgres } : postgres?.env;
-    return await runToEnd(process.execPath, args, { ...process.env, ...known });
-  } finally {
-    if (typeof postgres === 'object') await postgres.remove();
+    await postgres.makeTemplates();
+    return postgres;
+  } catch (error) {
+    await postgres.remove();
+    throw error;
   }
 }
 
