@@ -1,6 +1,7 @@
 /** Guarantees a count, by V8's own precise coverage, of the functions of `src` that some work enters. */
 
 import { Session } from 'node:inspector/promises';
+import type { TestContext } from 'node:test';
 
 export interface EnteredFunction {
   /** Below `src/`. */
@@ -14,17 +15,20 @@ export interface EnteredFunction {
 const SOURCE = /\/src\/(.+)\.[jt]s$/;
 
 /** What was entered in this process while `work` ran, whoever called it. */
-export async function functionsEntered(work: () => Promise<unknown>): Promise<readonly EnteredFunction[]> {
+export type CountEntered = (work: () => Promise<unknown>) => Promise<readonly EnteredFunction[]>;
+
+/** Counts until the test is over: to begin takes as long as a hundred requests. */
+export async function countingEntered(t: Pick<TestContext, 'after'>): Promise<CountEntered> {
   const session = new Session();
   session.connect();
-  try {
-    await session.post('Profiler.enable');
-    await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
+  t.after(() => session.disconnect());
+  await session.post('Profiler.enable');
+  await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
+  return async (work) => {
     // What it has counted so far is not of this work.
     await session.post('Profiler.takePreciseCoverage');
     await work();
     const { result } = await session.post('Profiler.takePreciseCoverage');
-    await session.post('Profiler.stopPreciseCoverage');
     return result.flatMap(({ url, functions }) => {
       const path = SOURCE.exec(url)?.[1];
       if (path === undefined) return [];
@@ -33,7 +37,5 @@ export async function functionsEntered(work: () => Promise<unknown>): Promise<re
         range === undefined || range.count === 0 ? [] : [{ file, name, calls: range.count }],
       );
     });
-  } finally {
-    session.disconnect();
-  }
+  };
 }

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildTestApp, type TestRequest } from '../../support/app.ts';
-import { functionsEntered } from '../../support/entered-functions.ts';
+import { countingEntered } from '../../support/entered-functions.ts';
 import { A_PLAN } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 
@@ -119,10 +119,11 @@ test('authorize runs once per request', { skip: postgresSkip }, async (t) => {
     },
   ];
 
+  const countEntered = await countingEntered(t);
   for (const { what, request, status, runs } of rows) {
     await t.test(what, async () => {
       const answers: number[] = [];
-      const entered = await functionsEntered(async () => answers.push((await call(request)).status));
+      const entered = await countEntered(async () => answers.push((await call(request)).status));
       assert.deepEqual(answers, [status]);
       const calls = (name: string): number =>
         entered.filter((entry) => entry.name === name).reduce((sum, entry) => sum + entry.calls, 0);
