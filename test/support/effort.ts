@@ -55,6 +55,6 @@ export const LEDGER_ANSWERS = choose({ beforeKill: 300, inAll: 700 }, { beforeKi
  * many short ones, in a tenth of the time. A server with a small heap needs fewer of them.
  */
 export const EXPORTED = choose(
-  { events: 62_000, padding: 3_500, heapMebibytes: 96 },
+  { events: 49_000, padding: 3_500, heapMebibytes: 64 },
   { events: 1_000_000, padding: 0, heapMebibytes: 128 },
 );

@@ -20,6 +20,14 @@ const STALLED_ROWS = Math.ceil(ROWS / 3);
 /** Beside its heap, a process keeps what is on its way to readers. */
 const MAX_GROWTH_BYTES = (EXPORTED.heapMebibytes + 50) * 1024 * 1024;
 
+interface Opened {
+  readonly request: ClientRequest;
+  readonly answer: IncomingMessage;
+}
+
+/** A line of the log. */
+const BROKEN_OFF_BY_TIME = /"code":"(?:UNAVAILABLE|BUSY)".*an export of the audit trail broke off/g;
+
 test(`an export of ${ROWS} events`, { skip }, async (t) => {
   const { url: databaseUrl } = await createTestDatabase(t);
   const direct = new pg.Client({ connectionString: databaseUrl });
@@ -48,15 +56,23 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
      from generate_series(1, ${ROWS}) as n`,
   );
   await direct.query('analyze audit_events');
-  const open = (query: string): Promise<{ request: ClientRequest; answer: IncomingMessage }> =>
+  const openOnce = (query: string): Promise<Opened> =>
     new Promise((resolve, reject) => {
-      const request = get(
-        `${server.url}/v1/audit/export?${query}`,
-        { headers: { 'x-api-key': key } },
-        (answer) => resolve({ request, answer }),
+      const headers = { 'x-api-key': key };
+      const request = get(`${server.url}/v1/audit/export?${query}`, { headers }, (answer) =>
+        resolve({ request, answer }),
       );
       request.on('error', reject);
     });
+  /** Asks again where no connection was free in time. */
+  const open = async (query: string): Promise<Opened> => {
+    for (;;) {
+      const opened = await openOnce(query);
+      if (opened.answer.statusCode !== 503) return opened;
+      giveUp(opened);
+    }
+  };
+  const isReady = async () => (await fetch(`${server.url}/ready`)).status === 200;
   const pid = server.child.pid ?? assert.fail('no process');
 
   const grownOver = async (before: number): Promise<void> => {
@@ -64,8 +80,22 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
     assert.ok(grown < MAX_GROWTH_BYTES, `${Math.round(grown / 1024 / 1024)} MiB more`);
   };
 
-  await t.test('is streamed: the process grows by far less than what it sends', async () => {
-    assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+  const brokenOff = () => server.stdout().match(BROKEN_OFF_BY_TIME)?.length ?? 0;
+  /** An export that the database took too long for, as it does on a busy machine, is asked for again. */
+  const inTime = async (work: () => Promise<void>): Promise<void> => {
+    for (;;) {
+      const before = brokenOff();
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'ECONNRESET')) throw error;
+        await until('the log tells that the time ran out', () => brokenOff() > before);
+      }
+    }
+  };
+
+  const isStreamed = async (): Promise<void> => {
+    await until('it is ready', isReady);
     const before = await residentBytes(pid);
     const { answer } = await open('format=jsonl&actor_id=bulk');
     assert.equal(answer.statusCode, 200);
@@ -83,11 +113,11 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
     assert.equal(lines, ROWS);
     assert.ok(bytes > 1.5 * MAX_GROWTH_BYTES, `${bytes} bytes would fit, so nothing is proven`);
     t.diagnostic(`${Math.round(bytes / 1024 / 1024)} MiB exported`);
-  });
+  };
+  await t.test('is streamed: the process grows by far less than what it sends', () => inTime(isStreamed));
 
-  await t.test(
-    'waits for readers who have stopped reading: without their rows, without a connection',
-    async () => {
+  await t.test('waits for readers who have stopped reading: without their rows, without a connection', () =>
+    inTime(async () => {
       const before = await residentBytes(pid);
       const stalled = await Promise.all(
         Array.from({ length: CONNECTIONS + 1 }, () =>
@@ -96,9 +126,10 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
       );
       try {
         await until('nobody reads the trail', async () => (await exportingNow(direct)) === 0);
-        // More of them than connections: whoever asks beside them is answered.
-        const beside = await fetch(`${server.url}/v1/audit?limit=1`, { headers: { 'x-api-key': key } });
-        assert.equal(beside.status, 200);
+        // More of them than connections.
+        const beside = async () =>
+          (await fetch(`${server.url}/v1/audit?limit=1`, { headers: { 'x-api-key': key } })).status === 200;
+        await until('who asks beside them is answered', beside);
         await grownOver(before);
         const [first = assert.fail(), ...others] = stalled;
         for (const other of others) giveUp(other);
@@ -108,8 +139,8 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
       } finally {
         for (const each of stalled) giveUp(each);
       }
-      assert.equal((await fetch(`${server.url}/ready`)).status, 200);
-    },
+      await until('it is ready', isReady);
+    }),
   );
 
   await t.test('that fails under way is cut off, and does not look complete', async () => {
@@ -127,11 +158,11 @@ test(`an export of ${ROWS} events`, { skip }, async (t) => {
     } finally {
       await direct.query('alter table audit_events_away rename to audit_events');
     }
-    assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+    await until('it is ready', isReady);
   });
 });
 
-function giveUp({ request, answer }: { request: ClientRequest; answer: IncomingMessage }): void {
+function giveUp({ request, answer }: Opened): void {
   answer.on('error', () => undefined);
   request.destroy();
 }
