@@ -1,15 +1,15 @@
 /** The database goes away and comes back under requests: refusals say so, the process stays, the books balance. */
 import assert from 'node:assert/strict';
 import { connect, createServer, type Socket } from 'node:net';
-import { type TestContext, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { startCluster } from '../../support/cluster.ts';
+import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { OUTAGES } from '../../support/effort.ts';
 import {
   createClient,
   errorCodeOf,
   insist,
-  printedKey,
   startLoad,
   TEST_MASTER_KEY,
   until,
@@ -18,18 +18,29 @@ import { postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 import { assertBooksBalance } from '../intent-tokens/token-books.ts';
 
-const ENV = { PORT: '0', LOG_LEVEL: 'silent', RATE_LIMIT_MAX: '0', MASTER_KEY: TEST_MASTER_KEY };
+const ADMIN_KEY = generateApiKey().text;
+const ENV = {
+  PORT: '0',
+  LOG_LEVEL: 'silent',
+  RATE_LIMIT_MAX: '0',
+  MASTER_KEY: TEST_MASTER_KEY,
+  BOOTSTRAP_ADMIN_KEY: ADMIN_KEY,
+};
+
+let cluster: Cluster;
+before(async () => {
+  if (postgresSkip === false) cluster = await startCluster();
+});
+after(() => cluster?.remove());
 
 for (const mode of ['fast', 'immediate'] as const) {
   test(`a database stopped (${mode}) under requests is 503 until it is back, without a restart`, {
     skip: postgresSkip,
   }, async (t) => {
-    const cluster = await startCluster();
-    t.after(() => cluster.remove());
     const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
     const status = async (path: string) => (await fetch(`${server.url}${path}`)).status;
     assert.equal(await status('/ready'), 200);
-    const load = startLoad(server.url, printedKey(server.stdout()), 8);
+    const load = startLoad(server.url, ADMIN_KEY, 8);
     try {
       for (let outage = 0; outage < OUTAGES; outage += 1) {
         const before = load.acknowledged.size;
@@ -62,10 +73,8 @@ for (const mode of ['fast', 'immediate'] as const) {
 test('connections cut while idle do not end the process, and the next request is served', {
   skip: postgresSkip,
 }, async (t) => {
-  const cluster = await startCluster();
-  t.after(() => cluster.remove());
   const server = await startServer(t, { ...ENV, DATABASE_URL: cluster.url });
-  const client = createClient(server.url, printedKey(server.stdout()));
+  const client = createClient(server.url, ADMIN_KEY);
   t.after(() => client.close());
   assert.equal((await insist(() => client.issue())).status, 200);
   const admin = new pg.Client({ connectionString: cluster.url });
@@ -83,13 +92,11 @@ test('connections cut while idle do not end the process, and the next request is
 test('a database that falls silent with its connections open is 503 in time, and served again when it speaks', {
   skip: postgresSkip,
 }, async (t) => {
-  const cluster = await startCluster();
-  t.after(() => cluster.remove());
   const line = await silenceableLine(t, cluster.port);
   const url = new URL(cluster.url);
   url.port = String(line.port);
   const server = await startServer(t, { ...ENV, DATABASE_URL: url.href, REQUEST_TIMEOUT_MS: '4000' });
-  const client = createClient(server.url, printedKey(server.stdout()));
+  const client = createClient(server.url, ADMIN_KEY);
   t.after(() => client.close());
   assert.equal((await insist(() => client.issue())).status, 200);
   line.silence();
