@@ -8,9 +8,11 @@ import { once } from 'node:events';
 import type { TestContext } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 
+/** By its own path: `python3` is often a script that looks for it, which costs twice what it finds. */
+const found = spawnSync('python3', ['-c', 'import pty, sys; print(sys.executable)'], { encoding: 'utf8' });
+
 /** `false`, or why there is no terminal: for `test(name, { skip: terminalSkip }, …)`. */
-export const terminalSkip: string | false =
-  spawnSync('python3', ['-c', 'import pty']).status === 0 ? false : 'python3 is not installed';
+export const terminalSkip: string | false = found.status === 0 ? false : 'python3 is not installed';
 
 const PYTHON = `
 import os, pty, sys
@@ -45,7 +47,7 @@ export async function runOnTerminal(
   options: { readonly env: NodeJS.ProcessEnv; readonly cwd: string; readonly answers: readonly Answer[] },
 ): Promise<Ended> {
   const args = ['-c', PYTHON, 'sh', '-c', `${SIZE}; exec "$@"`, 'sh', ...command];
-  const child = spawn('python3', args, {
+  const child = spawn(found.stdout.trim(), args, {
     cwd: options.cwd,
     env: { ...options.env, TERM: 'xterm' },
     stdio: ['pipe', 'pipe', 'inherit'],

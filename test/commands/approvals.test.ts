@@ -171,8 +171,8 @@ suite('writ approvals', () => {
     const agent = await anAgent();
     const id = await ask(agent.key, { description: 'for the night' });
     const prompt = `Approve ${id}? [y/N] `;
-    for (const answer of [KEYS.enter, `n${KEYS.enter}`, `yess${KEYS.enter}`, KEYS.interrupt, '\u0004']) {
-      const no = await typing(t, env, ['approve', id], [[prompt, answer]]);
+    for (const key of [KEYS.enter, KEYS.interrupt, '\u0004']) {
+      const no = await typing(t, env, ['approve', id], [[prompt, key]]);
       assert.equal(no.code, 1, no.screen);
       assert.match(no.screen, /Nothing was done\.\n/);
       await untouched(id);
@@ -188,11 +188,27 @@ suite('writ approvals', () => {
     assert.deepEqual([vote?.approver_name, vote?.reason], [name, 'agreed']);
   });
 
+  test('any other answer than y or yes is a no', async () => {
+    const { env } = await anApprover();
+    const id = await ask((await anAgent()).key);
+    for (const answer of ['n', 'yess', 'ye', 'y y', ' ']) {
+      const no = await runHere(['approvals', 'approve', id], env, `${answer}\n`);
+      assert.deepEqual([no.code, no.stdout], [1, ''], answer);
+      assert.match(no.stderr, /\? \[y\/N\] [\s\S]*Nothing was done\.\n$/, answer);
+      await untouched(id);
+    }
+    assert.equal((await runHere(['approvals', 'approve', id], env, 'YES\n')).code, 0);
+    assert.equal((await viewOf(id)).status, 'approved');
+  });
+
   test('without a terminal there is nobody to ask: nothing is approved', async (t) => {
     const { env } = await anApprover();
     const id = await ask((await anAgent()).key);
-    for (const flags of [[], ['--json'], ['--reason', 'y']]) {
-      const { code, stdout, stderr } = await runProcess(t, ['approvals', 'approve', id, ...flags], env);
+    for (const { code, stdout, stderr } of [
+      await runProcess(t, ['approvals', 'approve', id], env),
+      await approvals(env, 'approve', id, '--json'),
+      await approvals(env, 'approve', id, '--reason', 'y'),
+    ]) {
       assert.deepEqual([code, stdout], [1, '']);
       assert.match(stderr, /secrets:read:team\/\*[\s\S]+Nothing was done\.\n$/);
     }
@@ -326,7 +342,7 @@ suite('writ approvals', () => {
     assert.equal((JSON.parse(json.stdout) as View)['description'], description);
   });
 
-  test('the commands of docs/approvals.md do as printed', atTerminal, async (t) => {
+  test('the commands of docs/approvals.md do as printed', async () => {
     const approver = await anApprover();
     const agent = await anAgent();
     const lines = fencesOf(readText('docs/approvals.md'), 'console').flatMap((fence) =>
@@ -337,10 +353,9 @@ suite('writ approvals', () => {
       const words = /^\$ npx writ approvals (.*)$/.exec(line)?.[1]?.match(/"[^"]*"|\S+/g) ?? [];
       const id = await ask(agent.key, { description: 'a change' });
       const args = words.map((word) => word.replace(/^"(.*)"$/, '$1').replace('apr_…', id));
-      const answers: Answer[] = args[0] === 'approve' ? [['[y/N] ', `y${KEYS.enter}`]] : [];
-      const { code, screen } = await typing(t, approver.env, args, answers);
-      assert.equal(code, 0, `${line}\n${screen}`);
-      assert.ok(screen.includes(id), `${line}\n${screen}`);
+      const { code, stdout } = await runHere(['approvals', ...args], approver.env, 'y\n');
+      assert.equal(code, 0, line);
+      assert.ok(stdout.includes(id), `${line}\n${stdout}`);
       const { status, reason, approvals: votes } = await viewOf(id);
       ran.push(`${args[0]}: ${status} ${reason ?? votes[0]?.reason ?? ''}`.trim());
     }

@@ -21,17 +21,28 @@ export interface Ended {
 
 type Environment = Readonly<Record<string, string>>;
 
-/** Standard input is no terminal and has ended. */
-export async function runHere(args: readonly string[], env: Environment = {}): Promise<Ended> {
+/** Standard input is no terminal and has ended, or one at which a line is typed. */
+export async function runHere(
+  args: readonly string[],
+  env: Environment = {},
+  typed?: string,
+): Promise<Ended> {
   const stdout = collector();
   const stderr = collector();
   const code = await run(args, {
     env,
-    stdin: Readable.from([]),
+    stdin: typed === undefined ? Readable.from([]) : terminalWith(typed),
     stdout: stdout.stream,
     stderr: stderr.stream,
   });
   return { code, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+/** It stays open, as a terminal does. */
+function terminalWith(typed: string): Readable & { isTTY: boolean } {
+  const stdin = new Readable({ read: () => undefined });
+  stdin.push(typed);
+  return Object.assign(stdin, { isTTY: true });
 }
 
 /** The built `writ`, its output piped. */
