@@ -24,6 +24,10 @@ export const COSTLY_RUNS = choose(20, 100);
 
 /** Of the characters of Unicode that are letters and signs, the ones of a table that are tried. */
 export const LETTERS_APART = choose(16, 1);
+/** Of every text of so many pieces, five or six of which there are: each piece more is as many times the work. */
+export const PIECES_OF_A_TEXT = choose(5, 6);
+/** Of the segments that make every path of two and three, those that make the ones of four. */
+export const SEGMENTS_OF_LONG_PATHS = choose(2, 7);
 
 /** Of one race: a guard that is missing loses nearly every round, one that is too weak loses some. */
 export const RACE_ROUNDS = choose(1, 5);

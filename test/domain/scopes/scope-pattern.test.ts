@@ -28,7 +28,8 @@ test('the compiled matcher equals the naive one on every small pattern and path'
       if (expected) matched++;
     }
   }
-  assert.ok(matched > 10_000 && matched < (SMALL_PATTERNS.length * SMALL_PATHS.length) / 2);
+  const share = matched / (SMALL_PATTERNS.length * SMALL_PATHS.length);
+  assert.ok(share > 0.01 && share < 0.5, `${share}`);
 });
 
 test('the compiled matcher equals the naive one on any pattern and path', () => {

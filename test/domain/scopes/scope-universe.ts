@@ -9,6 +9,7 @@ import {
   parseSecretPath,
   type SecretPath,
 } from '../../../src/domain/scopes/secret-path.ts';
+import { SEGMENTS_OF_LONG_PATHS } from '../../support/effort.ts';
 
 /** The rules word by word: a last lone `*` takes one segment or more, every other `*` stays within its segment. */
 export function naiveMatches(pattern: string, path: string): boolean {
@@ -66,7 +67,11 @@ export function allTexts(segments: readonly string[], min: number, max: number):
 /** Every shape of segment, over one letter. */
 export const SMALL_PATTERNS: readonly string[] = ['*', ...allTexts(['a', 'b', '*', 'a*', '*a', 'a*a'], 2, 3)];
 /** For every two shapes that differ, a segment that only one of them matches. */
-export const SMALL_PATHS: readonly string[] = allTexts(['a', 'b', 'aa', 'ab', 'ba', 'aba', 'bb'], 2, 4);
+const SEGMENTS = ['a', 'ab', 'b', 'aa', 'ba', 'aba', 'bb'];
+export const SMALL_PATHS: readonly string[] = [
+  ...allTexts(SEGMENTS, 2, 3),
+  ...allTexts(SEGMENTS.slice(0, SEGMENTS_OF_LONG_PATHS), 4, 4),
+];
 
 const LETTERS = fc.constantFrom(...'ab.+@=~-_A0');
 const letters = (maxLength: number) => fc.string({ unit: LETTERS, maxLength });
