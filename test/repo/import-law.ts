@@ -114,19 +114,22 @@ function resolveImport(
     : `no package and no relative path: ${from} → ${specifier}`;
 }
 
-/** The folder below `src`, or the name of a file that lies there by itself; three files make up the configuration. */
-function layerOf(path: string): string {
-  const known = layers.get(path);
-  if (known !== undefined) return known;
-  const [, first = ''] = path.split('/');
-  const name = first.replace(/\.ts$/, '');
-  const layer = CONFIGURATION.includes(name) ? 'config' : name;
-  layers.set(path, layer);
-  return layer;
+/** What follows from a path alone: the law is held against a hundred sets of the same files. */
+function ofPath<T>(read: (path: string) => T): (path: string) => T {
+  const known = new Map<string, { readonly value: T }>();
+  return (path) => {
+    const found = known.get(path) ?? { value: read(path) };
+    known.set(path, found);
+    return found.value;
+  };
 }
 
-/** The law is held against a hundred sets of the same files. */
-const layers = new Map<string, string>();
+/** The folder below `src`, or the name of a file that lies there by itself; three files make up the configuration. */
+const layerOf = ofPath((path) => {
+  const [, first = ''] = path.split('/');
+  const name = first.replace(/\.ts$/, '');
+  return CONFIGURATION.includes(name) ? 'config' : name;
+});
 
 function layerBreach({ from, to, typeOnly }: Edge): string[] {
   const [layer, other] = [layerOf(from), layerOf(to)];
@@ -137,11 +140,11 @@ function layerBreach({ from, to, typeOnly }: Edge): string[] {
   return typeOnly ? [] : [`value of a port: ${from} → ${to}`];
 }
 
-function subjectOf(path: string): string | undefined {
+const subjectOf = ofPath((path) => {
   const [, layer, folder, ...rest] = path.split('/');
   if (rest.length === 0) return undefined;
   return layer === 'http' && folder === 'routes' ? resourceOf(path) : folder;
-}
+});
 
 /** The longest first. */
 const PREFIXES = Object.keys(RESOURCES).sort((a, b) => b.length - a.length);
@@ -153,16 +156,18 @@ function resourceOf(path: string): string | undefined {
 
 function subjectBreach({ from, to }: Edge): string[] {
   if (layerOf(from) !== layerOf(to)) return [];
-  const [subject, other] = [subjectOf(from), subjectOf(to)];
-  const rank = (name: string | undefined) => SUBJECT_ORDER.findIndex((line) => line.includes(name ?? ''));
-  if (subject === other || rank(subject) === -1 || rank(other) === -1) return [];
-  return rank(other) < rank(subject) ? [] : [`subject: ${from} → ${to}`];
+  const [rank, other] = [rankOf(from), rankOf(to)];
+  if (subjectOf(from) === subjectOf(to) || rank === -1 || other === -1) return [];
+  return other < rank ? [] : [`subject: ${from} → ${to}`];
 }
+
+const rankOf = ofPath((path) => SUBJECT_ORDER.findIndex((line) => line.includes(subjectOf(path) ?? '')));
+
+const folderOf = ofPath((path) => path.split('/').slice(0, 3).join('/'));
 
 /** Folders of one layer; a file that lies in none of them stands for itself. */
 function folderEdge({ from, to, typeOnly }: Edge): Edge[] {
-  const folder = (path: string) => path.split('/').slice(0, 3).join('/');
-  const between = { from: folder(from), to: folder(to), typeOnly };
+  const between = { from: folderOf(from), to: folderOf(to), typeOnly };
   return layerOf(from) === layerOf(to) && between.from !== between.to ? [between] : [];
 }
 
