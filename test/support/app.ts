@@ -9,8 +9,9 @@ import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
 import pg from 'pg';
 import { uuidv7 } from 'uuidv7';
 import { buildApp } from '../../src/app/build-app.ts';
+import type { Config } from '../../src/config.ts';
 import { formatTimestamp } from '../../src/domain/formats/rfc3339.ts';
-import { createLog } from '../../src/platform/log.ts';
+import { createLog, type Log } from '../../src/platform/log.ts';
 import type { ConfigVariable } from '../../src/settings-table.ts';
 import { provision } from '../../src/start/provision.ts';
 import type { Database, DatabaseTimeouts } from '../../src/storage/engine/database.ts';
@@ -96,6 +97,15 @@ const STORED: readonly ConfigVariable[] = [
   'PORT',
 ];
 
+const logs = new Map<string, Log>();
+
+/** One for all apps of the process: each has a timer that writes once a second, if only nothing, and ends with the process. */
+function logOf(level: Config['logLevel']): Log {
+  const log = logs.get(level) ?? createLog({ level, formatTimestamp });
+  logs.set(level, log);
+  return log;
+}
+
 /**
  * `t` is a test's context or `{ after }` of a file; the app and its database are closed after it. The start is the
  * second one on the database, which costs a fifth of the first, unless `overrides` name what the first one stores.
@@ -132,7 +142,7 @@ export async function openTestApp(
   });
   const provisioned = await provision({ database, config, newId: uuidv7 });
   const routes: RegisteredRoute[] = [];
-  const log = createLog({ level: config.logLevel, formatTimestamp });
+  const log = logOf(config.logLevel);
   const built = await collectingRoutes(routes, () => buildApp({ config, database, provisioned, log }));
   app = built;
   const adminKey = provisioned.newAdminKey ?? knownKey;

@@ -76,15 +76,23 @@ async function readCheck(app: FastifyInstance): Promise<OpenApiCheck> {
   return createOpenApiCheck(JSON.parse(payload) as Json);
 }
 
+const validator = schemaValidator();
+const byPlace = new WeakMap<Json, ValidateFunction>();
+const byText = new Map<string, ValidateFunction>();
+
+/** Compiled once for each text: most answers are the one envelope of errors, which every operation describes. */
+function validatorOf(schema: Json): ValidateFunction {
+  const known = byPlace.get(schema);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(schema);
+  const made = byText.get(text) ?? validator.compile(schema);
+  byText.set(text, made);
+  byPlace.set(schema, made);
+  return made;
+}
+
 export function createOpenApiCheck(document: Json): OpenApiCheck {
-  const paths = document['paths'] as Paths;
-  const ajv = schemaValidator();
-  const compiled = new Map<Json, ValidateFunction>();
-  const validatorOf = (schema: Json): ValidateFunction => {
-    const made = compiled.get(schema) ?? ajv.compile(schema);
-    compiled.set(schema, made);
-    return made;
-  };
+  const operationAt = operationsOf(document['paths'] as Paths);
   return (exchange) => {
     const about = `${exchange.method} ${exchange.url.slice(0, 120)} → ${exchange.status} ${exchange.text.slice(0, 500)}`;
     assert.match(
@@ -93,19 +101,17 @@ export function createOpenApiCheck(document: Json): OpenApiCheck {
       `no X-Request-Id: ${about}`,
     );
     const path = pathOf(exchange.url);
-    const operation =
-      operationAt(paths, exchange.method, path) ?? operationAt(paths, exchange.method, decoded(path));
-    if (
-      operation === undefined ||
-      (isOtherSpelling(paths, exchange.method, path) && exchange.status === 404)
-    ) {
+    const asSent = operationAt(exchange.method, path);
+    const operation = asSent ?? operationAt(exchange.method, decoded(path));
+    // `/%761/me` for `/v1/me`: a router may take it for the same or for nothing.
+    if (operation === undefined || (asSent === undefined && exchange.status === 404)) {
       assertNotFound(exchange, path, about);
       return;
     }
     const described = operation.responses[String(exchange.status)];
     assert.ok(described !== undefined, `the status is not documented: ${about}`);
-    checkHeaders(described, exchange, validatorOf, about);
-    checkBody(described, exchange, validatorOf, about);
+    checkHeaders(described, exchange, about);
+    checkBody(described, exchange, about);
   };
 }
 
@@ -121,29 +127,21 @@ function decoded(path: string): string {
   }
 }
 
-function operationAt(paths: Paths, method: string, path: string): Operation | undefined {
-  const operations = Object.keys(paths)
-    .filter((candidate) => matches(candidate, path))
+/** What is documented at a path, by method in lower case. */
+type OperationAt = (method: string, path: string) => Operation | undefined;
+
+function operationsOf(paths: Paths): OperationAt {
+  const templates = Object.keys(paths)
     // What is written out wins over a parameter.
     .sort((a, b) => a.split('{').length - b.split('{').length || b.length - a.length)
-    .map((template) => paths[template]?.[method.toLowerCase()]);
-  return operations.find((operation) => operation !== undefined);
-}
-
-/** `/%761/me` for `/v1/me`: a router may take it for the same or for nothing. */
-function isOtherSpelling(paths: Paths, method: string, path: string): boolean {
-  return operationAt(paths, method, path) === undefined;
+    .map((template) => ({ pattern: patternOf(template), operations: paths[template] }));
+  return (method, path) =>
+    templates.find(
+      ({ pattern, operations }) => operations?.[method.toLowerCase()] !== undefined && pattern.test(path),
+    )?.operations?.[method.toLowerCase()];
 }
 
 /** `{path}` holds slashes, and may be empty where that is a fault of its own; every other parameter is one segment. */
-function matches(template: string, path: string): boolean {
-  const pattern = patterns.get(template) ?? patternOf(template);
-  patterns.set(template, pattern);
-  return pattern.test(path);
-}
-
-const patterns = new Map<string, RegExp>();
-
 function patternOf(template: string): RegExp {
   const parts = template.split(/(\{\w+\})/).map((part) => {
     if (part === '{path}') return '.*';
@@ -180,12 +178,7 @@ function assertNotFound(exchange: CheckedExchange, path: string, about: string):
 }
 
 /** A documented header of a refusal is always there: `Retry-After` with 429 and 503, `WWW-Authenticate` with 401. */
-function checkHeaders(
-  described: Described,
-  { headers, status }: CheckedExchange,
-  validatorOf: (schema: Json) => ValidateFunction,
-  about: string,
-): void {
+function checkHeaders(described: Described, { headers, status }: CheckedExchange, about: string): void {
   for (const [name, { schema }] of Object.entries(described.headers ?? {})) {
     const text = headers[name.toLowerCase()];
     assert.ok(text !== undefined, `${name} is documented and missing: ${about}`);
@@ -199,12 +192,7 @@ function checkHeaders(
   assert.equal(documented.has('retry-after'), status === 429 || status === 503, about);
 }
 
-function checkBody(
-  { content }: Described,
-  { headers, text }: CheckedExchange,
-  validatorOf: (schema: Json) => ValidateFunction,
-  about: string,
-): void {
+function checkBody({ content }: Described, { headers, text }: CheckedExchange, about: string): void {
   const type = headers['content-type'];
   if (content === undefined) {
     assert.equal(text, '', `no body is documented: ${about}`);
