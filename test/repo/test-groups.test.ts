@@ -32,7 +32,7 @@ test('files that share the embedded database are in one process', () => {
   const [first = [], ...others] = dealFiles(files);
   for (const sharing of ['contract', 'secret-contract', 'sweep', 'audit/audit-reader'])
     assert.ok(first.includes(`test/storage/${sharing}.test.ts`), sharing);
-  assert.ok(others.length > 1 && others.every((group) => group.length > first.length));
+  assert.ok(others.length > 1 && others.every((group) => group.length > first.length / 2), `${first.length}`);
 });
 
 const FILES = {

@@ -23,26 +23,31 @@ const EMBEDDED_DATABASE = /\bBACKENDS\b/;
 const WEIGHT_OF_SHARING = 3;
 
 /**
- * Files that share the embedded database stay together and come first; the others are dealt like cards, since those
- * that cost much stand side by side in their folders. A file without company is its own entry, as every file of a full
- * run is: there, no test can lean on what another left behind.
+ * Files that share the embedded database stay together and come first. The others are dealt from the longest to the
+ * shortest, each to the group that has least: what a file costs is not known beforehand, and its length tells it well
+ * enough that all groups end within a few seconds. A file without company is its own entry, as every file of a full run
+ * is: there, no test can lean on what another left behind.
  */
-export function dealFiles(files: readonly string[], atMost = PROCESSES): string[][] {
-  const sharing = files.filter(
-    (file) => existsSync(file) && EMBEDDED_DATABASE.test(readFileSync(file, 'utf8')),
-  );
+export function dealFiles(paths: readonly string[], atMost = PROCESSES): string[][] {
+  const files = paths.map((path) => {
+    const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+    return { path, length: 1 + text.length, isSharing: EMBEDDED_DATABASE.test(text) };
+  });
+  const sharing = files.filter(({ isSharing }) => isSharing);
+  const others = files.filter(({ isSharing }) => !isSharing).sort((a, b) => b.length - a.length);
   const count = Math.min(atMost, Math.ceil(files.length / FILES_WORTH_A_PROCESS));
   const groups = Array.from({ length: count }, (_, index) => {
-    const dealt = index === 0 ? [...sharing] : [];
-    return { dealt, weight: WEIGHT_OF_SHARING * dealt.length };
+    const dealt = index === 0 ? sharing : [];
+    const lengths = dealt.reduce((sum, { length }) => sum + length, 0);
+    return { paths: dealt.map(({ path }) => path), weight: WEIGHT_OF_SHARING * lengths };
   });
-  for (const file of files.filter((other) => !sharing.includes(other))) {
+  for (const { path, length } of others) {
     const [lightest] = groups.toSorted((a, b) => a.weight - b.weight);
     if (lightest === undefined) continue;
-    lightest.dealt.push(file);
-    lightest.weight += 1;
+    lightest.paths.push(path);
+    lightest.weight += length;
   }
-  return groups.map(({ dealt }) => dealt);
+  return groups.map(({ paths: dealt }) => dealt);
 }
 
 export function isGroupEntry(file: string): boolean {
