@@ -1,4 +1,4 @@
-/** Guarantees that no test is switched off for good and none runs alone. */
+/** Guarantees that no test is switched off for good, none runs alone, and none may wait for ever for a key. */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
@@ -28,6 +28,22 @@ test('a test that is switched off would be found', () => {
     assert.ok(isSwitchedOff(`test('x', { ${way}: ${true} }, () => {});`));
   }
   assert.ok(!isSwitchedOff("test('x', { skip: postgresSkip }, () => {});"));
+});
+
+test('nobody lets node:crypto generate a key pair, which Node.js 20 may never finish to export', () => {
+  const generates = /\bgenerateKeyPair(?:Sync)?\(/;
+  for (const folder of ['src', 'test', 'examples']) {
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+      /\.[cm]?[jt]s$/.test(file),
+    );
+    assert.ok(files.length > 0);
+    assert.deepEqual(
+      files.filter((file) => generates.test(readText(`${folder}/${file}`))),
+      [],
+      folder,
+    );
+  }
+  assert.match(`${'generateKeyPair'}Sync('ed25519')`, generates);
 });
 
 function isSwitchedOff(text: string): boolean {

@@ -1,6 +1,5 @@
 /** Which keys of a JWKS may verify tokens, and that no other key of the set ever does. */
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
 import { jwkThumbprint } from '../../src/domain/crypto/jwk.ts';
@@ -71,8 +70,13 @@ for (const engine of ENGINES) {
   });
 }
 
-const P256 = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
-const X25519 = generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' });
+const P256 = {
+  kty: 'EC',
+  crv: 'P-256',
+  x: 'x8L6S6xuDiyYRJI4kU991YWlrBAFDhXRSzg1EeeNBV4',
+  y: 'EqySLzDkfHQvW0UhOjM3eLaorUbOkvK2zy5rqRfCg7Y',
+};
+const X25519 = { kty: 'OKP', crv: 'X25519', x: 'XvtlqMGQGppg_4K_a0u-7BtRFaJtEPPwIQ8K7CMxdBc' };
 const { kid: _, ...WITHOUT_KID } = signer.jwk;
 
 const NOT_OURS: Readonly<Record<string, object>> = {

@@ -3,12 +3,13 @@
  * anything else, so that a test shows only what is wrong with a token.
  */
 import assert from 'node:assert/strict';
-import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { portableSha256 } from '../../src/domain/crypto/hashing.ts';
 import { jwkThumbprint, type PublishedEd25519Jwk, publishedJwk } from '../../src/domain/crypto/jwk.ts';
 import { parsePlan } from '../../src/domain/intent-tokens/plan.ts';
 import { digestPlan, type PlanDigest } from '../../src/domain/intent-tokens/plan-digest.ts';
 import type { JsonObject } from '../../src/domain/json/strict-json.ts';
+import { anEd25519Key } from '../support/ed25519-keys.ts';
 
 export const NOW_SECONDS = 1_800_000_000;
 export const ISSUER = 'https://writ.example';
@@ -30,7 +31,7 @@ export interface TestSigner {
   sign(text: string): Uint8Array;
 }
 
-export function aSigner(privateKey: KeyObject = generateKeyPairSync('ed25519').privateKey): TestSigner {
+export function aSigner(privateKey: KeyObject = anEd25519Key().privateKey): TestSigner {
   const { x = '' } = createPublicKey(privateKey).export({ format: 'jwk' });
   const publicKey = new Uint8Array(Buffer.from(x, 'base64url'));
   const kid = jwkThumbprint(x, portableSha256);

@@ -3,14 +3,7 @@
  * JavaScript. A private half leaves this room only wrapped.
  */
 
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  sign,
-  verify,
-} from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
 import { jwkThumbprint, type SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { TokenSigner } from '../../use-cases/intent-tokens/ports.ts';
 import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
@@ -32,11 +25,16 @@ export interface SigningKey extends TokenSigner {
   verify(message: Uint8Array, signature: Uint8Array): boolean;
 }
 
+const SEED_BYTES = 32;
+
+/**
+ * From random bytes, which a private key is (RFC 8032 section 5.1.5), and not by `generateKeyPairSync`: Node.js 20 waits
+ * for itself for ever where garbage is collected while a key that it generated is exported.
+ */
 export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
-  const { privateKey } = generateKeyPairSync('ed25519');
-  const publicKey = rawPublicKey(privateKey);
+  const seed = randomBytes(SEED_BYTES);
+  const publicKey = rawPublicKey(privateKeyFromSeed(seed));
   const kid = thumbprint(publicKey);
-  const seed = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
   return { kid, publicKey, wrappedPrivateKey: kek.wrap(seed, purposeOf(kid)), kekId: kek.kekId };
 }
 

@@ -1,15 +1,16 @@
 /** The key of a delegate: which texts are one, and by which name a token calls it. */
 import assert from 'node:assert/strict';
-import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
 import { calculateJwkThumbprintUri } from 'jose';
 import { portableSha256 } from '../../../src/domain/crypto/hashing.ts';
 import { keyUri, readDelegateKey } from '../../../src/domain/intent-tokens/delegate-key.ts';
+import { anEd25519Key } from '../../support/ed25519-keys.ts';
 
 const SPKI = '302a300506032b6570032100';
 
 function aKey() {
-  const { publicKey } = generateKeyPairSync('ed25519');
+  const { publicKey } = anEd25519Key();
   const { x = '' } = publicKey.export({ format: 'jwk' });
   return {
     x,

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { createHash, generateKeyPairSync, sign, verify } from 'node:crypto';
+import { createHash, sign, verify } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
@@ -14,9 +14,10 @@ import { jwkThumbprint } from '../../../src/domain/crypto/jwk.ts';
 import type { IntentJwtVerdict } from '../../../src/domain/intent-tokens/intent-claims.ts';
 import { type JwtExpectations, verifyIntentJwt } from '../../../src/domain/intent-tokens/intent-jwt.ts';
 import { assertCostsUnder } from '../../support/duration.ts';
+import { anEd25519Key } from '../../support/ed25519-keys.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
 
-const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const { privateKey, publicKey } = anEd25519Key();
 const X = publicKey.export({ format: 'jwk' }).x ?? '';
 const RAW = new Uint8Array(Buffer.from(X, 'base64url'));
 const KID = jwkThumbprint(X, portableSha256);
@@ -247,7 +248,7 @@ test('an HMAC under the public key is refused, whatever alg says', () => {
 });
 
 test('a token under a key that is not ours is refused, though its kid names ours', () => {
-  const other = generateKeyPairSync('ed25519').privateKey;
+  const other = anEd25519Key().privateKey;
   const input = `${HEAD}.${BODY}`;
   assertRefused(`${input}.${base64url(sign(null, Buffer.from(input), other))}`);
 });

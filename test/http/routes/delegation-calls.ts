@@ -1,7 +1,7 @@
 /** Delegations over HTTP: keys of delegates, and a client that asks for tokens, delegations and verifications. */
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
 import type { TestAnswer, TestApp } from '../../support/app.ts';
+import { anEd25519Key } from '../../support/ed25519-keys.ts';
 import { claimsIn } from '../../verify/signed-tokens.ts';
 
 export const STEPS = [
@@ -34,7 +34,7 @@ export interface Delegated {
 }
 
 export function aDelegateKey(): string {
-  const { publicKey } = generateKeyPairSync('ed25519');
+  const { publicKey } = anEd25519Key();
   return Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url').toString('hex');
 }
 

@@ -1,11 +1,12 @@
 /** The signing thread: what it gives is what `node:crypto` gives here, each to whoever asked for it. */
 
 import assert from 'node:assert/strict';
-import { createSecretKey, generateKeyPairSync, sign } from 'node:crypto';
+import { createSecretKey, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
+import { anEd25519Key } from '../../support/ed25519-keys.ts';
 
-const [one, other] = [generateKeyPairSync('ed25519').privateKey, generateKeyPairSync('ed25519').privateKey];
+const [one, other] = [anEd25519Key().privateKey, anEd25519Key().privateKey];
 const here = (key: typeof one, message: string): string =>
   sign(null, Buffer.from(message), key).toString('base64url');
 /** No key that signs: the thread ends with an error, as it would by any fault of its own. */
