@@ -5,6 +5,7 @@ import { suite, test } from 'node:test';
 import { WritError } from '../../src/errors.ts';
 import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
 import { aWrite, storedAgent } from './builders.ts';
+import { TOKEN_STATES } from './contract-of-tokens.ts';
 import type { ContractStores } from './contract-stores.ts';
 import { TOMORROW, YESTERDAY } from './five-stores.ts';
 import { anAdvance, attributesWith, storedSecret, storedToken } from './secret-builders.ts';
@@ -45,6 +46,16 @@ export function contractOfReads(on: ContractStores): void {
       const read = await ask(token, undefined);
       assert.deepEqual([read?.token.ownerScopes.length, read?.token.agentRevision], [1, 2]);
     });
+
+    for (const [state, ways] of Object.entries(TOKEN_STATES)) {
+      for (const [how, why] of ways) {
+        test(`a token is read as ${state} when ${why}`, async () => {
+          const token = await storedToken(on.database, on.agent, { maxUses: 2 });
+          await on.changeToken(token.id, how);
+          assert.equal((await ask(token, undefined))?.token.state, state);
+        });
+      }
+    }
 
     test('a token that nobody knows is not found, whatever it asks for', async () => {
       const { record } = await storedSecret(on.database, on.agent);

@@ -9,6 +9,20 @@ import { agentIn, aKey, anEvent, aWrite } from './builders.ts';
 import { type FiveStores, keyIsDead, type TokenChange } from './five-stores.ts';
 import { anIssueOf, aScopedToken, tokenIn } from './secret-builders.ts';
 
+/** What makes a token that may be used twice what it is, and why. */
+export const TOKEN_STATES: Readonly<Record<TokenState, readonly [TokenChange, string][]>> = {
+  live: [[{ uses: 1 }, 'a use is left']],
+  exhausted: [[{ uses: 2 }, 'no use is left']],
+  expired: [
+    [{ expired: true }, 'its time is over'],
+    [{ expired: true, uses: 2 }, 'its time is over, and no use is left'],
+  ],
+  revoked: [
+    [{ revoked: true }, 'it was revoked'],
+    [{ revoked: true, expired: true, uses: 2 }, 'it was revoked, and all the rest'],
+  ],
+};
+
 export function contractOfTokens(on: FiveStores & { readonly agent: NewAgent }): void {
   const endings = keyIsDead(on);
 
@@ -77,26 +91,14 @@ export function contractOfTokens(on: FiveStores & { readonly agent: NewAgent }):
       assert.equal(await on.tokens.findByHash(randomBytes(32).toString('hex')), undefined);
     });
 
-    const states: Record<TokenState, readonly [TokenChange, string][]> = {
-      live: [[{ uses: 1 }, 'a use is left']],
-      exhausted: [[{ uses: 2 }, 'no use is left']],
-      expired: [
-        [{ expired: true }, 'its time is over'],
-        [{ expired: true, uses: 2 }, 'its time is over, and no use is left'],
-      ],
-      revoked: [
-        [{ revoked: true }, 'it was revoked'],
-        [{ revoked: true, expired: true, uses: 2 }, 'it was revoked, and all the rest'],
-      ],
-    };
-    for (const [state, ways] of Object.entries(states)) {
+    for (const [state, ways] of Object.entries(TOKEN_STATES)) {
       for (const [how, why] of ways) {
         test(`a token is ${state} when ${why}`, async () => {
           const token = await tokenIn(on, on.agent, { maxUses: 2 });
           await on.changeToken(token.id, how);
           assert.equal((await on.tokens.find(token.id))?.state, state);
           assert.equal((await on.tokens.findByHash(token.tokenHashHex))?.state, state);
-          for (const wanted of Object.keys(states) as TokenState[]) {
+          for (const wanted of Object.keys(TOKEN_STATES) as TokenState[]) {
             const listed = await on.tokens.list({
               agentId: on.agent.id,
               state: wanted,

@@ -36,7 +36,8 @@ async function aBench() {
 }
 
 const AN_ID = '01890a5d-ac96-774b-bcce-b302099a8057';
-const YEAR_10000 = new Date(253_402_300_800_000);
+/** Past, and in the year 10000. */
+const NO_END_OF_A_KEY = [YESTERDAY, new Date(0), new Date(253_402_300_800_000)];
 
 type Refused = readonly [Partial<AgentSpec>, ErrorCode, pointer: string];
 
@@ -59,7 +60,7 @@ const REFUSED: readonly Refused[] = [
       [[], ''],
     ] satisfies [JsonValue, string][]
   ).map(([policy, place]) => [{ policy }, 'INVALID_POLICY', `/policy${place}`] as const),
-  ...[YESTERDAY, new Date(0), YEAR_10000].map(
+  ...NO_END_OF_A_KEY.map(
     (keyExpiresAt) => [{ keyExpiresAt }, 'VALIDATION_ERROR', '/key_expires_at'] as const,
   ),
   ...(['admin', 'approver'] as const).flatMap((role): Refused[] => [
@@ -126,6 +127,16 @@ test('a key is ended under its own principal alone, once, and another of the sam
   await end(agent.id);
   await end(agent.id);
   assert.deepEqual(await stores.eventsOf(key.keyId), ['key.created', 'key.revoked']);
+});
+
+test('a key that would have expired, or never would by the calendar, is refused at its place and not made', async () => {
+  const { stores, manager, admin, join } = await aBench();
+  const { agent } = await join();
+  for (const expiresAt of NO_END_OF_A_KEY) {
+    const added = manager.addKey(agent.id, { name: null, expiresAt }, admin.caller, CONTEXT);
+    await assertDenied(added, 'VALIDATION_ERROR', expiresAt.toISOString(), '/expires_at');
+  }
+  assert.equal((await stores.agents.find(agent.id))?.keys.length, 1);
 });
 
 test('one that does not exist, or no longer, gets neither change nor key', async () => {
