@@ -80,7 +80,7 @@ const thumbprint = (publicKey: Uint8Array): string =>
   jwkThumbprint(Buffer.from(publicKey).toString('base64url'), nodeSha256);
 
 /** RFC 8410 section 7: the 32-byte seed inside a fixed PKCS#8 frame. */
-function privateKeyFromSeed(seed: Uint8Array): KeyObject {
+export function privateKeyFromSeed(seed: Uint8Array): KeyObject {
   const frame = Buffer.from('302e020100300506032b657004220420', 'hex');
   return createPrivateKey({ key: Buffer.concat([frame, seed]), format: 'der', type: 'pkcs8' });
 }

@@ -4,12 +4,13 @@
  */
 
 import assert from 'node:assert/strict';
-import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { test } from 'node:test';
 import { etc, Point } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { isSmallOrder, verifyEd25519 } from '../../../src/domain/crypto/ed25519.ts';
+import { privateKeyFromSeed } from '../../../src/keys/signing/signing-key.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
 import { EVERY_TYPE } from '../every-type.ts';
 
@@ -46,13 +47,7 @@ const RFC_8032 = [
   signature: hex(row.signature),
 }));
 
-/** RFC 8410 frames. */
-const privateKeyOf = (seed: Uint8Array): KeyObject =>
-  createPrivateKey({
-    key: Buffer.concat([hex('302e020100300506032b657004220420'), seed]),
-    format: 'der',
-    type: 'pkcs8',
-  });
+/** RFC 8410 frame. */
 const publicKeyObject = (bytes: Uint8Array): KeyObject =>
   createPublicKey({
     key: Buffer.concat([hex('302a300506032b6570032100'), bytes]),
@@ -79,7 +74,7 @@ function nodeVerifies({ signature, message, publicKey }: Question): boolean {
 for (const [index, row] of RFC_8032.entries()) {
   test(`test ${index + 1} of RFC 8032 section 7.1 verifies, and node:crypto makes the same signature`, () => {
     assert.ok(verifyEd25519(row));
-    const key = privateKeyOf(row.seed);
+    const key = privateKeyFromSeed(row.seed);
     assert.deepEqual(rawPublicKey(key), row.publicKey);
     assert.deepEqual(new Uint8Array(sign(null, row.message, key)), row.signature);
   });
@@ -97,7 +92,7 @@ const aSeed = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const aMessage = fc.uint8Array({ maxLength: 200 });
 
 function signed(seed: Uint8Array, message: Uint8Array): Question {
-  const key = privateKeyOf(seed);
+  const key = privateKeyFromSeed(seed);
   return { message, publicKey: rawPublicKey(key), signature: new Uint8Array(sign(null, message, key)) };
 }
 
@@ -211,7 +206,7 @@ test('under the identity key one signature fits every message, and is refused', 
 
 test('an honest public key is not of small order', () => {
   fc.assert(
-    fc.property(aSeed, (seed) => assert.equal(isSmallOrder(rawPublicKey(privateKeyOf(seed))), false)),
+    fc.property(aSeed, (seed) => assert.equal(isSmallOrder(rawPublicKey(privateKeyFromSeed(seed))), false)),
     { numRuns: COSTLY_RUNS },
   );
 });
