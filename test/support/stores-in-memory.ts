@@ -40,7 +40,7 @@ interface State {
   readonly agents: Map<string, AgentRow>;
   readonly keys: Map<string, KeyRow>;
   readonly intents: Map<string, IntentTokenRecord>;
-  readonly repeatable: Map<string, IdempotencyRecord & { readonly at: number }>;
+  readonly repeatable: Map<string, { readonly record: IdempotencyRecord; readonly at: number }>;
   readonly tokens: Map<string, TokenRow>;
   readonly tiers: Map<string, AccessTier>;
   readonly events: AuditEvent[];
@@ -210,8 +210,8 @@ function createIntents(state: State): IntentTokenStore {
   const { intents, repeatable, events } = state;
   const nameOf = ({ agentId, path, key }: IdempotencyScope): string => JSON.stringify([agentId, path, key]);
   const found = (scope: IdempotencyScope): IdempotencyRecord | undefined => {
-    const { at, ...record } = repeatable.get(nameOf(scope)) ?? { at: Number.NEGATIVE_INFINITY };
-    return Date.now() - at < REPEATABLE_MS ? (record as IdempotencyRecord) : undefined;
+    const kept = repeatable.get(nameOf(scope));
+    return kept !== undefined && Date.now() - kept.at < REPEATABLE_MS ? kept.record : undefined;
   };
   return {
     issue: async (record, event, idempotency) => {
@@ -221,7 +221,7 @@ function createIntents(state: State): IntentTokenStore {
       intents.set(record.jti, record);
       events.push(event);
       if (idempotency !== undefined) {
-        repeatable.set(nameOf(idempotency.scope), { ...idempotency.record, at: Date.now() });
+        repeatable.set(nameOf(idempotency.scope), { record: idempotency.record, at: Date.now() });
       }
       return true;
     },
