@@ -35,20 +35,18 @@ export function contractOfRows(on: ContractStores): void {
         root_jti: record.jti,
         ancestors: [],
       });
-      const [row] = await on.sql(
-        `select event_type, actor_id, actor_type, resource_type, metadata, ip_address, request_id
-         from audit_events where resource_id = $1`,
-        [record.jti],
-      );
-      assert.deepEqual(row, {
-        event_type: 'intent.issued',
-        actor_id: agent.id,
-        actor_type: 'agent',
-        resource_type: 'intent_token',
-        metadata: told.metadata,
-        ip_address: '192.0.2.1',
-        request_id: 'r',
-      });
+      assert.deepEqual(await on.storedEvents(record.jti), [
+        {
+          event_type: 'intent.issued',
+          actor_id: agent.id,
+          actor_type: 'agent',
+          resource_type: 'intent_token',
+          resource_id: record.jti,
+          metadata: told.metadata,
+          ip_address: '192.0.2.1',
+          request_id: 'r',
+        },
+      ]);
     });
 
     test('a scoped token and its event are stored as they were given, and of the token itself only the hash', async () => {
@@ -83,17 +81,13 @@ export function contractOfRows(on: ContractStores): void {
           approval_id: null,
         },
       );
-      const written = await on.sql(
-        `select event_type, actor_id, actor_type, resource_type, metadata, ip_address, request_id
-           from audit_events where resource_id = $1`,
-        [token.id],
-      );
-      assert.deepEqual(written, [
+      assert.deepEqual(await on.storedEvents(token.id), [
         {
           event_type: 'token.issued',
           actor_id: on.agent.id,
           actor_type: 'agent',
           resource_type: 'scoped_token',
+          resource_id: token.id,
           metadata: { scopes: ['é'], n: 1 },
           ip_address: '192.0.2.1',
           request_id: 'r',

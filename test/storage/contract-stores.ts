@@ -36,6 +36,8 @@ export interface ContractStores extends FiveStores {
   /** Live and never changed; a test that ends one stores its own. */
   readonly agent: NewAgent;
   sql<Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** As they stand in the trail, without their ids and times. */
+  storedEvents(resourceId: string): Promise<object[]>;
   usesOf(tokenId: string): Promise<number | undefined>;
   /** By the agent's key unless another guard is given. */
   change(
@@ -94,6 +96,12 @@ function pastTheStores(on: ContractStores): Partial<ContractStores> {
       );
       return written.map(({ type }) => type);
     },
+    storedEvents: (resourceId) =>
+      on.sql(
+        `select event_type, actor_id, actor_type, resource_type, resource_id, metadata, ip_address, request_id
+         from audit_events where resource_id = $1 order by xact, id`,
+        [resourceId],
+      ),
     countEvents: async () =>
       (await on.sql<{ n: number }>('select count(*)::int as n from audit_events'))[0]?.n ?? -1,
     isIssued: async (jti) => (await on.sql('select 1 from intent_tokens where jti = $1', [jti])).length === 1,

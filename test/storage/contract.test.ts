@@ -24,7 +24,6 @@ for (const backend of BACKENDS) {
   suite(`storage on ${backend.name}`, { skip: backend.skip }, () => {
     const on = storesOn(backend);
     const fresh = (t: TestContext) => backend.openMigrated(t);
-    const { eventsOf } = on;
 
     contractOfAgents(on);
     contractOfCredentials(on);
@@ -113,7 +112,7 @@ for (const backend of BACKENDS) {
           }),
           (error) => error === thrown,
         );
-        assert.deepEqual(await eventsOf(event.resourceId), []);
+        assert.deepEqual(await on.eventsOf(event.resourceId), []);
         assert.equal((await readSettings(on.database)).has(agent.id), false);
       });
 
