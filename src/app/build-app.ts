@@ -31,8 +31,8 @@ import { createReadiness } from './readiness.ts';
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = await createAppContext(deps);
   const { config, log } = app;
-  const signingKeys = await composeSigningKeys(app);
   const audit = composeAudit(app);
+  const signingKeys = await composeSigningKeys(app, { audit });
   const authentication = await composeAuthentication(app, { audit });
   const secrets = composeSecrets(app, { audit, authentication });
   const approvals = composeApprovals(app, { audit, authentication });
@@ -61,7 +61,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
   const routes = await composeRoutes(app, { server, authentication, secrets });
   const whyNotReady = createReadiness(app, { signingKeys });
-  addHealthRoutes(routes, { version: VERSION, whyNotReady });
+  const countIntegrityErrors = audit.integrityFaults.count;
+  addHealthRoutes(routes, { version: VERSION, whyNotReady, countIntegrityErrors });
   for (const part of served) part.addRoutes(routes);
   addDescriptionRoutes(routes, { version: VERSION, sha256Base64 });
   const stopSchedule = startSchedule(app, { audit, signingKeys });

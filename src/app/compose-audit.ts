@@ -6,6 +6,7 @@ import { newId } from '../platform/ids.ts';
 import { createAuditReader } from '../storage/audit/audit-reader.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
 import { createDenialLog, type DenialLog } from '../use-cases/audit/denial-log.ts';
+import { createIntegrityFaults, type IntegrityFaults } from '../use-cases/audit/integrity-faults.ts';
 import type { AuditTrail } from '../use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
@@ -13,13 +14,24 @@ import type { AppContext, ServedPart } from './app-context.ts';
 export interface AuditPart extends ServedPart {
   readonly trail: AuditTrail;
   readonly denialLog: DenialLog;
+  readonly integrityFaults: IntegrityFaults;
 }
 
 export function composeAudit({ database, log, monotonicMs }: AppContext): AuditPart {
   const trail = createAuditTrail(database);
+  const denialLog = createDenialLog({ trail, newId, monotonicMs });
+  const integrityFaults = createIntegrityFaults({
+    denialLog,
+    monotonicMs,
+    complain: (row, err) =>
+      err === undefined
+        ? log.error({ row }, 'a row of the database is not what Writ wrote, and is used for nothing')
+        : log.warn({ row, err }, 'that a row is not what Writ wrote could not be put on record'),
+  });
   return {
     trail,
-    denialLog: createDenialLog({ trail, newId, monotonicMs }),
+    denialLog,
+    integrityFaults,
     addRoutes: (routes) =>
       addAuditRoutes(routes, {
         trail: createAuditTrailReading(createAuditReader(database)),

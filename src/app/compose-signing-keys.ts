@@ -3,11 +3,13 @@
 import { publishedJwk, type SigningAlg } from '../domain/crypto/jwk.ts';
 import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
-import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
+import { type KeyRing, NoActiveKeyError, openKeyRing } from '../keys/signing/key-ring.ts';
 import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
+import { StartError } from '../start/start-error.ts';
 import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
 import { strongEntityTag } from './strong-entity-tag.ts';
 
 export interface SigningKeysPart extends ServedPart {
@@ -17,15 +19,21 @@ export interface SigningKeysPart extends ServedPart {
   close(): Promise<void>;
 }
 
-export async function composeSigningKeys({
-  config,
-  database,
-  provisioned,
-}: AppContext): Promise<SigningKeysPart> {
+/** Rejects with `StartError` where no row that says it is active opens. */
+export async function composeSigningKeys(
+  { config, database, provisioned }: AppContext,
+  { audit: { integrityFaults } }: { readonly audit: AuditPart },
+): Promise<SigningKeysPart> {
   const { signingAlg: alg } = config;
   const thread = createSigningThread();
   const load = () => readSigningKeys(database);
-  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, alg, load });
+  const onForged = integrityFaults.report;
+  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, alg, load, onForged }).catch(
+    async (error: unknown) => {
+      await thread.close();
+      throw error instanceof NoActiveKeyError ? new StartError([NO_ACTIVE_KEY], { cause: error }) : error;
+    },
+  );
   return {
     keyRing,
     checkSignature: rememberSignatures(keyRing.find),
@@ -42,6 +50,9 @@ export async function composeSigningKeys({
       }),
   };
 }
+
+const NO_ACTIVE_KEY =
+  'No active signing key opens: its row in signing_keys was changed, or is not of Writ. Put that row back from a backup, or delete it: the next start makes a new key, and tokens that the old one signed verify no more.';
 
 /** Of all that the answer is made from. */
 function entityTagOf(keyRing: KeyRing, alg: SigningAlg): string {

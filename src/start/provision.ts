@@ -18,12 +18,11 @@ import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-s
 import { addSetting, readSettings } from '../storage/settings-store.ts';
 import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
-import { auditEvent, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
+import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import { resolveMasterKey } from './master-key.ts';
 import { StartError } from './start-error.ts';
 
 const OLDEST_POSTGRES = 150_000;
-const NO_REQUEST = { requestId: null, ipAddress: null };
 
 export interface Provisioned {
   readonly kek: KeyEncryption;

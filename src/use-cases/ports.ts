@@ -4,3 +4,12 @@
 export interface Clock {
   now(): Date;
 }
+
+/** A row that is not what Writ wrote. */
+export interface ForgedRow {
+  readonly table: string;
+  /** Its primary key. */
+  readonly id: string;
+  /** What does not fit; never a value of the row. */
+  readonly why: string;
+}

@@ -6,12 +6,20 @@ import type { Routes } from '../routing/route.ts';
 import { oneOf, strictObject } from '../routing/schemas.ts';
 
 const Health = strictObject({ success: Type.Boolean(), status: oneOf(['ok']), version: Type.String() });
-const Ready = strictObject({ status: oneOf(['ready']) });
+const Ready = strictObject({
+  status: oneOf(['ready']),
+  integrity_errors: Type.Integer({
+    minimum: 0,
+    description: 'how often this process has refused a row of the database that is not what Writ wrote',
+  }),
+});
 
 export interface HealthDeps {
   readonly version: string;
   /** Undefined when the work can be done, else what stands in the way, for the log. */
   readonly whyNotReady: () => Promise<string | undefined>;
+  /** Since the start. */
+  readonly countIntegrityErrors: () => number;
 }
 
 export function addHealthRoutes(routes: Routes, deps: HealthDeps): void {
@@ -39,7 +47,7 @@ export function addHealthRoutes(routes: Routes, deps: HealthDeps): void {
       if (reason !== undefined) {
         throw new WritError('UNAVAILABLE', 'Not ready.', { detail: reason, retryAfterSeconds: 2 });
       }
-      return { status: 200, body: { status: 'ready' } };
+      return { status: 200, body: { status: 'ready', integrity_errors: deps.countIntegrityErrors() } };
     },
   });
 }

@@ -49,6 +49,8 @@ export function openSigningKey(
   thread: Pick<SigningThread, 'sign'>,
   alg: SigningAlg = 'EdDSA',
 ): SigningKey {
+  if (stored.kekId !== kek.kekId)
+    throw new UnwrapError(`signing key ${stored.kid} is wrapped under another key`);
   const seed = kek.unwrap(stored.wrappedPrivateKey, purposeOf(stored.kid));
   const privateKey = privateKeyFromSeed(seed);
   const publicKey = rawPublicKey(privateKey);

@@ -24,6 +24,9 @@ export interface EventOrigin {
   readonly ipAddress: string | null;
 }
 
+/** Of what the server does by itself. */
+export const NO_REQUEST: EventOrigin = { requestId: null, ipAddress: null };
+
 export function auditEvent(
   actor: AuditActor,
   origin: EventOrigin,

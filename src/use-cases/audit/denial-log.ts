@@ -6,8 +6,8 @@
 
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
 import type { ErrorCode } from '../../errors.ts';
-import { type AuditActor, type AuditResource, auditEvent } from './build-audit-event.ts';
-import type { AuditEvent, AuditTrail, EventType, RequestContext } from './ports.ts';
+import { type AuditActor, type AuditResource, auditEvent, type EventOrigin } from './build-audit-event.ts';
+import type { AuditEvent, AuditTrail, EventType } from './ports.ts';
 
 const WINDOW_MS = 60_000;
 /** Beyond so many kinds at once every denial is written: nothing is dropped to save memory. */
@@ -18,10 +18,11 @@ export interface Denial {
   /** Of the answer: an error, or a verification that did not end well. */
   readonly code: ErrorCode | VerificationRefusal['code'];
   readonly actor: AuditActor;
-  readonly credentialId: string;
+  /** Null where none was presented. */
+  readonly credentialId: string | null;
   readonly resource: AuditResource;
   readonly metadata?: Readonly<Record<string, unknown>>;
-  readonly context: RequestContext;
+  readonly context: EventOrigin;
 }
 
 export interface DenialLog {
@@ -102,7 +103,7 @@ function eventOf(denial: Denial, id: string, repeated: number | undefined): Audi
   const metadata = {
     code,
     ...denial.metadata,
-    credential: credentialId,
+    ...(credentialId === null ? {} : { credential: credentialId }),
     ...(repeated === undefined ? {} : { repeated }),
   };
   return auditEvent(actor, context, { id, type, resource, metadata });

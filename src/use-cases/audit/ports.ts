@@ -37,7 +37,8 @@ export type EventType =
   | 'approval.requested'
   | 'approval.granted'
   | 'approval.denied'
-  | 'approval.claimed';
+  | 'approval.claimed'
+  | 'integrity.failed';
 
 export type ActorType = Role | 'anonymous' | 'system';
 

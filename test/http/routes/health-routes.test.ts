@@ -57,7 +57,7 @@ test('ready', { skip: postgresSkip }, async (t) => {
   await t.test('a database that takes writes is ready', async (t) => {
     const { call, sql } = await buildTestApp(t);
     const answer = await call({ method: 'GET', url: '/ready' });
-    assert.deepEqual([answer.status, answer.body], [200, { status: 'ready' }]);
+    assert.deepEqual([answer.status, answer.body], [200, { status: 'ready', integrity_errors: 0 }]);
     assert.equal((await sql('select 1 from heartbeat')).length, 1);
   });
 

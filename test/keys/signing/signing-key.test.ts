@@ -5,7 +5,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { after, test } from 'node:test';
 import { jwkThumbprint } from '../../../src/domain/crypto/jwk.ts';
 import { createKeyEncryption, UnwrapError } from '../../../src/keys/encryption/key-encryption.ts';
-import { openKeyRing } from '../../../src/keys/signing/key-ring.ts';
+import { NoActiveKeyError, openKeyRing } from '../../../src/keys/signing/key-ring.ts';
 import { nodeSha256 } from '../../../src/keys/signing/node-sha256.ts';
 import { generateSigningKey, openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
@@ -87,28 +87,94 @@ test('another public key is refused even where the private half is wrapped for t
   );
 });
 
-test('a ring without an active key, or with one foreign row, does not open', async () => {
+type Load = Parameters<typeof openKeyRing>[0]['load'];
+
+async function ringOf(load: Load) {
+  const forged: string[] = [];
+  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged: ({ id }) => forged.push(id) });
+  return { ring, forged };
+}
+
+test('a ring without an active key that opens does not open', async () => {
   const stored = generateSigningKey(kek);
-  const load = (keys: Parameters<typeof openKeyRing>[0]['load']) =>
-    openKeyRing({ kek, thread, alg: 'EdDSA', load: keys });
-  await assert.rejects(load(async () => []));
-  await assert.rejects(load(async () => [{ ...stored, state: 'retiring' as const }]));
-  const foreign = { ...generateSigningKey(strangerKek), state: 'retiring' as const };
-  await assert.rejects(
-    load(async () => [{ ...stored, state: 'active' as const }, foreign]),
-    UnwrapError,
-  );
+  const foreign = { ...generateSigningKey(strangerKek), state: 'active' as const };
+  for (const rows of [[], [{ ...stored, state: 'retiring' as const }], [foreign]]) {
+    await assert.rejects(
+      ringOf(async () => rows),
+      NoActiveKeyError,
+    );
+  }
 });
 
-test('a ring that meets a foreign row later keeps what it had', async () => {
+test('a row that does not open is reported and left out, whatever is wrong with it, and the others serve', async () => {
+  const [good, other] = [generateSigningKey(kek), generateSigningKey(kek)];
+  const bad = {
+    'wrapped by nobody': { wrappedPrivateKey: new Uint8Array(60) },
+    'wrapped in too few bytes': { wrappedPrivateKey: new Uint8Array(3) },
+    'of another public half': { publicKey: good.publicKey },
+    'of no public half': { publicKey: new Uint8Array(0) },
+    'of another thumbprint': { kid: 'other' },
+    'of another key-encryption key': { kekId: strangerKek.kekId },
+  };
+  for (const [what, fault] of Object.entries(bad)) {
+    const row = { ...other, ...fault, state: 'retiring' as const };
+    for (const rows of [
+      [row, { ...good, state: 'active' as const }],
+      [{ ...good, state: 'active' as const }, row],
+    ]) {
+      const { ring, forged } = await ringOf(async () => rows);
+      assert.deepEqual(forged, [row.kid], what);
+      assert.deepEqual(
+        ring.published().map(({ kid }) => kid),
+        [good.kid],
+        what,
+      );
+      assert.equal(ring.find(row.kid), undefined, what);
+    }
+  }
+});
+
+test('a ring that meets a bad row later takes what is good beside it', async () => {
+  const [one, other, third] = [generateSigningKey(kek), generateSigningKey(kek), generateSigningKey(kek)];
+  let rows: Awaited<ReturnType<Load>> = [{ ...one, state: 'active' }];
+  const { ring, forged } = await ringOf(async () => rows);
+  rows = [
+    { ...other, publicKey: one.publicKey, state: 'next' },
+    { ...one, state: 'retiring' },
+    { ...third, state: 'active' },
+  ];
+  await ring.refresh();
+  assert.deepEqual(forged, [other.kid]);
+  assert.equal(ring.active().kid, third.kid);
+  assert.equal(ring.find(other.kid), undefined);
+});
+
+test('a row that is changed later is refused, although its key was known', async () => {
   const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
-  let rows: Awaited<ReturnType<Parameters<typeof openKeyRing>[0]['load']>> = [{ ...one, state: 'active' }];
-  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load: async () => rows });
+  let rows: Awaited<ReturnType<Load>> = [
+    { ...one, state: 'active' },
+    { ...other, state: 'retiring' },
+  ];
+  const { ring, forged } = await ringOf(async () => rows);
+  assert.notEqual(ring.find(other.kid), undefined);
+  rows = [
+    { ...one, state: 'active' },
+    { ...other, publicKey: one.publicKey, state: 'retiring' },
+  ];
+  await ring.refresh();
+  assert.deepEqual(forged, [other.kid]);
+  assert.equal(ring.find(other.kid), undefined);
+});
+
+test('a ring whose active row is changed keeps what it had until there is another', async () => {
+  const [one, other] = [generateSigningKey(kek), generateSigningKey(kek)];
+  let rows: Awaited<ReturnType<Load>> = [{ ...one, state: 'active' }];
+  const { ring } = await ringOf(async () => rows);
   rows = [
     { ...one, state: 'retiring' },
     { ...other, publicKey: one.publicKey, state: 'active' },
   ];
-  await assert.rejects(ring.refresh(), UnwrapError);
+  await assert.rejects(ring.refresh(), NoActiveKeyError);
   assert.equal(ring.active().kid, one.kid);
   assert.equal(ring.find(other.kid), undefined);
   rows = [
