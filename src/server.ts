@@ -28,6 +28,7 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
     databaseUrl: config.databaseUrl,
     dataDir: config.dataDir,
     poolMax: config.databasePoolMax,
+    acceptUnsafeDurability: config.acceptUnsafeDurability,
     onIdleError: (err) => log.warn({ err }, 'an idle connection to the database broke'),
   });
   try {

@@ -1,7 +1,12 @@
-/** What `/ready` answers: one real write, at most once a second however often it is asked. */
+/**
+ * What `/ready` answers: one real write, and whether the server still keeps what it acknowledges; at most once a second
+ * however often it is asked.
+ */
 
+import type { Database } from '../storage/engine/database.ts';
 import { proveWritable } from '../storage/engine/database-health.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
+import { readServerFacts } from '../storage/engine/server-facts.ts';
 import type { AppContext } from './app-context.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
@@ -23,11 +28,15 @@ export function createReadiness(
 }
 
 async function evaluate(
-  { database, clock }: AppContext,
+  { config, database, clock }: AppContext,
   { keyRing }: SigningKeysPart,
 ): Promise<string | undefined> {
   try {
     await proveWritable(database);
+    const unsafe = config.acceptUnsafeDurability ? [] : await unsafeInForce(database);
+    if (unsafe.length > 0) {
+      return `PostgreSQL runs with ${unsafe.join(', ')} off, so it can lose acknowledged writes`;
+    }
     if ((await readMigrationState(database)).pending > 0) return 'migrations are pending';
     keyRing.active();
   } catch {
@@ -36,4 +45,9 @@ async function evaluate(
   return Math.abs(clock.driftMs()) > MAX_DRIFT_MS
     ? 'the clocks of process and database drifted apart'
     : undefined;
+}
+
+/** The embedded database has no fsync to turn off. */
+async function unsafeInForce(database: Database): Promise<readonly string[]> {
+  return database.kind === 'embedded' ? [] : (await readServerFacts(database)).unsafeInForce;
 }

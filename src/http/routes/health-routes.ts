@@ -38,7 +38,8 @@ export function addHealthRoutes(routes: Routes, deps: HealthDeps): void {
     method: 'GET',
     url: '/ready',
     tag: 'operation',
-    summary: 'Can it do its work? The database takes writes, migrations are current, keys are usable.',
+    summary:
+      'Can it do its work? The database takes and keeps writes, migrations are current, keys are usable.',
     credential: 'none',
     answers: { 200: Ready },
     refusals: ['UNAVAILABLE'],

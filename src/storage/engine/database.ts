@@ -26,6 +26,8 @@ export interface DatabaseOptions {
   readonly databaseUrl: string | undefined;
   readonly dataDir: string;
   readonly poolMax: number;
+  /** Of a Postgres server: leaves `synchronous_commit` as role, database or server have it. Default: it is pinned. */
+  readonly acceptUnsafeDurability?: boolean;
   /** Told about connections that fail while idle; they are replaced by themselves. */
   readonly onIdleError?: (error: Error) => void;
   /** Of a Postgres server. Default: those that docs/architecture.md gives. */

@@ -1,5 +1,5 @@
 /**
- * `Database` over a Postgres server. Every connection has time-outs from its first statement on, and an error
+ * `Database` over a Postgres server. Every connection has its settings from its first statement on, and an error
  * listener, without which an idle disconnect would end the process. Transaction poolers are not supported.
  */
 
@@ -10,6 +10,7 @@ import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
+import { PIN_DURABILITY, sessionSettings } from './session-settings.ts';
 import {
   auditUnavailable,
   ConnectionLostError,
@@ -29,25 +30,10 @@ const TIMEOUTS: DatabaseTimeouts = {
   silenceMs: 4000,
 };
 
-/**
- * A statement is planned when its tables may be all but empty; a plan that reads them whole would outlive their growth.
- * What that setting makes of the estimates would have every statement compiled, for hundreds of milliseconds in which it
- * holds its locks, to save microseconds.
- */
-function sessionSettings(timeouts: DatabaseTimeouts): string {
-  return [
-    `set statement_timeout = ${timeouts.statementMs}`,
-    `set lock_timeout = ${timeouts.lockMs}`,
-    `set idle_in_transaction_session_timeout = ${timeouts.idleInTransactionMs}`,
-    "set timezone = 'UTC'",
-    'set enable_seqscan = off',
-    'set jit = off',
-  ].join('; ');
-}
-
 export async function openPostgres(options: DatabaseOptions & { databaseUrl: string }): Promise<Database> {
   const { timeouts = TIMEOUTS } = options;
-  const settings = sessionSettings(timeouts);
+  const durability = options.acceptUnsafeDurability === true ? [] : [PIN_DURABILITY];
+  const settings = [...sessionSettings(timeouts), ...durability].join('; ');
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     max: options.poolMax,
@@ -104,7 +90,12 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
           throw error;
         }
       }),
-    exclusively: (work) => exclusively(options.databaseUrl, work),
+    exclusively: (work) =>
+      exclusively(
+        options.databaseUrl,
+        ['set statement_timeout = 0', 'set lock_timeout = 0', ...durability].join('; '),
+        work,
+      ),
     close: () => pool.end(),
   };
 }
@@ -112,6 +103,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
 /** Holds one advisory lock on a connection of its own, whose time-outs are off: a migration may take long. */
 async function exclusively<T>(
   databaseUrl: string,
+  settings: string,
   work: (migrate: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
   const client = new pg.Client({
@@ -125,7 +117,7 @@ async function exclusively<T>(
     await client.connect().catch((error: unknown) => {
       throw translateStorageError(error, 'connect');
     });
-    await client.query('set statement_timeout = 0; set lock_timeout = 0');
+    await client.query(settings);
     const waitedTooLong = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () =>

@@ -1,6 +1,6 @@
 /** What a start demands of the database before it serves: rights, migrations, durability, version. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { startCluster } from '../../support/cluster.ts';
 import { runHere } from '../../support/command-line.ts';
 import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../../support/issuing.ts';
@@ -102,4 +102,36 @@ test('a database with durability off is refused by the name of the setting, unle
   );
   const server = await startServer(t, { ...START_ENV, ...env, ACCEPT_UNSAFE_DURABILITY: '1' });
   assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+  assert.equal(await server.stop(), 0);
+  for (const setting of settings) await turn(setting, 'on');
+  await assertWatched(t, { ...START_ENV, ...env, LOG_LEVEL: 'info' }, { url: cluster.url, turn });
 });
+
+/** A server that runs sees what is turned off under it, says so, and is ready again once that is undone. */
+async function assertWatched(
+  t: TestContext,
+  env: Record<string, string>,
+  cluster: { url: string; turn: (setting: string, value: 'on' | 'off') => Promise<void> },
+): Promise<void> {
+  const server = await startServer(t, env);
+  const isReady = async () => (await fetch(`${server.url}/ready`)).status === 200;
+  assert.ok(await isReady());
+  for (const setting of ['fsync', 'full_page_writes']) {
+    await cluster.turn(setting, 'off');
+    await until(`/ready says no to ${setting}`, async () => !(await isReady()));
+    await until('the log says why', async () =>
+      server.stdout().includes(`PostgreSQL runs with ${setting} off, so it can lose acknowledged writes`),
+    );
+    await cluster.turn(setting, 'on');
+    await until('/ready says yes again', isReady);
+  }
+  // Set on the role, it does not reach the sessions of Writ, old or new.
+  await queryDatabase(cluster.url, 'alter role postgres set synchronous_commit = off');
+  await queryDatabase(
+    cluster.url,
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name like 'writ%'`,
+  );
+  await until('/ready says yes with new connections', isReady);
+  await queryDatabase(cluster.url, 'alter role postgres reset synchronous_commit');
+  assert.equal(await server.stop(), 0);
+}
