@@ -1,0 +1,108 @@
+/** Approvals as they are opened: what was asked is frozen, and an agent has only so many at once. */
+
+import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
+import { insertAuditEvents } from '../audit/audit-store.ts';
+import type { Database, Session, Statement } from '../engine/database.ts';
+import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { Rollback } from '../engine/storage-errors.ts';
+import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import { approvals } from '../schema.ts';
+import { REQUEST_MEMBERS } from './approval-rows.ts';
+import { enqueueEvent } from './webhook-outbox.ts';
+
+/** Closes the race of two requests for the last place: whoever comes second waits, and then counts the first. */
+const LOCK_AGENT: Statement = {
+  name: 'lock_requesting_agent',
+  effect: 'write',
+  text: `select id from agents agent where id = $1 and revision = $2 and ${AGENT_IS_LIVE} for no key update`,
+};
+
+const LOCK_KEY: Statement = {
+  name: 'hold_requesting_key',
+  effect: 'write',
+  text: `
+    select key_id from api_keys key where key_id = $1 and agent_id = $2 and ${KEY_IS_LIVE} for share`,
+};
+
+const COUNT_PENDING: Statement = {
+  name: 'count_pending_approvals',
+  effect: 'read',
+  text: `
+    select count(*)::int as pending from approvals approval join agents agent on agent.id = approval.agent_id
+    where approval.agent_id = $1 and ${APPROVAL_STATUS} = 'pending'`,
+};
+
+const OPEN: Statement = {
+  name: 'open_approval',
+  effect: 'write',
+  text: `
+    ${insertFrom(
+      approvals,
+      {
+        ...members('asked', REQUEST_MEMBERS),
+        expiresAt: 'clock_timestamp() + make_interval(secs => asked."windowSeconds")',
+      },
+      recordset('$1', 'asked', columnTypes(approvals, REQUEST_MEMBERS)),
+    )}
+    on conflict (id) do nothing
+    returning expires_at as "expiresAt"`,
+};
+
+const GUARDED_SECRETS: Statement = {
+  name: 'list_guarded_secrets',
+  effect: 'read',
+  text: `
+    select path, access_tier as tier from secrets
+    where access_tier <> 'standard' and path > $1 order by path limit 1000`,
+};
+
+export function createApprovalRequestStore(
+  database: Database,
+): Pick<ApprovalStore, 'open' | 'maxTierMatching'> {
+  return {
+    open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
+      undoable(() =>
+        database.transaction(async (session) => {
+          await require(session, LOCK_AGENT, [approval.agentId, agentRevision]);
+          await require(session, LOCK_KEY, [keyId, approval.agentId]);
+          const [count] = await session.query<{ pending: number }>(COUNT_PENDING, [approval.agentId]);
+          if ((count?.pending ?? 0) >= maxPending) return 'too_many';
+          const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [JSON.stringify([approval])]);
+          if (opened === undefined) throw new Rollback();
+          await enqueueEvent(session, approval.id, notice);
+          await insertAuditEvents(session, [event]);
+          return opened;
+        }),
+      ),
+
+    maxTierMatching: async (matches) => {
+      let after = '';
+      let highest: AccessTier | undefined;
+      for (;;) {
+        const rows = await database.query<{ path: string; tier: AccessTier }>(GUARDED_SECRETS, [after]);
+        for (const { path, tier } of rows) {
+          if (!matches(path)) continue;
+          if (tier === 'critical') return tier;
+          highest = tier;
+        }
+        const last = rows.at(-1);
+        if (last === undefined || rows.length < 1000) return highest;
+        after = last.path;
+      }
+    },
+  };
+}
+
+async function undoable<Result>(work: () => Promise<Result>): Promise<Result | 'not_granted'> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Rollback) return 'not_granted';
+    throw error;
+  }
+}
+
+async function require(session: Session, statement: Statement, values: readonly unknown[]): Promise<void> {
+  if ((await session.query(statement, values)).length === 0) throw new Rollback();
+}
