@@ -14,7 +14,12 @@ export interface Approval {
   readonly allowed_ips: readonly string[] | null;
   readonly description: string | null;
   readonly expires_at: string;
-  readonly approvals: readonly { readonly approver_name: string; readonly reason: string | null }[];
+  readonly approvals: readonly {
+    readonly approver_name: string;
+    readonly key_id: string | null;
+    readonly counts: boolean;
+    readonly reason: string | null;
+  }[];
   readonly approvals_required: number;
   readonly effective_at: string | null;
   readonly denied_at: string | null;
@@ -29,7 +34,7 @@ export function renderApprovals(approvals: readonly Approval[]): string {
     approval.id,
     approval.status,
     approval.access_tier,
-    `${approval.approvals.length}/${approval.approvals_required}`,
+    `${countedVotes(approval)}/${approval.approvals_required}`,
     approval.agent_name,
     approval.expires_at,
     approval.scopes.join(' '),
@@ -40,9 +45,15 @@ export function renderApprovals(approvals: readonly Approval[]): string {
 export function describeApproval(approval: Approval): string {
   const uses = approval.max_uses === null ? 'as often as it likes' : `at most ${approval.max_uses}×`;
   const from = approval.allowed_ips === null ? 'any address' : approval.allowed_ips.join(', ');
-  const votes = approval.approvals.map(({ approver_name, reason }) =>
-    reason === null ? approver_name : `${approver_name} (${reason})`,
-  );
+  const votes = approval.approvals.map(({ approver_name, key_id, counts, reason }) => {
+    const remarks = [
+      ...(reason === null ? [] : [reason]),
+      ...(counts
+        ? []
+        : [`counts no more: key ${key_id ?? 'unknown'} or its owner was revoked or has expired`]),
+    ];
+    return remarks.length === 0 ? approver_name : `${approver_name} (${remarks.join('; ')})`;
+  });
   return renderFields([
     ['request', approval.id],
     ['agent', approval.agent_name],
@@ -60,8 +71,11 @@ export function describeApproval(approval: Approval): string {
   ]);
 }
 
+const countedVotes = ({ approvals }: Approval): number => approvals.filter(({ counts }) => counts).length;
+
 /** After a vote: how many there are, and from when the approval can be claimed. */
-export function describeVotes({ approvals, approvals_required, effective_at }: Approval): string {
+export function describeVotes(approval: Approval): string {
+  const { approvals_required, effective_at } = approval;
   const from = effective_at === null ? '' : `, in effect from ${effective_at}`;
-  return sanitizeLine(`${approvals.length} of ${approvals_required} approvals${from}`);
+  return sanitizeLine(`${countedVotes(approval)} of ${approvals_required} approvals${from}`);
 }

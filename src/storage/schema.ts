@@ -349,6 +349,8 @@ export const approvalVotes = pgTable(
       .notNull()
       .references(() => approvals.id, { onDelete: 'cascade' }),
     approverId: uuid('approver_id').notNull(),
+    /** The key it was cast with; null in rows from before keys were kept. */
+    keyId: code('key_id'),
     reason: text('reason'),
     at: instant('at').notNull().default(sql`clock_timestamp()`),
   },

@@ -38,7 +38,7 @@ const typing = (
 interface View {
   readonly id: string;
   readonly status: string;
-  readonly approvals: readonly { approver_name: string; reason: string | null }[];
+  readonly approvals: readonly { approver_name: string; key_id: string | null; reason: string | null }[];
   readonly reason: string | null;
   readonly [member: string]: unknown;
 }
@@ -231,6 +231,19 @@ suite('writ approvals', () => {
     const two = await approvals(second.env, 'approve', id, '--yes');
     assert.match(two.stdout, new RegExp(`^${id}: 2 of 2 approvals, in effect from \\S+\\.\\n$`));
     assert.equal((await viewOf(id)).status, 'approved');
+    // One of the two is removed: its vote is shown, and is none any more.
+    const { approvals: votes } = await viewOf(id);
+    await server.ask('DELETE', `/v1/agents/${first.name}`);
+    assert.match(
+      (await approvals(second.env, 'show', id)).stdout.replace(/\s+/g, ' '),
+      new RegExp(
+        `approved by ${first.name} \\(counts no more: key ${votes[0]?.key_id} or its owner .*, 2 required`,
+      ),
+    );
+    assert.match(
+      (await approvals(second.env, 'list')).stdout,
+      new RegExp(`^${id} +pending +critical +1/2 `, 'm'),
+    );
   });
 
   test('a denial needs no question, says so, and is shown with its reason', async () => {
@@ -385,7 +398,16 @@ suite('writ approvals against a server that is not to be trusted', () => {
     description: HOSTILE,
     created_at: HOSTILE,
     expires_at: HOSTILE,
-    approvals: [{ approver_id: HOSTILE, approver_name: HOSTILE, at: HOSTILE, reason: HOSTILE }],
+    approvals: [
+      {
+        approver_id: HOSTILE,
+        approver_name: HOSTILE,
+        key_id: HOSTILE,
+        counts: false,
+        at: HOSTILE,
+        reason: HOSTILE,
+      },
+    ],
     approvals_required: 1,
     effective_at: HOSTILE,
     denied_at: HOSTILE,

@@ -14,6 +14,7 @@ export interface ApprovalSnapshot {
   readonly requesterId: string;
   /** The agent that asked was revoked. */
   readonly requesterRevoked: boolean;
+  /** Of the votes that count. */
   readonly approverIds: readonly string[];
   readonly approvalsRequired: number;
 }
@@ -42,9 +43,22 @@ export function checkDenial(situation: ApprovalSnapshot, approverId: string): Ap
   return situation.status === 'expired' ? 'APPROVAL_EXPIRED' : undefined;
 }
 
+export interface VotedApproval {
+  readonly status: ApprovalStatus;
+  readonly effectiveAt: object | null;
+  readonly votes: readonly { readonly counts: boolean }[];
+  readonly approvalsRequired: number;
+}
+
 export interface ApprovalRules {
   readonly approvalsRequired: number;
   readonly delaySeconds: number;
+}
+
+/** It took effect, and then a vote stopped to count: it is pending again, and takes another one. */
+export function hasLostVotes({ status, effectiveAt, votes, approvalsRequired }: VotedApproval): boolean {
+  if (status !== 'pending' || effectiveAt === null) return false;
+  return votes.filter(({ counts }) => counts).length < approvalsRequired;
 }
 
 /** Standard and sensitive take one approver and no delay; critical takes what the operator has set. */

@@ -1,7 +1,7 @@
 /** `/v1/approvals`: both sides of an approval (contract section 7). */
 
 import Type from 'typebox';
-import { APPROVAL_STATUSES } from '../../domain/approvals/approval-decision.ts';
+import { APPROVAL_STATUSES, hasLostVotes } from '../../domain/approvals/approval-decision.ts';
 import { APPROVAL_ID_PATTERN } from '../../domain/approvals/approval-id.ts';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { ROLES } from '../../domain/principals/role.ts';
@@ -44,6 +44,8 @@ const View = strictObject({
     strictObject({
       approver_id: uuid(),
       approver_name: Type.String(),
+      key_id: nullable(Type.String({ description: 'the key it was cast with' })),
+      counts: Type.Boolean({ description: 'while whoever cast it and that key are live' }),
       at: instant(),
       reason: nullable(Type.String()),
     }),
@@ -61,7 +63,7 @@ const Polled = strictObject({
   expires_at: instant(),
   approved_at: Type.Optional(instant()),
   denied_at: Type.Optional(instant()),
-  reason: Type.Optional(Type.String()),
+  reason: Type.Optional(Type.String({ description: 'of the denial, or why it is pending again' })),
   token: Type.Optional(Type.String({ description: 'in the one answer that claims it' })),
   token_id: Type.Optional(uuid()),
   token_expires_at: Type.Optional(instant()),
@@ -178,11 +180,13 @@ function approvalView(approval: ApprovalRecord) {
     approvals: approval.votes.map((vote) => ({
       approver_id: vote.approverId,
       approver_name: vote.approverName,
+      key_id: vote.keyId,
+      counts: vote.counts,
       at: formatTimestamp(vote.at),
       reason: vote.reason,
     })),
     approvals_required: approval.approvalsRequired,
-    effective_at: instantOrNull(approval.effectiveAt),
+    effective_at: instantOrNull(hasLostVotes(approval) ? null : approval.effectiveAt),
     denied_at: instantOrNull(approval.deniedAt),
     reason: approval.reason,
     request_digest: approval.requestDigest,
@@ -199,12 +203,16 @@ function polledView({ approval, claimed }: PolledApproval) {
     ...(approved && effectiveAt !== null ? { approved_at: formatTimestamp(effectiveAt) } : {}),
     ...(deniedAt === null ? {} : { denied_at: formatTimestamp(deniedAt) }),
     ...(why === null ? {} : { reason: why }),
+    ...(hasLostVotes(approval) ? { reason: LOST_VOTES } : {}),
     ...(claimed === undefined ? {} : { token: claimed.text }),
     ...tokenFacts(claimed?.token.id ?? tokenId),
     ...(claimed === undefined ? {} : { token_expires_at: formatTimestamp(claimed.token.expiresAt) }),
     ...(approved ? { scopes: approval.scopes } : {}),
   };
 }
+
+const LOST_VOTES =
+  'A vote counts no more: whoever cast it, or the key it was cast with, was revoked or has expired. Another vote completes this.';
 
 const tokenFacts = (id: string | null) => (id === null ? {} : { token_id: id });
 

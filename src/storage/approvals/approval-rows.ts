@@ -2,7 +2,7 @@
 
 import { RESTRICTION_MEMBERS } from '../../domain/secrets/token-restrictions.ts';
 import type { ApprovalRecord, ApprovalVote } from '../../use-cases/approvals/ports.ts';
-import { APPROVAL_STATUS, isRevoked } from '../engine/liveness-sql.ts';
+import { APPROVAL_STATUS, isRevoked, VOTE_COUNTS } from '../engine/liveness-sql.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
 
@@ -31,7 +31,8 @@ const VOTES = `
       coalesce((
         select json_agg(
           json_build_object(
-            'approverId', vote.approver_id, 'approverName', approver.name, 'reason', vote.reason, 'at', vote.at
+            'approverId', vote.approver_id, 'approverName', approver.name, 'keyId', vote.key_id,
+            'counts', ${VOTE_COUNTS}, 'reason', vote.reason, 'at', vote.at
           ) order by vote.at
         )
         from approval_votes vote join agents approver on approver.id = vote.approver_id

@@ -1,12 +1,12 @@
 /**
- * Approvals as they are read, decided and claimed. Agents are locked before approvals, everywhere. `approved` and `expired` are never written: they follow
- * from times, judged by the database clock.
+ * Approvals as they are read, decided and claimed. Agents are locked before approvals, everywhere. `approved` and
+ * `expired` are never written: they follow from times and from the votes that count, judged by the database clock.
  */
 
 import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
-import type { Database, Statement } from '../engine/database.ts';
-import { APPROVAL_STATUS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import type { Database, Session, Statement } from '../engine/database.ts';
+import { APPROVAL_STATUS, DECIDES_APPROVALS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { members, recordset } from '../engine/table-columns.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
 import { createApprovalRequestStore } from './approval-request-store.ts';
@@ -39,13 +39,19 @@ const LIST: Statement = {
     order by approval.created_at desc, approval.id desc limit $4`,
 };
 
-/** In the order of ids: the agent that asked and whoever decides, so that neither is revoked meanwhile. */
+/**
+ * In the order of ids: the agent that asked, whoever acts, and whoever has voted, so that neither they nor a key of
+ * theirs is revoked meanwhile: whoever revokes one locks its agent's row.
+ */
 const HOLD_PRINCIPALS: Statement = {
   name: 'hold_deciding_principals',
   effect: 'write',
   text: `
-    select id from agents
-    where id = (select agent_id from api_keys where key_id = $1) or id = (select agent_id from approvals where id = $2)
+    select id from agents where id = any (array(
+      select agent_id from api_keys where key_id = $1
+      union select agent_id from approvals where id = $2
+      union select approver_id from approval_votes where approval_id = $2
+    ))
     order by id for share`,
 };
 
@@ -54,14 +60,18 @@ const ACTOR_DECIDES: Statement = {
   effect: 'write',
   text: `
     select 1 ${fromLiveActor('$1')}
-      and agent.role in ('admin', 'approver')
+      and ${DECIDES_APPROVALS}
     for share of key`,
 };
 
+/** One row for each approver: a vote that no longer counts makes way for a new one. The trail has both. */
 const VOTE: Statement = {
   name: 'vote_on_approval',
   effect: 'write',
-  text: `insert into approval_votes (approval_id, approver_id, reason) values ($1, $2, $3)`,
+  text: `
+    insert into approval_votes (approval_id, approver_id, key_id, reason) values ($1, $2, $3, $4)
+    on conflict (approval_id, approver_id) do update
+      set key_id = excluded.key_id, reason = excluded.reason, at = excluded.at`,
 };
 
 const TAKE_EFFECT: Statement = {
@@ -78,7 +88,11 @@ const DENY: Statement = {
   text: `update approvals set denied_at = clock_timestamp(), reason = $2 where id = $1`,
 };
 
-/** Closes the race of two polls: the second waits for the row, and finds it claimed. */
+/**
+ * Under the lock of the approval, which closes the race of two polls: the second waits, and finds it claimed. Its status
+ * counts the votes whose voters and keys are live now; `$5` are the principals that are held, and a vote of another one,
+ * which came between, is a reason to start over.
+ */
 const CLAIM: Statement = {
   name: 'claim_approval',
   effect: 'write',
@@ -90,6 +104,9 @@ const CLAIM: Statement = {
       join api_keys key on key.key_id = asked."keyId" and key.agent_id = agent.id
       where approval.id = $1 and approval.request_digest = $2 and approval.agent_id = agent.id
         and ${APPROVAL_STATUS} = 'approved' and ${KEY_IS_LIVE}
+        and not exists (
+          select from approval_votes vote where vote.approval_id = approval.id and vote.approver_id <> all ($5::uuid[])
+        )
       returning asked.*, approval.id as "approvalId"
     ), token as (
       ${insertNewTokens(members('granted', ['tier', 'approvalId']))}
@@ -120,16 +137,18 @@ export function createApprovalStore(database: Database): ApprovalStore {
 
     decide: (id, actorKeyId, decide) =>
       database.transaction(async (session) => {
-        await session.query(HOLD_PRINCIPALS, [actorKeyId, id]);
+        const held = await holdPrincipals(session, actorKeyId, id);
         if ((await session.query(ACTOR_DECIDES, [actorKeyId])).length === 0) return 'actor_not_live';
         await session.query(LOCK_APPROVAL, [id]);
         const [row] = await session.query<ApprovalRow>(FIND, [id]);
         if (row === undefined) return 'absent';
+        // Who voted in between may be revoked in this very moment.
+        if (row.votes.some(({ approverId }) => !held.includes(approverId))) return 'not_held';
         const { change, event, notice } = decide(approvalRecordOf(row));
         let effectiveAt: Date | null = null;
         if (change.kind === 'deny') await session.query(DENY, [id, change.reason]);
         else {
-          await session.query(VOTE, [id, change.approverId, change.reason]);
+          await session.query(VOTE, [id, change.approverId, actorKeyId, change.reason]);
           if (change.isLast) {
             const [effect] = await session.query<{ effectiveAt: Date }>(TAKE_EFFECT, [id]);
             effectiveAt = effect?.effectiveAt ?? null;
@@ -140,14 +159,28 @@ export function createApprovalStore(database: Database): ApprovalStore {
         return 'decided';
       }),
 
-    claim: async ({ id, requestDigest }, token, event) => {
-      const rows = await database.query(CLAIM, [
-        id,
-        requestDigest,
-        JSON.stringify([{ ...newTokenRow(token), tier: token.tier }]),
-        JSON.stringify([event]),
-      ]);
-      return rows.length === 1;
-    },
+    claim: ({ id, requestDigest }, token, event) =>
+      database.transaction(async (session) => {
+        const held = await holdPrincipals(session, token.keyId, id);
+        await session.query(LOCK_APPROVAL, [id]);
+        const rows = await session.query(CLAIM, [
+          id,
+          requestDigest,
+          JSON.stringify([{ ...newTokenRow(token), tier: token.tier }]),
+          JSON.stringify([event]),
+          held,
+        ]);
+        return rows.length === 1;
+      }),
   };
+}
+
+/** Before the approval: agents are locked first, everywhere. */
+async function holdPrincipals(
+  session: Session,
+  actorKeyId: string,
+  approvalId: string,
+): Promise<readonly string[]> {
+  const rows = await session.query<{ id: string }>(HOLD_PRINCIPALS, [actorKeyId, approvalId]);
+  return rows.map(({ id }) => id);
 }

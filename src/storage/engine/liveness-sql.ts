@@ -67,7 +67,30 @@ export const SECRET_HAD_EXPIRED = `secret.expires_at <= now()`;
 /** How long a request under an idempotency key is answered again (contract section 4.1). */
 export const REPEATABLE_FOR = `interval '10 minutes'`;
 
-/** What a revoked agent asked for has ended with it. */
+/** Of a principal: one of role agent never decides. */
+export const DECIDES_APPROVALS = `agent.role in ('admin', 'approver')`;
+
+/**
+ * Of a `vote` on an `approval`: whoever cast it is live and may decide what somebody else has asked for, and the key it
+ * was cast with is live as well. A row from before keys were kept has none, and goes by its voter.
+ */
+export const VOTE_COUNTS = `
+  (vote.approver_id <> approval.agent_id
+    and exists (
+      select from agents agent where agent.id = vote.approver_id and ${AGENT_IS_LIVE} and ${DECIDES_APPROVALS}
+    )
+    and (vote.key_id is null or exists (
+      select from api_keys key
+      where key.key_id = vote.key_id and key.agent_id = vote.approver_id and ${KEY_IS_LIVE}
+    )))`;
+
+const COUNTED_VOTES = `
+  (select count(*) from approval_votes vote where vote.approval_id = approval.id and ${VOTE_COUNTS})`;
+
+/**
+ * What a revoked agent asked for has ended with it. One that was in effect and has lost a vote is pending again until
+ * its time to be claimed is over: whoever votes then completes it. Its votes are read only where they decide.
+ */
 export const APPROVAL_STATUS = `
   case
     when approval.denied_at is not null then 'denied'
@@ -76,5 +99,6 @@ export const APPROVAL_STATUS = `
     when approval.effective_at is null and ${hasExpired('approval')} then 'expired'
     when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
     when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'
+    when ${COUNTED_VOTES} < approval.approvals_required then 'pending'
     else 'approved'
   end`;

@@ -28,6 +28,13 @@ const REVOKE_OWN: Statement = {
     select exists (select from actor) as "actorIsLive", exists (select from own) as "isOwn"`,
 };
 
+/** A key ends only under the row of its agent: whoever counts on a principal's keys holds that row. */
+const LOCK_AGENT: Statement = {
+  name: 'lock_own_agent',
+  effect: 'write',
+  text: `select id from agents where id = $1 for no key update`,
+};
+
 export function createOwnKeyStore(database: Database): OwnKeyStore {
   return {
     listOf: async (agentId) => {
@@ -43,6 +50,7 @@ export function createOwnKeyStore(database: Database): OwnKeyStore {
     revokeOwn: ({ keyId, agentId }, actorKeyId, event) =>
       database.transaction(async (session) => {
         await takeAgentLock(session, agentId);
+        await session.query(LOCK_AGENT, [agentId]);
         const [judged] = await session.query<{ actorIsLive: boolean; isOwn: boolean }>(REVOKE_OWN, [
           actorKeyId,
           keyId,

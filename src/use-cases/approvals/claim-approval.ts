@@ -3,6 +3,7 @@
  * is made then, once, and is in exactly one answer.
  */
 
+import { hasLostVotes } from '../../domain/approvals/approval-decision.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -41,8 +42,10 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
     retryGuardedWrite(async () => {
       const approval = await findApproval(deps.store, id);
       if (approval.agentId !== caller.principal.id) throw noSuchApproval();
-      if (approval.status !== 'approved') return { approval, claimed: undefined };
-      requireUnchanged(deps, approval);
+      const isApproved = approval.status === 'approved';
+      // An edited one that has lost its votes, or never had them, is not to be waited for.
+      if (isApproved || hasLostVotes(approval)) requireUnchanged(deps, approval);
+      if (!isApproved) return { approval, claimed: undefined };
       // Its time starts at the claim, not when it was asked for.
       const { text, token } = makeScopedToken(deps, caller, approval, approval.scopes);
       const event = auditEvent(caller.principal, context, {

@@ -17,6 +17,7 @@ import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
+import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import type { ApprovalWebhookEvents } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';
@@ -62,18 +63,20 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
     change: (approval: ApprovalRecord) => DecidedChange,
   ): Promise<ApprovalRecord> => {
     if (!APPROVAL_ID.test(id)) throw noSuchApproval();
-    const outcome = await deps.store
-      .decide(id, caller.keyId, (approval) => {
+    const attempt = async () => {
+      const outcome = await deps.store.decide(id, caller.keyId, (approval) => {
         requireUnchanged(deps, approval);
         return change(approval);
-      })
-      .catch((error: unknown) => {
-        const denied = { actor: caller.principal, credentialId: caller.keyId, context };
-        return deny(deps.denialLog, denied, error, {
-          type: 'auth.denied',
-          resource: { type: 'approval', id },
-        });
       });
+      return outcome === 'not_held' ? RETRY : outcome;
+    };
+    const outcome = await retryGuardedWrite(attempt).catch((error: unknown) => {
+      const denied = { actor: caller.principal, credentialId: caller.keyId, context };
+      return deny(deps.denialLog, denied, error, {
+        type: 'auth.denied',
+        resource: { type: 'approval', id },
+      });
+    });
     if (outcome === 'actor_not_live') return deps.denyCaller.deadKey(caller, context);
     if (outcome === 'absent') throw noSuchApproval();
     return get(id);
@@ -88,7 +91,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
         const approverId = caller.principal.id;
         throwIfRefused(checkApproval(situationOf(approval), approverId));
         if (requestDigest !== undefined && requestDigest !== approval.requestDigest) throw otherRequest();
-        const votes = approval.votes.length + 1;
+        const votes = approval.votes.filter(({ counts }) => counts).length + 1;
         const isLast = votes >= approval.approvalsRequired;
         return {
           change: { kind: 'vote', approverId, reason, isLast },
@@ -153,7 +156,8 @@ export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, appro
   if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
     throw wasChanged(`approval ${approval.id} does not fit its digest`);
   }
-  // The digest does not cover the times, so one that was set by hand must not stand for the votes.
+  // The digest does not cover the times, so one that was set by hand must not stand for the votes. Votes that count no
+  // more were cast all the same.
   if (approval.effectiveAt !== null && approval.votes.length < approval.approvalsRequired) {
     throw wasChanged(`approval ${approval.id} took effect with too few votes`);
   }
@@ -169,7 +173,7 @@ function situationOf(approval: ApprovalRecord): ApprovalSnapshot {
     status: approval.status,
     requesterId: approval.agentId,
     requesterRevoked: approval.agentRevoked,
-    approverIds: approval.votes.map((vote) => vote.approverId),
+    approverIds: approval.votes.flatMap(({ counts, approverId }) => (counts ? [approverId] : [])),
     approvalsRequired: approval.approvalsRequired,
   };
 }

@@ -23,6 +23,10 @@ export interface ApprovalRequest extends TokenRestrictions {
 export interface ApprovalVote {
   readonly approverId: string;
   readonly approverName: string;
+  /** The key it was cast with; null of a vote from before keys were kept. */
+  readonly keyId: string | null;
+  /** Whoever cast it may still decide, and is live as its key is; judged by the database. */
+  readonly counts: boolean;
   readonly reason: string | null;
   readonly at: Date;
 }
@@ -93,17 +97,17 @@ export interface ApprovalStore {
     readonly before: ApprovalPosition | undefined;
   }): Promise<readonly ApprovalRecord[]>;
   /**
-   * One transaction: the actor's key and both principals are held, the approval is locked, `decide` says what changes
-   * (what it throws undoes everything).
+   * One transaction: the actor's key, both principals and whoever has voted are held, the approval is locked, `decide`
+   * says what changes (what it throws undoes everything). `'not_held'`: somebody voted in between; start over.
    */
   decide(
     id: string,
     actorKeyId: string,
     decide: (approval: ApprovalRecord) => DecidedChange,
-  ): Promise<'decided' | 'absent' | 'actor_not_live'>;
+  ): Promise<'decided' | 'absent' | 'actor_not_live' | 'not_held'>;
   /**
-   * One statement: the approval is claimed, the token made, the event written, or nothing is. False when it cannot be
-   * claimed (any more), or the key or its agent is not live.
+   * One transaction that holds whoever has voted: the approval is claimed, the token made, the event written, or nothing
+   * is. False when it cannot be claimed (any more), when too few of its votes count, or the key or its agent is not live.
    */
   claim(
     approval: { readonly id: string; readonly requestDigest: string },

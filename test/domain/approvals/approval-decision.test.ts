@@ -8,6 +8,7 @@ import {
   type ApprovalStatus,
   checkApproval,
   checkDenial,
+  hasLostVotes,
   rulesForTier,
 } from '../../../src/domain/approvals/approval-decision.ts';
 
@@ -102,5 +103,16 @@ test('only critical takes what the operator has set; the others take one approve
     assert.deepEqual(rulesForTier('standard', critical), { approvalsRequired: 1, delaySeconds: 0 });
     assert.deepEqual(rulesForTier('sensitive', critical), { approvalsRequired: 1, delaySeconds: 0 });
     assert.deepEqual(rulesForTier('critical', critical), critical);
+  }
+});
+
+test('an approval has lost votes if it took effect, is pending, and too few of them count', () => {
+  const votes = [{ counts: true }, { counts: false }];
+  const lost = { status: 'pending', effectiveAt: {}, votes, approvalsRequired: 2 } as const;
+  assert.equal(hasLostVotes(lost), true);
+  assert.equal(hasLostVotes({ ...lost, approvalsRequired: 1 }), false, 'in its delay');
+  assert.equal(hasLostVotes({ ...lost, effectiveAt: null }), false, 'never took effect');
+  for (const status of APPROVAL_STATUSES.filter((other) => other !== 'pending')) {
+    assert.equal(hasLostVotes({ ...lost, status }), false, status);
   }
 });

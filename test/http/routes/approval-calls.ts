@@ -28,6 +28,8 @@ export interface ApprovalView {
   readonly approvals: readonly {
     readonly approver_id: string;
     readonly approver_name: string;
+    readonly key_id: string | null;
+    readonly counts: boolean;
     readonly at: string;
     readonly reason: string | null;
   }[];

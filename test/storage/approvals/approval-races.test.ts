@@ -190,6 +190,50 @@ test('two processes', { skip: postgresSkip }, async (t) => {
       },
     );
 
+    await t.test(
+      `round ${round}: an approver is revoked while what it approved is claimed: one of the two was first`,
+      async () => {
+        const { id: approver, ask } = await made({ name: `passing-${round}`, role: 'approver' });
+        const id = await opened();
+        assert.equal((await ask(0, 'POST', `/v1/approvals/${id}/approve`)).status, 200);
+        const revoke = () => admin(round, 'DELETE', `/v1/agents/${approver}`);
+        const [answers, revoked] =
+          round % 2 === 0
+            ? await Promise.all([Promise.all(polls(id, 6)), revoke()])
+            : await Promise.all([revoke(), Promise.all(polls(id, 6))]).then(
+                ([one, all]) => [all, one] as const,
+              );
+        assert.equal(revoked.status, 204, revoked.text);
+        const tokens = tokensIn(answers).length;
+        const claimedBefore = await count(
+          `approvals approval join agents agent on agent.id = $2
+           where approval.id = $1 and approval.claimed_at < agent.revoked_at`,
+          [id, approver],
+        );
+        assert.equal(tokens, claimedBefore, 'only a claim before the revocation is handed a token');
+        assert.equal(await statusOf(id), tokens === 1 ? 'claimed' : 'pending');
+        assert.deepEqual(tokensIn(await Promise.all(polls(id, 2))), [], 'and none is after');
+      },
+    );
+
+    await t.test(
+      `round ${round}: an approver is revoked while another votes: its vote is no basis afterwards`,
+      async () => {
+        const { id: approver, ask } = await made({ name: `leaving-${round}`, role: 'approver' });
+        const id = await opened(agent, { scopes: ['secrets:read:prod/CRITICAL'] });
+        assert.equal((await ask(0, 'POST', `/v1/approvals/${id}/approve`)).status, 200);
+        const [voted, revoked] = await Promise.all([
+          maria(round, 'POST', `/v1/approvals/${id}/approve`),
+          admin(round + 1, 'DELETE', `/v1/agents/${approver}`),
+        ]);
+        assert.deepEqual([voted.status, revoked.status], [200, 204]);
+        assert.equal(await statusOf(id), 'pending');
+        assert.deepEqual(tokensIn(await Promise.all(polls(id, 4))), []);
+        assert.equal((await noor(round, 'POST', `/v1/approvals/${id}/approve`)).status, 200);
+        assert.equal(tokensIn(await Promise.all(polls(id, 4))).length, 1, 'two who are live');
+      },
+    );
+
     await t.test(`round ${round}: of ten requests at once for the last place of 20, one has it`, async () => {
       const { id, ask } = await made({ name: `busy-${round}`, allowed_scopes: ['secrets:*:*'] });
       for (let opening = 1; opening < 20; opening += 1) await opened(ask);
@@ -244,14 +288,22 @@ async function heldUp(t: TestContext) {
     poll: (id: string) => send(agent.key, 'GET', `/v1/approvals/agent/${id}`),
     view: async (id: string) => (await send(adminKey, 'GET', `/v1/approvals/${id}`)).body,
     revoke: (id: string) => send(adminKey, 'DELETE', `/v1/agents/${id}`),
+    revokeKey: (id: string, keyId: string) => send(adminKey, 'DELETE', `/v1/agents/${id}/keys/${keyId}`),
+    revokeOwnKey: (by: { key: string }, keyId: string) =>
+      send(by.key, 'POST', `/api-keys/${keyId}/revoke`, {}),
+    anotherKey: async (id: string) => {
+      const { body } = await send(adminKey, 'POST', `/v1/agents/${id}/keys`);
+      return { key: String(body['api_key']), keyId: String(body['id']) };
+    },
     /** Runs `asked` against an approval that is held, until all of them wait; then `meanwhile`, then lets go. */
     whileHeld: async <Answers extends readonly Promise<TestAnswer<Record<string, unknown>>>[]>(
       id: string,
       ask: () => Answers,
       meanwhile: (holder: pg.Client) => Promise<unknown> = async () => undefined,
+      hold = 'select 1 from approvals where id = $1 for update',
     ) => {
       await holder.query('begin');
-      await holder.query('select 1 from approvals where id = $1 for update', [id]);
+      await holder.query(hold, [id]);
       const asked = ask();
       await until('all of them wait', async () => {
         const [row] = await sql<{ n: number }>(
@@ -407,3 +459,80 @@ test('a request that is edited while its poll waits is handed out as it was appr
     assert.deepEqual(made, answer.status === 200 ? [approved] : [], edit);
   }
 });
+
+const REVOKING = 'update agents set revoked_at = clock_timestamp(), revision = revision + 1 where id = $1';
+const nothing = async () => undefined;
+
+test('a poll that waits for the revocation of who approved is handed nothing', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { open, approve, poll, sql, maria, whileHeld } = await heldUp(t);
+  const id = await open(ANY);
+  await approve(maria, id);
+  const [answer] = await whileHeld(maria.id, () => [poll(id)], nothing, REVOKING);
+  assert.equal(answer?.body['status'], 'pending', answer?.text);
+  assert.deepEqual(await sql('select 1 from scoped_tokens where approval_id = $1', [id]), []);
+});
+
+test('a vote that waits for the revocation of who voted before is not the last', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { open, approve, view, sql, maria, noor, whileHeld } = await heldUp(t);
+  const id = await open(CRITICAL);
+  await approve(maria, id);
+  const [answer] = await whileHeld(maria.id, () => [approve(noor, id)], nothing, REVOKING);
+  assert.equal(answer?.status, 200, answer?.text);
+  assert.equal((await view(id))['effective_at'], null);
+  const [event] = await sql<{ votes: number }>(
+    `select (metadata->>'votes')::int as votes from audit_events
+     where event_type = 'approval.granted' order by created_at desc limit 1`,
+  );
+  assert.equal(event?.votes, 1);
+});
+
+test('who ends an approver or its key waits for the claim that counts on it', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { open, approve, poll, sql, noor, maria, revoke, revokeKey, revokeOwnKey, anotherKey, whileHeld } =
+    await heldUp(t);
+  const second = await anotherKey(maria.id);
+  const last = await anotherKey(noor.id);
+  assert.equal((await revokeOwnKey(second, 'ffffffffffffffff')).status, 404, 'it is known');
+  const ends = [
+    [maria, () => revokeOwnKey(second, maria.keyId)],
+    [second, () => revokeKey(maria.id, second.keyId)],
+    [last, () => revoke(noor.id)],
+  ] as const;
+  for (const [voter, end] of ends) {
+    const id = await open(ANY);
+    assert.equal((await approve(voter, id)).status, 200);
+    // Held like this the claim has its principals, and waits for the approval: what ends them comes after it.
+    const [claim, ended] = await whileHeld(id, () => [poll(id), afterThe(sql, end)]);
+    assert.match(String(claim?.body['token']), /^ast_tok_/, claim?.text);
+    assert.ok([200, 204].includes(ended?.status ?? 0), ended?.text);
+    const [books] = await sql<{ first: boolean }>(
+      `select claimed_at < (
+         select coalesce(key.revoked_at, agent.revoked_at)
+         from approval_votes vote join agents agent on agent.id = vote.approver_id
+         join api_keys key on key.key_id = vote.key_id where vote.approval_id = approval.id
+       ) as first from approvals approval where id = $1`,
+      [id],
+    );
+    assert.equal(books?.first, true, 'the claim was first');
+  }
+});
+
+/** Once another one waits for a lock. */
+async function afterThe<Done>(
+  sql: Awaited<ReturnType<typeof heldUp>>['sql'],
+  next: () => Promise<Done>,
+): Promise<Done> {
+  await until('the first of them waits', async () => {
+    const [row] = await sql<{ n: number }>(
+      `select count(*)::int as n from pg_stat_activity
+       where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return row?.n === 1;
+  });
+  return next();
+}

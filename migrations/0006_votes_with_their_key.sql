@@ -1,0 +1,1 @@
+ALTER TABLE "approval_votes" ADD COLUMN "key_id" text COLLATE "C";
