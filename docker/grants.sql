@@ -28,17 +28,20 @@ from unnest(array[
   to_regclass('public.webhook_outbox')
 ]) as removable where removable is not null \gexec
 
--- The audit trail only grows, and only through its parent: partitions are not written by name.
+-- The audit trail only grows, and only through its parent: partitions are not written by name. When an event happened,
+-- and in which transaction, the database says.
 select format('revoke all on table %s from writ_app', relid::regclass)
 from pg_partition_tree('public.audit_events') \gexec
-grant select, insert on public.audit_events to writ_app;
+grant select on public.audit_events to writ_app;
+grant insert (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata, ip_address, request_id)
+  on public.audit_events to writ_app;
 
 -- Which migrations have run is read at every start and written by the owner alone.
 revoke all on public.schema_migrations from writ_app;
 grant select on public.schema_migrations to writ_app;
 
--- A table that a later migration makes can be used at once, before this file runs again.
-alter default privileges in schema public grant select, insert, update on tables to writ_app;
-alter default privileges in schema public grant usage, select on sequences to writ_app;
+-- Nothing is given before this file names it: a new month of the audit trail would be given with the rest.
+alter default privileges in schema public revoke all on tables from writ_app;
+alter default privileges in schema public revoke all on sequences from writ_app;
 
 commit;

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { SENT_COLUMNS } from '../../src/storage/audit/audit-store.ts';
 import { freePort } from '../support/free-port.ts';
 import { readText } from '../support/markdown.ts';
 
@@ -147,15 +148,20 @@ describe('the role that serves', () => {
       'select, insert, update on all tables in schema public',
       'usage, select on all sequences in schema public',
       'delete on %s',
-      'select, insert on public.audit_events',
+      'select on public.audit_events',
       'select on public.schema_migrations',
-      'select, insert, update on tables',
-      'usage, select on sequences',
     ]);
     assert.match(
       grants,
       /revoke all on table %s from writ_app[^;]*pg_partition_tree\('public\.audit_events'\)/,
     );
+  });
+
+  test('may say of an event what Writ sends, and neither its time nor its transaction', () => {
+    const [, listed = ''] =
+      /grant insert \(([\w, ]+)\)\s+on public\.audit_events to writ_app/.exec(grants) ?? [];
+    assert.deepEqual(listed.split(', '), SENT_COLUMNS);
+    for (const column of ['created_at', 'xact']) assert.ok(!SENT_COLUMNS.includes(column));
   });
 
   test('may delete from exactly the tables that Writ deletes from', () => {

@@ -5,6 +5,7 @@
 
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { sqlStateOf } from '../engine/storage-errors.ts';
+import { narrowAuditRights } from './audit-rights.ts';
 
 const MONTHS_AHEAD = 2;
 const PARTITIONS_LOCK_KEY = 0x5041_5254; // "PART"
@@ -59,6 +60,8 @@ export async function keepAuditPartitions(database: Database): Promise<'kept' | 
       if (lock?.held !== true) return;
       // Looked for again under the lock: whoever held it before has made all of them.
       for (const month of await findMissing(session)) await addPartition(session, month);
+      // Default privileges may have given away the new months.
+      await narrowAuditRights(session);
     });
   } catch (error) {
     const sqlState = sqlStateOf(error);

@@ -3,7 +3,7 @@
 import type { AuditEvent, AuditTrail } from '../../use-cases/audit/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import { columns, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { auditEvents } from '../schema.ts';
 
 const MEMBERS = [
@@ -17,6 +17,11 @@ const MEMBERS = [
   'ipAddress',
   'requestId',
 ] as const satisfies readonly (keyof AuditEvent)[];
+
+/** What Writ sends of an event. The rest is the database's: when, and in which transaction. */
+export const SENT_COLUMNS: readonly string[] = Object.values(columns(auditEvents, 'event', MEMBERS)).map(
+  (column) => column.slice('event.'.length),
+);
 
 /** A list of events, sent as JSON. */
 const eventsSent = (parameter: string): string =>

@@ -18,7 +18,7 @@ import {
   writeTemplate,
 } from './embedded-template.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { PIN_DURABILITY } from './session-settings.ts';
+import { MEANING, PIN_DURABILITY } from './session-settings.ts';
 import { translateStorageError } from './storage-errors.ts';
 
 /**
@@ -36,7 +36,7 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
     lock.release();
     throw error;
   });
-  await client.exec(`set timezone = 'UTC'; ${PIN_DURABILITY}`);
+  await client.exec([...MEANING, PIN_DURABILITY].join('; '));
   return {
     kind: 'embedded',
     query: (statement, values) =>

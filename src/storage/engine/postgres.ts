@@ -10,7 +10,7 @@ import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { PIN_DURABILITY, sessionSettings } from './session-settings.ts';
+import { MEANING, PIN_DURABILITY, sessionSettings } from './session-settings.ts';
 import {
   auditUnavailable,
   ConnectionLostError,
@@ -93,7 +93,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     exclusively: (work) =>
       exclusively(
         options.databaseUrl,
-        ['set statement_timeout = 0', 'set lock_timeout = 0', ...durability].join('; '),
+        [...MEANING, 'set statement_timeout = 0', 'set lock_timeout = 0', ...durability].join('; '),
         work,
       ),
     close: () => pool.end(),

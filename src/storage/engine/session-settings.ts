@@ -1,9 +1,19 @@
 /**
  * What every session of Writ sets for itself as it connects, in the one round trip that a new connection costs: what is
- * set on the role or on the database, before or after the start, does not win over it.
+ * set on the role or on the database, before or after the start, does not win over it. Any role may set on itself what
+ * is set here, and PostgreSQL lets nobody prevent it.
  */
 
 import type { DatabaseTimeouts } from './database.ts';
+
+/** What a statement means, and how its answer is written: where names are looked up, what a lock shows, times, numbers. */
+export const MEANING: readonly string[] = [
+  'set search_path = public',
+  "set default_transaction_isolation = 'read committed'",
+  "set timezone = 'UTC'",
+  "set datestyle = 'ISO'",
+  'set extra_float_digits = 1',
+];
 
 /**
  * A statement is planned when its tables may be all but empty; a plan that reads them whole would outlive their growth.
@@ -15,7 +25,7 @@ export function sessionSettings(timeouts: DatabaseTimeouts): readonly string[] {
     `set statement_timeout = ${timeouts.statementMs}`,
     `set lock_timeout = ${timeouts.lockMs}`,
     `set idle_in_transaction_session_timeout = ${timeouts.idleInTransactionMs}`,
-    "set timezone = 'UTC'",
+    ...MEANING,
     'set enable_seqscan = off',
     'set jit = off',
   ];
