@@ -101,6 +101,8 @@ async function manyDead(
   );
 }
 
+const OWN_CLOCK_FIRST = 'set search_path = public, pg_catalog';
+
 /** A database whose clock stands still: what is about a second can be exact on any machine. */
 async function frozen(t: TestContext, backend: Backend, instant: string): Promise<Database> {
   const ownClock = `
@@ -109,7 +111,7 @@ async function frozen(t: TestContext, backend: Backend, instant: string): Promis
   if (backend.kind === 'embedded') {
     const database = await backend.openMigrated(t);
     await rows(database, ownClock);
-    await rows(database, 'set search_path = public, pg_catalog');
+    await rows(database, OWN_CLOCK_FIRST);
     t.after(() => rows(database, 'reset search_path'));
     return database;
   }
@@ -117,10 +119,11 @@ async function frozen(t: TestContext, backend: Backend, instant: string): Promis
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   await client.query(ownClock);
-  await client.query(`alter database ${new URL(url).pathname.slice(1)} set search_path = public, pg_catalog`);
   await client.end();
-  const database = await openPatiently(url, 2);
+  // One session, which is told so itself: what is set on the database does not reach it.
+  const database = await openPatiently(url, 1);
   t.after(() => database.close());
+  await rows(database, OWN_CLOCK_FIRST);
   return database;
 }
 
