@@ -39,6 +39,7 @@ export const ERROR_CODES = {
   APPROVAL_EXPIRED: { status: 410, kind: 'conflict' },
   PAYLOAD_TOO_LARGE: { status: 413, kind: 'invalid' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, kind: 'invalid' },
+  TOO_MANY_SECRETS: { status: 422, kind: 'invalid' },
   RATE_LIMITED: { status: 429, kind: 'limited' },
   INTERNAL: { status: 500, kind: 'fault' },
   INTEGRITY_ERROR: { status: 500, kind: 'fault' },

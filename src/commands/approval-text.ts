@@ -7,6 +7,8 @@ export interface Approval {
   readonly id: string;
   readonly agent_name: string;
   readonly access_tier: string;
+  readonly secret_count: number;
+  readonly secrets: readonly { readonly path: string; readonly access_tier: string }[];
   readonly status: string;
   readonly scopes: readonly string[];
   readonly ttl_seconds: number;
@@ -58,7 +60,7 @@ export function describeApproval(approval: Approval): string {
     ['request', approval.id],
     ['agent', approval.agent_name],
     ['asks for', approval.scopes.join('\n')],
-    ['opens', `secrets up to ${approval.access_tier}`],
+    ['opens', describeSecrets(approval)],
     ['lives', `${approval.ttl_seconds} seconds from the moment it is handed over`],
     ['used', `${uses}, from ${from}`],
     ['description', approval.description ?? '-'],
@@ -69,6 +71,14 @@ export function describeApproval(approval: Approval): string {
     ['until', approval.expires_at],
     ['digest', approval.request_digest],
   ]);
+}
+
+/** Numbered, so that nobody takes a part of them for all. */
+function describeSecrets({ secret_count, secrets, access_tier }: Approval): string {
+  if (secret_count === 0) return 'standard secrets only';
+  const lines = secrets.map(({ path, access_tier: tier }, index) => `${index + 1} ${tier} ${path}`);
+  const what = secret_count === 1 ? 'this secret' : `these ${secret_count} secrets`;
+  return [`standard secrets, and ${what}, up to ${access_tier}:`, ...lines].join('\n');
 }
 
 const countedVotes = ({ approvals }: Approval): number => approvals.filter(({ counts }) => counts).length;

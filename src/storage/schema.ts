@@ -228,6 +228,8 @@ export const scopedTokens = pgTable(
     tier: text('access_tier', { enum: ACCESS_TIERS }).notNull().default('standard'),
     /** The approval it was claimed by. */
     approvalId: text('approval_id'),
+    /** Of that approval; null where there is none. */
+    boundSecrets: text('bound_secrets').array(),
     description: text('description'),
     createdAt: instant('created_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
@@ -318,6 +320,8 @@ export const approvals = pgTable(
     ...restrictions(),
     description: text('description'),
     tier: text('access_tier', { enum: ACCESS_TIERS }).notNull(),
+    /** The secrets above standard that the scopes named when it was opened: `<tier> <id> <path>` each. */
+    boundSecrets: text('bound_secrets').array().notNull().default(sql`'{}'`),
     approvalsRequired: integer('approvals_required').notNull(),
     /** Between the last vote and the moment from which it can be claimed. */
     delaySeconds: integer('delay_seconds').notNull(),

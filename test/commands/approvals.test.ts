@@ -147,7 +147,7 @@ suite('writ approvals', () => {
       ['request', id],
       ['agent', agent.name],
       ['asks for', 'secrets:read:guarded/KEY'],
-      ['opens', 'secrets up to critical'],
+      ['opens', 'standard secrets, and this secret, up to critical:'],
       ['lives', '900 seconds'],
       ['used', 'at most 7×, from 192.0.2.0/24, 2001:db8::1'],
       ['description', 'the change of Thursday'],
@@ -158,11 +158,12 @@ suite('writ approvals', () => {
       assert.match(stdout, new RegExp(`^${title} +${text.replace(/[/.()]/g, '\\$&')}`, 'm'));
     }
     assert.match(stdout, /^ +secrets:write:team\/other$/m);
+    assert.match(stdout, /^ +1 critical guarded\/KEY$/m);
     assert.ok(!stdout.includes('not-to-be-shown'), 'no value is shown');
     const open = await ask(agent.key);
     assert.match(
       (await approvals(env, 'show', open)).stdout,
-      /^used +as often as it likes, from any address$/m,
+      /^opens +standard secrets only$[\s\S]*^used +as often as it likes, from any address$/m,
     );
   });
 
@@ -390,6 +391,8 @@ suite('writ approvals against a server that is not to be trusted', () => {
     agent_id: HOSTILE,
     agent_name: HOSTILE,
     access_tier: HOSTILE,
+    secret_count: 1,
+    secrets: [{ path: HOSTILE, access_tier: HOSTILE }],
     status: HOSTILE,
     scopes: [HOSTILE, HOSTILE],
     ttl_seconds: 900,

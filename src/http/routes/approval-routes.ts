@@ -7,6 +7,7 @@ import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts'
 import { ROLES } from '../../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../../domain/secrets/access-tier.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
+import { namedSecrets } from '../../use-cases/approvals/approval-events.ts';
 import type { ClaimApproval, PolledApproval } from '../../use-cases/approvals/claim-approval.ts';
 import type { Approvals } from '../../use-cases/approvals/decide-approval.ts';
 import type { ApprovalPosition, ApprovalRecord } from '../../use-cases/approvals/ports.ts';
@@ -33,6 +34,10 @@ const View = strictObject({
   agent_id: uuid(),
   agent_name: Type.String(),
   access_tier: oneOf(ACCESS_TIERS, 'what the token will open up to'),
+  secret_count: Type.Integer({ description: 'how many secrets above standard it is about' }),
+  secrets: Type.Array(strictObject({ path: Type.String(), access_tier: oneOf(ACCESS_TIERS) }), {
+    description: 'these, as they were when it was asked for; above standard the token opens no other',
+  }),
   status: oneOf(APPROVAL_STATUSES),
   scopes: Type.Array(Type.String()),
   ttl_seconds: Type.Integer(),
@@ -170,6 +175,7 @@ function approvalView(approval: ApprovalRecord) {
     agent_id: approval.agentId,
     agent_name: approval.agentName,
     access_tier: approval.tier,
+    ...namedSecrets(approval),
     status: approval.status,
     scopes: approval.scopes,
     ttl_seconds: approval.ttlSeconds,

@@ -51,6 +51,7 @@ export function addScopedTokenRoutes(routes: Routes, deps: ScopedTokenRouteDeps)
       'INVALID_MAX_USES',
       'INVALID_IP_ALLOWLIST',
       'SCOPE_DENIED',
+      'TOO_MANY_SECRETS',
     ],
     handle: async ({ body, caller, context }) => {
       const granted = await deps.issue(issueCommandOf(body), caller, context);

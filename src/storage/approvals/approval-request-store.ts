@@ -1,6 +1,6 @@
 /** Approvals as they are opened: what was asked is frozen, and an agent has only so many at once. */
 
-import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { BoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
@@ -53,13 +53,13 @@ const GUARDED_SECRETS: Statement = {
   name: 'list_guarded_secrets',
   effect: 'read',
   text: `
-    select path, access_tier as tier from secrets
+    select id, path, access_tier as tier from secrets
     where access_tier <> 'standard' and path > $1 order by path limit 1000`,
 };
 
 export function createApprovalRequestStore(
   database: Database,
-): Pick<ApprovalStore, 'open' | 'maxTierMatching'> {
+): Pick<ApprovalStore, 'open' | 'guardedMatching'> {
   return {
     open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
       undoable(() =>
@@ -76,18 +76,13 @@ export function createApprovalRequestStore(
         }),
       ),
 
-    maxTierMatching: async (matches) => {
-      let after = '';
-      let highest: AccessTier | undefined;
-      for (;;) {
-        const rows = await database.query<{ path: string; tier: AccessTier }>(GUARDED_SECRETS, [after]);
-        for (const { path, tier } of rows) {
-          if (!matches(path)) continue;
-          if (tier === 'critical') return tier;
-          highest = tier;
-        }
+    guardedMatching: async (matches, limit) => {
+      const found: BoundSecret[] = [];
+      for (let after = ''; ; ) {
+        const rows = await database.query<BoundSecret>(GUARDED_SECRETS, [after]);
+        found.push(...rows.filter(({ path }) => matches(path)));
         const last = rows.at(-1);
-        if (last === undefined || rows.length < 1000) return highest;
+        if (last === undefined || rows.length < 1000 || found.length >= limit) return found.slice(0, limit);
         after = last.path;
       }
     },

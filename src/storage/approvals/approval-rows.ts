@@ -14,6 +14,7 @@ export const REQUEST_MEMBERS = [
   'ttlSeconds',
   'description',
   'tier',
+  'boundSecrets',
   'approvalsRequired',
   'delaySeconds',
   'windowSeconds',

@@ -99,7 +99,7 @@ const CLAIM: Statement = {
   text: `
     with granted as (
       update approvals approval set claimed_at = clock_timestamp(), token_id = asked.id
-      from ${recordset('$3', 'asked', { ...NEW_TOKEN_TYPES, tier: 'text' })}
+      from ${recordset('$3', 'asked', { ...NEW_TOKEN_TYPES, tier: 'text', boundSecrets: 'text[]' })}
       join agents agent on agent.id = asked."agentId"
       join api_keys key on key.key_id = asked."keyId" and key.agent_id = agent.id
       where approval.id = $1 and approval.request_digest = $2 and approval.agent_id = agent.id
@@ -109,7 +109,7 @@ const CLAIM: Statement = {
         )
       returning asked.*, approval.id as "approvalId"
     ), token as (
-      ${insertNewTokens(members('granted', ['tier', 'approvalId']))}
+      ${insertNewTokens(members('granted', ['tier', 'boundSecrets', 'approvalId']))}
     ), event as (
       ${insertEventOf('granted', '$4')}
     )
@@ -166,7 +166,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
         const rows = await session.query(CLAIM, [
           id,
           requestDigest,
-          JSON.stringify([{ ...newTokenRow(token), tier: token.tier }]),
+          JSON.stringify([{ ...newTokenRow(token), tier: token.tier, boundSecrets: token.boundSecrets }]),
           JSON.stringify([event]),
           held,
         ]);

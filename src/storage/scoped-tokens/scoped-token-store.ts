@@ -61,7 +61,9 @@ export function newTokenRow(token: NewScopedToken): Readonly<Record<keyof NewSco
 }
 
 /** Inserts the rows of `granted`; `claimed` names what only the token of an approval has. */
-export const insertNewTokens = (claimed: Partial<Expressions<'tier' | 'approvalId'>> = {}): string =>
+export const insertNewTokens = (
+  claimed: Partial<Expressions<'tier' | 'boundSecrets' | 'approvalId'>> = {},
+): string =>
   insertFrom(
     scopedTokens,
     {

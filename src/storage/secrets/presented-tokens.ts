@@ -4,6 +4,7 @@ import type { Role } from '../../domain/principals/role.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { parseGrantedScope, type Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import { parseBoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import {
   type AccessRestrictions,
@@ -27,6 +28,8 @@ export interface TokenRow extends RestrictionTexts {
   readonly scopes: string;
   readonly limited: boolean;
   readonly tokenTier: AccessTier;
+  /** Joined by a comma, which is in none of them. */
+  readonly boundSecrets: string | null;
   readonly state: TokenState;
   readonly agentRole: Role;
   readonly agentRevision: number;
@@ -42,6 +45,7 @@ export const TOKEN_COLUMNS = selectList<TokenRow>({
   ...columns(scopedTokens, 'token', RESTRICTION_MEMBERS, (column) => `to_json(${column})::text`),
   limited: 'token.max_uses is not null',
   tokenTier: 'token.access_tier',
+  boundSecrets: `array_to_string(token.bound_secrets, ',')`,
   state: TOKEN_STATE,
   agentRole: 'agent.role',
   agentRevision: 'agent.revision',
@@ -52,18 +56,19 @@ export const TOKEN_COLUMNS = selectList<TokenRow>({
 const REMEMBERED = 10_000;
 
 /**
- * Scopes and restrictions of a token never change, and those of an agent only with its `revision`: each text is parsed,
+ * Scopes, restrictions and bound secrets of a token never change, and those of an agent only with its `revision`: each text is parsed,
  * and each pattern compiled, once.
  */
 export function createPresentedTokens(): (row: TokenRow) => PresentedToken {
-  const ofToken = createBoundedMemo<{ scopes: readonly Scope[]; restrictions: AccessRestrictions }>(
-    REMEMBERED,
-  );
+  const ofToken = createBoundedMemo<
+    Pick<PresentedToken, 'scopes' | 'opens'> & { restrictions: AccessRestrictions }
+  >(REMEMBERED);
   const ofOwner = createBoundedMemo<readonly Scope[]>(REMEMBERED);
   return (row) => {
-    const { scopes, restrictions } = ofToken(row.tokenId, () => ({
+    const { scopes, restrictions, opens } = ofToken(row.tokenId, () => ({
       scopes: row.scopes.split(' ').map(storedScope),
       restrictions: compileRestrictions(storedRestrictions(row)),
+      opens: { tier: row.tokenTier, bound: storedBound(row) },
     }));
     const ownerScopes = ofOwner(`${row.agentId} ${row.agentRevision}`, () =>
       grantedScopes({
@@ -82,7 +87,7 @@ export function createPresentedTokens(): (row: TokenRow) => PresentedToken {
       restrictions,
       limited: row.limited,
       state: row.state,
-      tier: row.tokenTier,
+      opens,
     };
   };
 }
@@ -92,6 +97,15 @@ function storedScope(text: string): Scope {
   const parsed = parseGrantedScope(text);
   if (!parsed.ok) throw new Error('a stored scope does not parse');
   return parsed.scope;
+}
+
+const NOTHING_BOUND: ReadonlyMap<string, AccessTier> = new Map();
+
+/** One that no longer parses opens nothing. */
+function storedBound({ boundSecrets }: TokenRow): ReadonlyMap<string, AccessTier> {
+  if (boundSecrets === null || boundSecrets === '') return NOTHING_BOUND;
+  const bound = boundSecrets.split(',').flatMap((text) => parseBoundSecret(text) ?? []);
+  return new Map(bound.map(({ id, tier }) => [id, tier]));
 }
 
 function storedRestrictions(row: RestrictionTexts): TokenRestrictions {

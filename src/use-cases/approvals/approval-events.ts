@@ -1,8 +1,18 @@
 /** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
 
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { parseBoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { ApprovalRequest, WebhookEvent } from './ports.ts';
+
+/** As approvers are shown them; one that was edited in the database is left out, and its approval fits no digest. */
+export function namedSecrets({ boundSecrets }: Pick<ApprovalRequest, 'boundSecrets'>) {
+  const secrets = boundSecrets.flatMap((text) => parseBoundSecret(text) ?? []);
+  return {
+    secret_count: boundSecrets.length,
+    secrets: secrets.map(({ path, tier }) => ({ path, access_tier: tier })),
+  };
+}
 
 /** Undefined where no webhook is configured. Never holds a token. */
 export type ApprovalWebhookEvents = (
@@ -24,6 +34,7 @@ export function createApprovalWebhookEvents(deps: {
       agent_id: approval.agentId,
       agent_name: approval.agentName,
       access_tier: approval.tier,
+      ...namedSecrets(approval),
       scopes: approval.scopes,
       ttl_seconds: approval.ttlSeconds,
       ...namedRestrictions(approval),

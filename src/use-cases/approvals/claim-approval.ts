@@ -58,11 +58,13 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           scopes: token.scopes,
           expires_at: formatTimestamp(token.expiresAt),
           ...namedRestrictions(token),
+          secret_count: approval.boundSecrets.length,
           request_digest: approval.requestDigest,
         },
       });
       // What a fresh look finds is the answer: another poll may have been first, or the time is over.
-      if (!(await deps.store.claim(approval, { ...token, tier: approval.tier }, event))) return RETRY;
+      const { tier, boundSecrets } = approval;
+      if (!(await deps.store.claim(approval, { ...token, tier, boundSecrets }, event))) return RETRY;
       // This answer says `approved`, which is what whoever waits looks for; every later one says `claimed`.
       return { approval, claimed: { text, token } };
     });

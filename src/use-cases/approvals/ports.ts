@@ -2,6 +2,7 @@
 
 import type { ApprovalStatus } from '../../domain/approvals/approval-decision.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { BoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 import type { NewScopedToken } from '../scoped-tokens/ports.ts';
@@ -15,6 +16,8 @@ export interface ApprovalRequest extends TokenRestrictions {
   readonly ttlSeconds: number;
   readonly description: string | null;
   readonly tier: AccessTier;
+  /** The secrets above standard that the scopes named then, each as `formatBoundSecret` has it. */
+  readonly boundSecrets: readonly string[];
   readonly approvalsRequired: number;
   readonly delaySeconds: number;
   readonly windowSeconds: number;
@@ -111,11 +114,11 @@ export interface ApprovalStore {
    */
   claim(
     approval: { readonly id: string; readonly requestDigest: string },
-    token: NewScopedToken & { readonly tier: AccessTier },
+    token: NewScopedToken & Pick<ApprovalRequest, 'tier' | 'boundSecrets'>,
     event: AuditEvent,
   ): Promise<boolean>;
-  /** The highest tier of the secrets that `matches` names; undefined when it names none above standard. */
-  maxTierMatching(matches: (path: string) => boolean): Promise<AccessTier | undefined>;
+  /** The secrets above standard that `matches` names, expired ones too, in the order of their paths: the first `limit`. */
+  guardedMatching(matches: (path: string) => boolean, limit: number): Promise<readonly BoundSecret[]>;
 }
 
 export interface QueuedWebhookEvent {

@@ -8,7 +8,12 @@ import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
 import { parseSecretPath } from '../../domain/scopes/secret-path.ts';
-import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
+import {
+  type BoundSecret,
+  formatBoundSecret,
+  highestTierOf,
+  MAX_BOUND_SECRETS,
+} from '../../domain/secrets/bound-secrets.ts';
 import { namedRestrictions, restrictionsOf } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { Clock } from '../ports.ts';
@@ -37,7 +42,9 @@ export interface RequestApprovalDeps {
 
 export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {
   return async ({ command, scopes }, { principal, keyId }, context) => {
-    const tier = await tierOf(deps.store, scopes);
+    const bound = await guardedBy(deps.store, scopes);
+    if (bound.length > MAX_BOUND_SECRETS) return 'too_wide';
+    const tier = highestTierOf(bound);
     const approval: ApprovalRequest = {
       id: deps.newApprovalId(),
       agentId: principal.id,
@@ -46,6 +53,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
       ...restrictionsOf(command),
       description: command.description,
       tier,
+      boundSecrets: bound.map(formatBoundSecret),
       ...rulesForTier(tier, deps.settings.critical),
       windowSeconds: deps.settings.windowSeconds,
     };
@@ -65,6 +73,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
             key_id: keyId,
             scopes: approval.scopes,
             access_tier: tier,
+            secret_count: bound.length,
             approvals_required: approval.approvalsRequired,
             request_digest: requestDigest,
           },
@@ -92,17 +101,18 @@ export function digestText(approval: ApprovalRequest): string {
     ...(namedRestrictions(approval) as JsonObject),
     description: approval.description,
     access_tier: approval.tier,
+    secrets: [...approval.boundSecrets],
     approvals_required: approval.approvalsRequired,
     delay_seconds: approval.delaySeconds,
     window_seconds: approval.windowSeconds,
   });
 }
 
-/** The highest tier of what exists now and the scopes name: what the token will open up to. */
-async function tierOf(store: ApprovalStore, scopes: readonly Scope[]): Promise<AccessTier> {
+/** What exists now and the scopes name above standard: what the token will open, and nothing that comes after. */
+function guardedBy(store: ApprovalStore, scopes: readonly Scope[]): Promise<readonly BoundSecret[]> {
   const names = (path: string): boolean => {
     const parsed = parseSecretPath(path);
     return parsed.ok && SECRET_ACTIONS.some((action) => scopesAllow(scopes, action, parsed.secret));
   };
-  return (await store.maxTierMatching(names)) ?? ACCESS_TIERS[0];
+  return store.guardedMatching(names, MAX_BOUND_SECRETS + 1);
 }

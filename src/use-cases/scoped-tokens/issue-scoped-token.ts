@@ -6,6 +6,7 @@
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
+import { MAX_BOUND_SECRETS } from '../../domain/secrets/bound-secrets.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -91,11 +92,23 @@ async function open(
   context: RequestContext,
 ): Promise<{ readonly opened: OpenedApproval } | typeof RETRY> {
   const opened = await deps.requestApproval(asked, caller, context);
-  if (opened !== 'too_many') return opened === RETRY ? RETRY : { opened };
-  const message = `At most ${MAX_PENDING} approvals of one agent are pending at once.`;
-  const tooMany = new WritError('RATE_LIMITED', message, { retryAfterSeconds: 60 });
-  return refuse(deps, tooMany, caller, context);
+  if (opened === RETRY) return RETRY;
+  if (opened === 'too_many') return refuse(deps, tooMany(), caller, context);
+  if (opened === 'too_wide') return refuse(deps, tooWide(asked.command), caller, context);
+  return { opened };
 }
+
+const tooMany = (): WritError =>
+  new WritError('RATE_LIMITED', `At most ${MAX_PENDING} approvals of one agent are pending at once.`, {
+    retryAfterSeconds: 60,
+  });
+
+const tooWide = ({ scopesMember }: IssueScopedTokenCommand): WritError =>
+  new WritError(
+    'TOO_MANY_SECRETS',
+    `${scopesMember} names more than ${MAX_BOUND_SECRETS} sensitive or critical secrets; an approval is about at most ${MAX_BOUND_SECRETS}: ask with narrower scopes.`,
+    { details: { pointer: `/${scopesMember}`, max: MAX_BOUND_SECRETS } },
+  );
 
 async function issue(
   deps: IssueScopedTokenDeps,

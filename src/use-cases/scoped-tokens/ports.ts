@@ -73,9 +73,9 @@ export interface OpenedApproval {
 
 export const MAX_PENDING = 20;
 
-/** `too_many` of the agent's are pending. */
+/** `too_many` of the agent's are pending; `too_wide`: the scopes name more secrets than an approval can. */
 export type RequestApproval = (
   asked: { readonly command: IssueScopedTokenCommand; readonly scopes: readonly Scope[] },
   caller: Caller,
   context: RequestContext,
-) => Promise<OpenedApproval | 'too_many' | typeof RETRY>;
+) => Promise<OpenedApproval | 'too_many' | 'too_wide' | typeof RETRY>;

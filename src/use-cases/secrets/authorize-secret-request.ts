@@ -7,6 +7,7 @@
  */
 
 import { PATH_RULE } from '../../domain/scopes/secret-path.ts';
+import type { TierGrant } from '../../domain/secrets/access-tier.ts';
 import {
   type AccessDenial,
   authorizeSecretOperation,
@@ -164,6 +165,9 @@ function pathToRead(operation: SecretOperation): string | undefined {
   return operation.kind === 'read-or-list' ? operation.secret.path : undefined;
 }
 
+const ADMIN_OPENS: TierGrant = { tier: 'critical', bound: undefined };
+const KEY_OPENS: TierGrant = { tier: 'standard', bound: undefined };
+
 function requesterByKey({ principal, keyId }: Caller): SecretRequester {
   const isAdmin = principal.role === 'admin';
   return {
@@ -176,7 +180,7 @@ function requesterByKey({ principal, keyId }: Caller): SecretRequester {
       state: 'live',
       namespacesTakeScope: false,
     },
-    tier: isAdmin ? 'critical' : 'standard',
+    opens: isAdmin ? ADMIN_OPENS : KEY_OPENS,
     mayLowerTiers: isAdmin,
   };
 }
@@ -198,7 +202,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
       state: token.state,
       namespacesTakeScope: true,
     },
-    tier: token.tier,
+    opens: token.opens,
     mayLowerTiers: false,
   };
 }

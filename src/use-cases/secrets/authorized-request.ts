@@ -1,7 +1,7 @@
 /** Who asks for secrets, what for, and what is known once they may: types only. */
 
 import type { Role } from '../../domain/principals/role.ts';
-import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { TierGrant } from '../../domain/secrets/access-tier.ts';
 import type {
   AuthorizedOperation,
   SecretGrant,
@@ -35,8 +35,7 @@ export interface SecretRequester {
   readonly credentialId: string;
   readonly guard: CredentialGuard;
   readonly grant: SecretGrant;
-  /** Opens secrets up to this tier. */
-  readonly tier: AccessTier;
+  readonly opens: TierGrant;
   readonly mayLowerTiers: boolean;
 }
 

@@ -3,7 +3,7 @@
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import type { Scope } from '../../domain/scopes/scope.ts';
-import type { AccessTier } from '../../domain/secrets/access-tier.ts';
+import type { AccessTier, TierGrant } from '../../domain/secrets/access-tier.ts';
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
@@ -36,7 +36,7 @@ export interface PresentedToken {
   readonly restrictions: AccessRestrictions;
   readonly limited: boolean;
   readonly state: TokenState;
-  readonly tier: AccessTier;
+  readonly opens: TierGrant;
 }
 
 /** One secret version under its own data key (AES-256-GCM), and that key wrapped. */

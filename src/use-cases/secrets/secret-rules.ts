@@ -5,10 +5,15 @@ import { validateMetadata } from '../../domain/formats/metadata.ts';
 import { FIRST_INSTANT_MS, LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
-import { type AccessTier, isLowerTier, tierOpens } from '../../domain/secrets/access-tier.ts';
+import {
+  type AccessTier,
+  isLowerTier,
+  type TierDenial,
+  tierDenial,
+} from '../../domain/secrets/access-tier.ts';
 import { WritError } from '../../errors.ts';
 import type { SecretRequester } from './authorized-request.ts';
-import type { LockedSecret, SecretChange, SecretCipher } from './ports.ts';
+import type { LockedSecret, SecretChange, SecretCipher, SecretRecord } from './ports.ts';
 
 export const SECRET_TYPES = [
   'api_key',
@@ -60,16 +65,24 @@ export function validateInput({ value, metadata, expiresAt }: SecretInput): void
 
 export const noSuchSecret = (): WritError => new WritError('SECRET_NOT_FOUND', 'There is no such secret.');
 
+type StoredTier = Pick<SecretRecord, 'id' | 'tier'>;
+
 /** The stored tier binds every action. Undefined when the requester's opens it. */
-export function validateTier(
-  { tier: granted }: SecretRequester,
-  { tier: stored }: { tier: AccessTier },
-): WritError | undefined {
-  if (tierOpens({ granted, stored })) return undefined;
-  return new WritError('APPROVAL_REQUIRED', `This secret is ${stored}: it takes a human’s approval.`);
+export function validateTier({ opens }: SecretRequester, there: StoredTier): WritError | undefined {
+  const denial = tierDenial(opens, there);
+  if (denial === undefined) return undefined;
+  return new WritError('APPROVAL_REQUIRED', `This secret is ${there.tier}${WHY_NOT[denial]}`);
 }
 
-export function requireTier(requester: SecretRequester, there: { tier: AccessTier }): void {
+const WHY_NOT: Readonly<Record<TierDenial, string>> = {
+  TIER_TOO_HIGH: ': it takes a human’s approval.',
+  NOT_IN_APPROVAL:
+    ', and was not, or did not exist, when this token’s approval was asked for: it takes an approval that names it.',
+  RAISED_SINCE_APPROVAL:
+    ', and was less when this token’s approval was asked for: it takes another approval.',
+};
+
+export function requireTier(requester: SecretRequester, there: StoredTier): void {
   const fault = validateTier(requester, there);
   if (fault !== undefined) throw fault;
 }

@@ -2,7 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ACCESS_TIERS, isLowerTier, tierOpens } from '../../../src/domain/secrets/access-tier.ts';
+import fc from 'fast-check';
+import {
+  ACCESS_TIERS,
+  type AccessTier,
+  isLowerTier,
+  type TierDenial,
+  tierDenial,
+  tierOpens,
+} from '../../../src/domain/secrets/access-tier.ts';
+import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 /** One row per pair. */
 const PAIRS = [
@@ -35,5 +44,63 @@ test('a tier opens itself and what is below it, never what is above', () => {
 test('lowering is to go below what is stored; to keep or to raise it is not', () => {
   for (const { one, other, oneIsLower } of PAIRS) {
     assert.equal(isLowerTier({ asked: one, stored: other }), oneIsLower, `${other} to ${one}`);
+  }
+});
+
+/** The contract's sentences once more, on lists, each for itself. */
+function expectedDenial(
+  tier: AccessTier,
+  bound: readonly (readonly [id: string, tier: AccessTier])[] | undefined,
+  secret: { id: string; tier: AccessTier },
+): TierDenial | undefined {
+  const rank = (one: AccessTier) => ['standard', 'sensitive', 'critical'].indexOf(one);
+  if (rank(secret.tier) === 0) return undefined;
+  const entry = bound?.find(([id]) => id === secret.id);
+  if (entry !== undefined && rank(entry[1]) < rank(secret.tier)) return 'RAISED_SINCE_APPROVAL';
+  if (rank(tier) < rank(secret.tier)) return 'TIER_TOO_HIGH';
+  return bound !== undefined && entry === undefined ? 'NOT_IN_APPROVAL' : undefined;
+}
+
+test('what a credential opens is what its tier and its approval both allow', () => {
+  const tier = fc.constantFrom(...ACCESS_TIERS);
+  const id = fc.constantFrom('a', 'b', 'c');
+  const bound = fc.option(fc.uniqueArray(fc.tuple(id, tier), { selector: ([name]) => name }), {
+    nil: undefined,
+  });
+  fc.assert(
+    fc.property(tier, bound, fc.record({ id, tier }), (granted, entries, secret) => {
+      const grant = { tier: granted, bound: entries === undefined ? undefined : new Map(entries) };
+      const denial = tierDenial(grant, secret);
+      assert.equal(denial, expectedDenial(granted, entries, secret));
+      // Whatever is bound, nothing opens that the tier alone would not.
+      if (denial === undefined) assert.ok(tierOpens({ granted, stored: secret.tier }));
+      // What is not named opens only if it is standard.
+      const unnamed = { ...secret, id: 'd' };
+      if (entries !== undefined && tierDenial(grant, unnamed) === undefined) {
+        assert.equal(secret.tier, 'standard');
+      }
+    }),
+    { numRuns: PROPERTY_RUNS },
+  );
+});
+
+test('each refusal, decided by hand', () => {
+  const bound = new Map<string, AccessTier>([
+    ['critical', 'critical'],
+    ['sensitive', 'sensitive'],
+  ]);
+  for (const [grant, id, stored, denial] of [
+    [{ tier: 'standard', bound: undefined }, 'any', 'sensitive', 'TIER_TOO_HIGH'],
+    [{ tier: 'critical', bound: undefined }, 'any', 'critical', undefined],
+    [{ tier: 'critical', bound }, 'critical', 'critical', undefined],
+    [{ tier: 'critical', bound }, 'critical', 'sensitive', undefined],
+    [{ tier: 'critical', bound }, 'sensitive', 'sensitive', undefined],
+    [{ tier: 'critical', bound }, 'sensitive', 'critical', 'RAISED_SINCE_APPROVAL'],
+    [{ tier: 'critical', bound }, 'other', 'sensitive', 'NOT_IN_APPROVAL'],
+    [{ tier: 'critical', bound }, 'other', 'standard', undefined],
+    [{ tier: 'sensitive', bound }, 'critical', 'critical', 'TIER_TOO_HIGH'],
+    [{ tier: 'critical', bound: new Map() }, 'any', 'sensitive', 'NOT_IN_APPROVAL'],
+  ] as const) {
+    assert.equal(tierDenial(grant, { id, tier: stored }), denial, `${id} ${stored}`);
   }
 });

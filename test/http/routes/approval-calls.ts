@@ -17,6 +17,8 @@ export interface ApprovalView {
   readonly agent_id: string;
   readonly agent_name: string;
   readonly access_tier: Tier;
+  readonly secret_count: number;
+  readonly secrets: readonly { readonly path: string; readonly access_tier: Tier }[];
   readonly status: string;
   readonly scopes: readonly string[];
   readonly ttl_seconds: number;

@@ -23,6 +23,13 @@ const MINUTE_MS = 60_000;
 const GUARDED = ['secrets:read:guarded/SENSITIVE'];
 const CRITICAL = ['secrets:read:guarded/CRITICAL'];
 
+const voter = ({ id, name, keyId }: CreatedAgent) => ({
+  approver_id: id,
+  approver_name: name,
+  key_id: keyId,
+  counts: true,
+});
+
 /** What is guarded, and the tiers that tests name. */
 async function withSecrets(calls: ApprovalCalls): Promise<void> {
   await calls.aSecret('plain/K');
@@ -521,6 +528,8 @@ test('an approval', { skip: postgresSkip }, async (t) => {
       agent_id: agent.id,
       agent_name: agent.name,
       access_tier: 'critical',
+      secret_count: 1,
+      secrets: [{ path: 'guarded/CRITICAL', access_tier: 'critical' }],
       status: 'pending',
       ...asked,
       approvals_required: 2,
@@ -529,10 +538,10 @@ test('an approval', { skip: postgresSkip }, async (t) => {
     });
     assert.match(digest, /^[0-9a-f]{64}$/);
     assert.deepEqual(
-      approvals.map(({ approver_id, approver_name, reason }) => [approver_id, approver_name, reason]),
+      approvals.map(({ at: _at, ...vote }) => vote),
       [
-        [approvers[0].id, approvers[0].name, 'agreed in standup'],
-        [approvers[1].id, approvers[1].name, null],
+        { ...voter(approvers[0]), reason: 'agreed in standup' },
+        { ...voter(approvers[1]), reason: null },
       ],
     );
     const at = Date.parse(approvals[1]?.at ?? '');

@@ -59,7 +59,7 @@ export interface TokenSpec {
   readonly by?: string;
   readonly scopes?: readonly string[];
   readonly maxUses?: number;
-  /** What an approval would have given; written past the app. */
+  /** What an approval would have given, of the secrets that are there; written past the app. */
   readonly tier?: Tier;
 }
 
@@ -72,6 +72,8 @@ export interface SecretCalls extends TestApp {
   /** Costs less than another agent. */
   rescope(agent: CreatedAgent, ...scopes: readonly string[]): Promise<void>;
   aToken(spec?: TokenSpec): Promise<ScopedToken>;
+  /** As if the token were of an approval that named the secrets which are there now, each with this tier. */
+  bind(token: ScopedToken, tier: Tier): Promise<void>;
   usesOf(token: ScopedToken): Promise<number>;
   /** As if its time had come. */
   expire(...paths: readonly string[]): Promise<void>;
@@ -92,6 +94,15 @@ export async function buildSecretCalls(t: Pick<TestContext, 'after'>): Promise<S
       ...(json === undefined ? {} : { json }),
       ...(raw === undefined ? {} : { raw }),
     });
+  };
+
+  const bind: SecretCalls['bind'] = async ({ id }, tier) => {
+    await sql(
+      `update scoped_tokens set access_tier = $2,
+         bound_secrets = (select array_agg($2 || ' ' || id || ' ' || path) from secrets)
+       where id = $1`,
+      [id, tier],
+    );
   };
 
   const events = (except: readonly string[]) =>
@@ -119,10 +130,10 @@ export async function buildSecretCalls(t: Pick<TestContext, 'after'>): Promise<S
       const answer = await ask<{ token: string; token_id: string }>(by, 'POST /v1/tokens', { json });
       assert.equal(answer.status, 201, answer.text);
       const { token, token_id: id } = answer.body;
-      if (tier !== undefined)
-        await sql('update scoped_tokens set access_tier = $2 where id = $1', [id, tier]);
+      if (tier !== undefined) await bind({ id, token }, tier);
       return { id, token };
     },
+    bind,
     usesOf: async ({ id }) => {
       const [row] = await sql<{ uses: number }>('select uses from scoped_tokens where id = $1', [id]);
       return row?.uses ?? Number.NaN;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, errorOf } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
-import { buildSecretCalls, type ListView, type Tier } from './secret-calls.ts';
+import { buildSecretCalls, type ListView, type ScopedToken, type Tier } from './secret-calls.ts';
 
 const TIERS: readonly Tier[] = ['standard', 'sensitive', 'critical'];
 const APPROVAL = { status: 403, code: 'APPROVAL_REQUIRED' };
@@ -12,7 +12,7 @@ const rank = (tier: Tier) => TIERS.indexOf(tier);
 
 test('tiers', { skip: postgresSkip }, async (t) => {
   const calls = await buildSecretCalls(t);
-  const { ask, aSecret, anAgent, aToken, usesOf, eventsOf, adminKey } = calls;
+  const { ask, aSecret, anAgent, aToken, bind, usesOf, eventsOf, adminKey } = calls;
   const agent = await anAgent('secrets:*:*');
 
   /** Each action on the secret at `ns/K`, and what it answers where it is allowed. */
@@ -26,17 +26,19 @@ test('tiers', { skip: postgresSkip }, async (t) => {
   ];
 
   await t.test('open for every action up to what was granted, and for none beyond', async () => {
-    for (const [name, as, granted] of [
+    const [sensitive, critical] = [await aToken({ by: agent.key }), await aToken({ by: agent.key })];
+    for (const [name, as, granted, approved] of [
       ['agent-key', agent.key, 'standard'],
       ['agent-token', (await aToken({ by: agent.key })).token, 'standard'],
       ['admin-token', (await aToken()).token, 'standard'],
-      ['sensitive-token', (await aToken({ by: agent.key, tier: 'sensitive' })).token, 'sensitive'],
-      ['critical-token', (await aToken({ by: agent.key, tier: 'critical' })).token, 'critical'],
+      ['sensitive-token', sensitive.token, 'sensitive', sensitive],
+      ['critical-token', critical.token, 'critical', critical],
       ['admin-key', adminKey, 'critical'],
-    ] as [string, string, Tier][]) {
+    ] as [string, string, Tier, ScopedToken?][]) {
+      for (const tier of TIERS) await aSecret(`${name}/${tier}/K`, { access_tier: tier });
+      if (approved !== undefined) await bind(approved, granted);
       for (const tier of TIERS) {
         const ns = `${name}/${tier}`;
-        await aSecret(`${ns}/K`, { access_tier: tier });
         for (const [line, json, status] of actions(ns)) {
           const answer = await ask(as, line, { json });
           if (rank(tier) <= rank(granted)) assert.equal(answer.status, status, `${line} ${answer.text}`);
@@ -131,9 +133,7 @@ test('tiers', { skip: postgresSkip }, async (t) => {
   });
 
   await t.test('are lowered by nobody else, who is told the stored one', async () => {
-    const critical = await aToken({ by: agent.key, tier: 'critical', maxUses: 9 });
-    const ofAdmin = await aToken({ tier: 'critical' });
-    for (const { token } of [critical, ofAdmin]) {
+    for (const by of [agent.key, adminKey]) {
       for (const [stored, asked] of [
         ['sensitive', 'standard'],
         ['critical', 'standard'],
@@ -141,22 +141,24 @@ test('tiers', { skip: postgresSkip }, async (t) => {
       ] as const) {
         await ask(adminKey, 'DELETE /v1/secrets/kept/K');
         await aSecret('kept/K', { access_tier: stored });
+        const approved = await aToken({ by, tier: 'critical', maxUses: 9 });
         for (const json of [
           { value: 'x', access_tier: asked },
           { value: 'x', tier: asked },
         ]) {
-          const refused = await ask(token, 'PUT /v1/secrets/kept/K', { json });
+          const refused = await ask(approved.token, 'PUT /v1/secrets/kept/K', { json });
           assertRefused(refused, { status: 403, code: 'FORBIDDEN' });
           assert.match(errorOf(refused).message ?? '', new RegExp(`\\b${stored}\\b`));
         }
         const { body } = await ask(adminKey, 'GET /v1/secrets/kept/K');
         assert.deepEqual([body.version, body.value, body.tier], [1, 'v', stored]);
+        assert.equal(await usesOf(approved), 0);
       }
     }
-    assert.equal(await usesOf(critical), 0);
   });
 
   await t.test('stay where a write names the stored one, or none', async () => {
+    await aSecret('same/K', { access_tier: 'sensitive' });
     const { token } = await aToken({ by: agent.key, tier: 'critical' });
     for (const json of [{ value: 'x' }, { value: 'x', tier: 'sensitive' }, { value: 'x', tier: null }]) {
       await aSecret('same/K', { access_tier: 'sensitive' });

@@ -234,6 +234,46 @@ test('two processes', { skip: postgresSkip }, async (t) => {
       },
     );
 
+    await t.test(
+      `round ${round}: of secrets that are made while it is asked for, those open that the approver was shown`,
+      async () => {
+        const write = (name: string) =>
+          admin(name.length + round, 'PUT', `/v1/secrets/made-${round}/${name}`, {
+            value: 'v',
+            access_tier: 'sensitive',
+          });
+        const make = () => ['A', 'BB', 'C', 'DD', 'E', 'FF'].map(write);
+        // Sensitive is what is approved, whichever of the others are made in time.
+        assert.equal((await write('0')).status, 201);
+        const before = round % 2 === 0 ? make() : [];
+        const id = await opened(agent, {
+          require_approval: true,
+          scopes: [`secrets:read:made-${round}/*`],
+        });
+        const after = round % 2 === 0 ? [] : make();
+        const voting = maria(round, 'POST', `/v1/approvals/${id}/approve`);
+        await Promise.all([...before, ...after, voting, write('MADE'), write('LATER')]);
+        const { secrets } = bodyOf<{ secrets: readonly { path: string }[] }>(
+          await admin(0, 'GET', `/v1/approvals/${id}`),
+        );
+        const [token = ''] = tokensIn(await Promise.all(polls(id, 1)));
+        const client = createClient(servers[round % 2]?.url ?? '', undefined);
+        clients.push(client);
+        const opens = [];
+        for (const key of ['0', 'A', 'BB', 'C', 'DD', 'E', 'FF', 'LATER', 'MADE']) {
+          const path = `made-${round}/${key}`;
+          const bearer = { authorization: `Bearer ${token}` };
+          const answer = await insist(() => client.send('GET', `/v1/secrets/${path}`, undefined, bearer));
+          if (answer.status === 200) opens.push({ path, access_tier: 'sensitive' });
+          else assert.equal(errorCodeOf(answer), 'APPROVAL_REQUIRED', answer.text);
+        }
+        assert.deepEqual(
+          opens,
+          [...secrets].sort((a, b) => (a.path < b.path ? -1 : 1)),
+        );
+      },
+    );
+
     await t.test(`round ${round}: of ten requests at once for the last place of 20, one has it`, async () => {
       const { id, ask } = await made({ name: `busy-${round}`, allowed_scopes: ['secrets:*:*'] });
       for (let opening = 1; opening < 20; opening += 1) await opened(ask);
@@ -438,6 +478,7 @@ test('a request that is edited while its poll waits is handed out as it was appr
   for (const edit of [
     `scopes = array['secrets:*:*']`,
     `access_tier = 'critical'`,
+    `bound_secrets = array['critical 0190c0de-0000-7000-8000-00000000000a prod/CRITICAL']`,
     `max_uses = 9`,
     `ttl_seconds = 86400`,
   ]) {
@@ -450,12 +491,12 @@ test('a request that is edited while its poll waits is handed out as it was appr
     );
     assert.ok(answer !== undefined, 'there was an answer');
     if (answer.status !== 200) assertRefused(answer, { status: 500, code: 'INTEGRITY_ERROR' }, edit);
-    const made = await sql<{ scopes: string[]; access_tier: string; max_uses: number | null; ttl: number }>(
-      `select scopes, access_tier, max_uses, extract(epoch from expires_at - created_at)::int as ttl
+    const made = await sql(
+      `select scopes, access_tier, bound_secrets, max_uses, extract(epoch from expires_at - created_at)::int as ttl
        from scoped_tokens where approval_id = $1`,
       [id],
     );
-    const approved = { scopes: ANY, access_tier: 'standard', max_uses: null, ttl: 3600 };
+    const approved = { scopes: ANY, access_tier: 'standard', bound_secrets: [], max_uses: null, ttl: 3600 };
     assert.deepEqual(made, answer.status === 200 ? [approved] : [], edit);
   }
 });
