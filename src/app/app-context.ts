@@ -28,6 +28,10 @@ export interface ServedPart {
 /** Rejects when the database does not tell its time. */
 export async function createAppContext(deps: AppDeps): Promise<AppContext> {
   const clock = createDatabaseClock({ readDatabaseTime: () => readDatabaseTime(deps.database) });
+  // Another server may have another clock. The job that samples it sees to a failure.
+  deps.database.memories.add('offset of the clock', (why) => {
+    if (why === 'another history') void clock.sample().catch(() => {});
+  });
   await clock.sample();
   return { ...deps, clock, monotonicMs: performance.now.bind(performance) };
 }

@@ -30,7 +30,13 @@ export async function composeAuthentication(
   const authenticator = createAuthenticator({
     store: createCredentialStore(database),
     fingerprint: createProcessFingerprint(),
-    keyCache: createTtlCache<CachedKey>({ maxEntries: CACHED_KEYS, maxAgeMs: CACHE_MS, monotonicMs }),
+    keyCache: createTtlCache<CachedKey>({
+      memories: database.memories,
+      name: 'API keys',
+      maxEntries: CACHED_KEYS,
+      maxAgeMs: CACHE_MS,
+      monotonicMs,
+    }),
     compare: createBoundedCompare(),
     dummyHash: await dummyHash(config.bcryptCost),
     denialLog,

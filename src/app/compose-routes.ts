@@ -15,7 +15,7 @@ const CACHED_TOKEN_OWNERS = 10_000;
 const CACHE_MS = 60_000;
 
 export async function composeRoutes(
-  { config, monotonicMs }: AppContext,
+  { config, database, monotonicMs }: AppContext,
   parts: {
     readonly server: FastifyInstance;
     readonly authentication: AuthenticationPart;
@@ -35,6 +35,8 @@ export async function composeRoutes(
     limits,
     hashToken: hashScopedToken,
     tokenOwners: createTtlCache<string>({
+      memories: database.memories,
+      name: 'owners of tokens',
       maxEntries: CACHED_TOKEN_OWNERS,
       maxAgeMs: CACHE_MS,
       monotonicMs,

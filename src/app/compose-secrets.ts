@@ -39,6 +39,8 @@ export function composeSecrets(
   const reader = createSecretReader(database);
   const cipher = createSecretCipher(provisioned.kek);
   const readCache = createTtlCache<ResolvedRequester>({
+    memories: database.memories,
+    name: 'what was read for a token',
     maxEntries: CACHED_READS,
     maxAgeMs: CACHE_MS,
     monotonicMs,

@@ -28,15 +28,20 @@ export async function composeSigningKeys(
   const thread = createSigningThread();
   const load = () => readSigningKeys(database);
   const onForged = integrityFaults.report;
-  const keyRing = await openKeyRing({ kek: provisioned.kek, thread, alg, load, onForged }).catch(
-    async (error: unknown) => {
-      await thread.close();
-      throw error instanceof NoActiveKeyError ? new StartError([NO_ACTIVE_KEY], { cause: error }) : error;
-    },
-  );
+  const keyRing = await openKeyRing({
+    kek: provisioned.kek,
+    thread,
+    alg,
+    load,
+    onForged,
+    memories: database.memories,
+  }).catch(async (error: unknown) => {
+    await thread.close();
+    throw error instanceof NoActiveKeyError ? new StartError([NO_ACTIVE_KEY], { cause: error }) : error;
+  });
   return {
     keyRing,
-    checkSignature: rememberSignatures(keyRing.find),
+    checkSignature: rememberSignatures(keyRing.find, database.memories),
     close: () => thread.close(),
     addRoutes: (routes) =>
       addSigningKeyRoutes(routes, {

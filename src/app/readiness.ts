@@ -19,6 +19,9 @@ export function createReadiness(
   parts: { readonly signingKeys: SigningKeysPart },
 ): () => Promise<string | undefined> {
   let last: { at: number; answer: Promise<string | undefined> } | undefined;
+  app.database.memories.add('readiness', () => {
+    last = undefined;
+  });
   return () => {
     if (last === undefined || app.monotonicMs() - last.at >= FRESH_MS) {
       last = { at: app.monotonicMs(), answer: evaluate(app, parts.signingKeys) };

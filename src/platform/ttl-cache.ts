@@ -4,12 +4,15 @@
  */
 
 import { LRUCache } from 'lru-cache';
+import type { Memories } from '../use-cases/ports.ts';
 
 export interface TtlCache<Value> {
   get(key: string): Value | undefined;
-  set(key: string, value: Value): void;
+  /** Asked before reading what is then set or replaced: nothing is kept of what was read before all was dropped. */
+  generation(): number;
+  set(key: string, value: Value, generation: number): void;
   /** Changes what is known without extending how long; nothing where nothing is known. */
-  replace(key: string, value: Value): void;
+  replace(key: string, value: Value, generation: number): void;
   delete(key: string): void;
 }
 
@@ -21,10 +24,14 @@ export function createTtlCache<Value>(options: {
   readonly maxEntries: number;
   readonly maxAgeMs: number;
   readonly monotonicMs: () => number;
+  readonly memories: Memories;
+  readonly name: string;
 }): TtlCache<Value> {
-  const { maxAgeMs, monotonicMs } = options;
+  const { maxAgeMs, monotonicMs, memories } = options;
   const entries = new LRUCache<string, { value: Value; readonly until: number }>({ max: options.maxEntries });
+  memories.add(options.name, () => entries.clear());
   return {
+    generation: memories.generation,
     get: (key) => {
       const entry = entries.get(key);
       if (entry === undefined) return undefined;
@@ -32,10 +39,13 @@ export function createTtlCache<Value>(options: {
       entries.delete(key);
       return undefined;
     },
-    set: (key, value) => void entries.set(key, { value, until: monotonicMs() + maxAgeMs }),
-    replace: (key, value) => {
+    set: (key, value, generation) => {
+      if (generation !== memories.generation()) return;
+      entries.set(key, { value, until: monotonicMs() + maxAgeMs });
+    },
+    replace: (key, value, generation) => {
       const entry = entries.peek(key);
-      if (entry !== undefined) entry.value = value;
+      if (entry !== undefined && generation === memories.generation()) entry.value = value;
     },
     delete: (key) => void entries.delete(key),
   };

@@ -48,7 +48,10 @@ const restrictions = () =>
 const oneOf = (column: string, values: readonly string[]) =>
   sql.raw(`${column} in (${values.map((value) => `'${value}'`).join(', ')})`);
 
-/** Principals. `revision` changes with every change of the row, so that a guarded write can require "as it was read". */
+/**
+ * Principals. `revision` changes with every change of the row, whoever makes it, so that a guarded write can require "as
+ * it was read". A trigger gives the new one by chance: a number that counts would be given again after a failover.
+ */
 export const agents = pgTable(
   'agents',
   {

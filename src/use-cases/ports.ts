@@ -5,6 +5,25 @@ export interface Clock {
   now(): Date;
 }
 
+/**
+ * Why what a process remembers of rows is dropped: what it knows may be out of date, or it is of a history that the
+ * database does not have (a failover to a standby that lacked the last changes, a restore).
+ */
+export type Forgetting = 'a connection was lost' | 'another history';
+
+/** All that a process remembers of rows, in one place, from where it is dropped at once. */
+export interface Memories {
+  /** `forget` drops what is remembered under `name`. */
+  add(name: string, forget: (why: Forgetting) => void): void;
+  /**
+   * Another number after each dropping. What was read before one, and becomes known after it, must not be remembered:
+   * whoever remembers asks before reading, and keeps what was read only if the number is the same.
+   */
+  generation(): number;
+  names(): readonly string[];
+  forgetAll(why: Forgetting): void;
+}
+
 /** A row that is not what Writ wrote. */
 export interface ForgedRow {
   readonly table: string;

@@ -49,7 +49,7 @@ test('a citation of what is not there is found', () => {
     'contract\n * section 4.9',
     'contract\n// section 4.9',
     'contract.md section 2.1',
-    'architecture rule 12',
+    'architecture rule 22',
     'architecture rule 0',
     'decision 0999',
     'decision 11',

@@ -83,7 +83,7 @@ export function contractOfAgents(on: FiveStores): void {
       assert.equal((await on.agents.find(one.id))?.name, one.name);
     });
 
-    test('an update changes what it names, null clears, the rest stays, and the revision grows', async () => {
+    test('an update changes what it names, null clears, the rest stays, and the revision is another', async () => {
       const agent = await agentIn(on, {
         email: 'a@example.org',
         description: 'stays',
@@ -99,7 +99,7 @@ export function contractOfAgents(on: FiveStores): void {
       assert.equal(found?.description, 'stays');
       assert.deepEqual(found?.allowedScopes, ['secrets:read:prod/*']);
       assert.equal(found?.policyText, '{"deny":["x/*"]}');
-      assert.equal((await on.credentials.findKey(agent.key.keyId))?.caller.principal.revision, 2);
+      assert.notEqual((await on.credentials.findKey(agent.key.keyId))?.caller.principal.revision, 1);
       assert.deepEqual(await on.eventsOf(agent.id), ['agent.updated']);
     });
 

@@ -101,6 +101,15 @@ export function contractOfUses(on: ContractStores): void {
         assert.deepEqual(outcome, { granted: true, written: true, uses: taken });
       });
 
+      test(`${by} is not granted what was read on another server, although the rows look the same`, async () => {
+        const { use, token, secret } = await given();
+        const [secretXmin, heldXmin, ...start] = secret.released.rowsRead.split(' ');
+        assert.match(start.join(' '), /^\d{4}-\d\d-\d\d /);
+        const rowsRead = `${secretXmin} ${heldXmin} 2020-02-02 02:02:02.020202+00`;
+        const outcome = await outcomeOf({ ...use, released: { ...secret.released, rowsRead } }, token);
+        assert.deepEqual(outcome, { granted: false, written: false, uses: token && 0 });
+      });
+
       test(`${by} is granted an earlier version that is still there, and none that never was`, async () => {
         const { use, token, secret } = await given();
         await on.change([secret.record.path], [anAdvance(secret.record)]);

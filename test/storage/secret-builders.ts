@@ -81,9 +81,21 @@ export function keyGuard(agent: NewAgent, agentRevision = 1): CredentialGuard {
   return { kind: 'api_key', keyId: agent.key.keyId, agentId: agent.id, agentRevision };
 }
 
+/** What is read of the row of such a token. */
+export const asRead = ({ scopes, maxUses, allowedIps }: NewScopedToken): string =>
+  `${scopes.join(' ')} standard ${maxUses} ${JSON.stringify(allowedIps)}`;
+
 export function tokenGuard(agent: NewAgent, token: NewScopedToken, agentRevision = 1): CredentialGuard {
   const limited = token.maxUses !== null;
-  return { kind: 'scoped_token', tokenId: token.id, agentId: agent.id, agentRevision, limited };
+  const { id: tokenId } = token;
+  return {
+    kind: 'scoped_token',
+    tokenId,
+    agentId: agent.id,
+    agentRevision,
+    limited,
+    tokenAsRead: asRead(token),
+  };
 }
 
 interface UseChanges {

@@ -5,6 +5,7 @@ import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../../src/keys/credentials/fingerprint.ts';
 import { newId } from '../../src/platform/ids.ts';
 import { createTtlCache } from '../../src/platform/ttl-cache.ts';
+import { createMemories } from '../../src/storage/engine/memories.ts';
 import { createDenialLog } from '../../src/use-cases/audit/denial-log.ts';
 import type { RequestContext } from '../../src/use-cases/audit/ports.ts';
 import {
@@ -27,7 +28,13 @@ export function useCasesInMemory() {
   const authenticator = createAuthenticator({
     store: stores.credentials,
     fingerprint: createProcessFingerprint(),
-    keyCache: createTtlCache<CachedKey>({ maxEntries: 1000, maxAgeMs: 60_000, monotonicMs: () => 0 }),
+    keyCache: createTtlCache<CachedKey>({
+      memories: createMemories(),
+      name: 'API keys',
+      maxEntries: 1000,
+      maxAgeMs: 60_000,
+      monotonicMs: () => 0,
+    }),
     // bcrypt has tests of its own.
     compare: async ({ keyText, hash }) => hash === hashOf(keyText),
     dummyHash: 'hash of nothing',

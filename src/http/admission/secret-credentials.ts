@@ -33,7 +33,7 @@ export interface SecretCredentialsDeps {
   /** Whose token it was when it was last read, to count a request before it costs a read. */
   readonly tokenOwners: {
     get(tokenHashHex: string): string | undefined;
-    set(tokenHashHex: string, agentId: string): void;
+    set(tokenHashHex: string, agentId: string, generation: number): void;
   };
 }
 
@@ -42,7 +42,7 @@ export function createSecretCredentials(deps: SecretCredentialsDeps): SecretCred
 
   const resolveToken = async (tokenHashHex: string, asked: SecretRequest): Promise<ResolvedRequester> => {
     const resolved = await secrets.resolveRequester({ kind: 'scoped_token', tokenHashHex }, asked);
-    tokenOwners.set(tokenHashHex, resolved.requester.actor.id);
+    tokenOwners.set(tokenHashHex, resolved.requester.actor.id, resolved.generation);
     return resolved;
   };
 

@@ -5,11 +5,16 @@
 
 import type { SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { SigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
-import type { ForgedRow } from '../../use-cases/ports.ts';
+import { WritError } from '../../errors.ts';
+import type { ForgedRow, Memories } from '../../use-cases/ports.ts';
 import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
 import type { SigningThread } from './signing-thread.ts';
 
+/**
+ * Where another server than before answers, its keys are read before any is used, published or compared: until then all
+ * but `refresh` throw `UNAVAILABLE`.
+ */
 export interface KeyRing {
   active(): SigningKey;
   /** By kid; undefined for a key that is not ours. */
@@ -35,7 +40,9 @@ export async function openKeyRing(options: {
   alg: SigningAlg;
   load: () => Promise<readonly RingRow[]>;
   onForged: (row: ForgedRow) => void;
+  memories: Memories;
 }): Promise<KeyRing> {
+  const { memories } = options;
   let keys = new Map<string, OpenedRow>();
   let active: SigningKey | undefined;
   const open = (stored: RingRow): SigningKey | undefined => {
@@ -51,6 +58,7 @@ export async function openKeyRing(options: {
     }
   };
   const refresh = async (): Promise<void> => {
+    const before = memories.generation();
     const opened = new Map<string, OpenedRow>();
     let nextActive: SigningKey | undefined;
     for (const stored of await options.load()) {
@@ -60,17 +68,46 @@ export async function openKeyRing(options: {
       if (stored.state === 'active') nextActive = key;
     }
     if (nextActive === undefined) throw new NoActiveKeyError('there is no active signing key that opens');
+    // Read before everything was dropped: of a database that may not be the one that answers now.
+    if (before !== memories.generation() && active === undefined) return refresh();
     keys = opened;
     active = nextActive;
   };
   await refresh();
+  let isReading = false;
+  const readAgain = (): void => {
+    if (isReading) return;
+    isReading = true;
+    void refresh()
+      .catch(() => {})
+      .finally(() => {
+        isReading = false;
+      });
+  };
+  // A lost connection alone leaves the keys to the job that reads them: its server may be the one that was.
+  memories.add('signing keys', (why) => {
+    if (why !== 'another history') return;
+    keys = new Map();
+    active = undefined;
+    readAgain();
+  });
+  const requireActive = (): SigningKey => {
+    if (active !== undefined) return active;
+    readAgain();
+    throw new WritError('UNAVAILABLE', 'The signing keys are being read again; try again shortly.', {
+      retryAfterSeconds: 1,
+    });
+  };
   return {
-    active: () => {
-      if (active === undefined) throw new Error('the key ring is empty');
-      return active;
+    active: requireActive,
+    find: (kid) => {
+      requireActive();
+      return keys.get(kid)?.key;
     },
-    find: (kid) => keys.get(kid)?.key,
-    published: () => [...keys.values()].map(({ key }) => key),
+    published: () => {
+      requireActive();
+      return [...keys.values()].map(({ key }) => key);
+    },
     refresh,
   };
 }

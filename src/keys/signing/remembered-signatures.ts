@@ -6,6 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import type { CheckSignature } from '../../domain/intent-tokens/intent-jwt.ts';
+import type { Memories } from '../../use-cases/ports.ts';
 
 export interface VerifyingKey {
   verify(signingInput: Uint8Array, signature: Uint8Array): boolean;
@@ -18,9 +19,11 @@ const MAX_REMEMBERED = 10_000;
 /** `findKey` says which keys are ours now. */
 export function rememberSignatures(
   findKey: (kid: string) => VerifyingKey | undefined,
+  memories: Memories,
   { maxRemembered = MAX_REMEMBERED }: { maxRemembered?: number } = {},
 ): CheckSignature {
   const right = new Map<string, VerifyingKey>();
+  memories.add('signatures', () => right.clear());
   return ({ kid, signingInput, signature }) => {
     const key = findKey(kid);
     if (key === undefined) return undefined;

@@ -4,6 +4,7 @@
  */
 
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
+import type { Memories } from '../../use-cases/ports.ts';
 
 /** A named, prepared statement. `effect` says what a lost connection means: a failed read, or an unknown outcome. */
 export interface Statement {
@@ -45,6 +46,8 @@ export interface DatabaseTimeouts {
 
 export interface Database extends Session {
   readonly kind: 'postgres' | 'embedded';
+  /** Of this process: dropped when a connection was lost, and when a new one finds another history. */
+  readonly memories: Memories;
   /** Commits when `work` fulfils, rolls back when it rejects. */
   transaction<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /**

@@ -17,6 +17,7 @@ import {
   unpackTemplate,
   writeTemplate,
 } from './embedded-template.ts';
+import { createMemories } from './memories.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { MEANING, PIN_DURABILITY } from './session-settings.ts';
 import { translateStorageError } from './storage-errors.ts';
@@ -39,6 +40,8 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
   await client.exec([...MEANING, PIN_DURABILITY].join('; '));
   return {
     kind: 'embedded',
+    // It runs in this process: its history cannot change under it.
+    memories: createMemories(),
     query: (statement, values) =>
       translated(statement.effect, () => sessionOn(client).query(statement, values)),
     orm: (effect, work) => translated(effect, () => sessionOn(client).orm(effect, work)),

@@ -9,6 +9,8 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
+import { HISTORY, historyIn } from './history.ts';
+import { createMemories } from './memories.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { MEANING, PIN_DURABILITY, sessionSettings } from './session-settings.ts';
 import {
@@ -34,6 +36,8 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
   const { timeouts = TIMEOUTS } = options;
   const durability = options.acceptUnsafeDurability === true ? [] : [PIN_DURABILITY];
   const settings = [...sessionSettings(timeouts), ...durability].join('; ');
+  const memories = createMemories();
+  let history: string | undefined;
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     max: options.poolMax,
@@ -42,10 +46,16 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     query_timeout: timeouts.silenceMs,
     application_name: 'writ',
     onConnect: async (client) => {
-      await client.query(settings);
+      const found = historyIn(await client.query(`${settings}; ${HISTORY}`));
+      // Before this connection is used, and also where the last one ended without a sign.
+      if (history !== undefined && history !== found) memories.forgetAll('another history');
+      history = found;
     },
   });
-  pool.on('error', (error) => options.onIdleError?.(error));
+  pool.on('error', (error) => {
+    memories.forgetAll('a connection was lost');
+    options.onIdleError?.(error);
+  });
   // A connection in use reports its loss through the failing query; the listener only keeps the process alive.
   pool.on('connect', (client) => void client.on('error', () => {}));
 
@@ -69,12 +79,14 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
       }
       throw translated;
     } finally {
+      if (broken) memories.forgetAll('a connection was lost');
       client.release(broken);
     }
   }
 
   return {
     kind: 'postgres',
+    memories,
     query: (statement, values) =>
       withClient(statement.effect, (client) => sessionOn(client).query(statement, values)),
     orm: (effect, work) => withClient(effect, (client) => sessionOn(client).orm(effect, work)),

@@ -1,6 +1,6 @@
 /**
  * Principals and their keys. Each change is one transaction: the acting administrator must be live in it, the
- * change happens, its event is written. `revision` grows with every change of an agent's row.
+ * change happens, its event is written. The database gives an agent's row another `revision` with every change.
  */
 
 import { and, asc, eq, gt, inArray, sql } from 'drizzle-orm';
@@ -96,7 +96,7 @@ export function createAgentStore(database: Database): AgentStore {
       guarded<'updated' | 'absent'>(agentId, write, 'updated', async (orm) => {
         const updated = await orm
           .update(agents)
-          .set({ ...columnsOf(changes), revision: sql`${agents.revision} + 1` })
+          .set({ ...columnsOf(changes), ...NEW_REVISION })
           .where(and(eq(agents.id, agentId), IS_LIVE))
           .returning({ id: agents.id });
         return updated.length === 1 ? 'updated' : 'absent';
@@ -106,7 +106,7 @@ export function createAgentStore(database: Database): AgentStore {
       guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
         const revoked = await orm
           .update(agents)
-          .set({ revokedAt: sql`clock_timestamp()`, revision: sql`${agents.revision} + 1` })
+          .set({ revokedAt: sql`clock_timestamp()`, ...NEW_REVISION })
           .where(and(eq(agents.id, agentId), IS_LIVE))
           .returning({ id: agents.id });
         return revoked.length === 1 ? 'revoked' : 'absent';
@@ -158,6 +158,9 @@ async function withKeys(session: Session, rows: readonly AgentRow[]): Promise<Ag
     keys: byAgent.get(row.id) ?? [],
   }));
 }
+
+/** A trigger puts another number in its place. */
+const NEW_REVISION = { revision: sql`${agents.revision}` };
 
 function columnsOf({ policyText, allowedScopes, allowedNamespaces, email, description }: AgentChanges) {
   return {

@@ -12,6 +12,7 @@ import {
   RESTRICTION_MEMBERS,
   type TokenRestrictions,
 } from '../../domain/secrets/token-restrictions.ts';
+import type { Memories } from '../../use-cases/ports.ts';
 import type { PresentedToken } from '../../use-cases/secrets/ports.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import { TOKEN_STATE } from '../engine/liveness-sql.ts';
@@ -33,8 +34,9 @@ export interface TokenRow extends RestrictionTexts {
   readonly state: TokenState;
   readonly agentRole: Role;
   readonly agentRevision: number;
-  readonly allowedScopes: string[] | null;
-  readonly allowedNamespaces: string[] | null;
+  /** As JSON. */
+  readonly allowedScopes: string | null;
+  readonly allowedNamespaces: string | null;
 }
 
 /** Of `token`, joined with its `agent`. */
@@ -49,33 +51,44 @@ export const TOKEN_COLUMNS = selectList<TokenRow>({
   state: TOKEN_STATE,
   agentRole: 'agent.role',
   agentRevision: 'agent.revision',
-  allowedScopes: 'agent.allowed_scopes',
-  allowedNamespaces: 'agent.allowed_namespaces',
+  allowedScopes: 'to_json(agent.allowed_scopes)::text',
+  allowedNamespaces: 'to_json(agent.allowed_namespaces)::text',
 });
+
+/** What `asRead` of a row is made of, for a statement that has `token`. */
+export const TOKEN_AS_READ = `concat_ws(' ', array_to_string(token.scopes, ' '), token.access_tier,
+  coalesce(token.max_uses::text, 'null'), coalesce(to_json(token.allowed_ips)::text, 'null'),
+  array_to_string(token.bound_secrets, ','))`;
+
+function asRead({ scopes, tokenTier, maxUses, allowedIps, boundSecrets }: TokenRow): string {
+  const always = `${scopes} ${tokenTier} ${maxUses} ${allowedIps}`;
+  return boundSecrets === null ? always : `${always} ${boundSecrets}`;
+}
 
 const REMEMBERED = 10_000;
 
-/**
- * Scopes, restrictions and bound secrets of a token never change, and those of an agent only with its `revision`: each text is parsed,
- * and each pattern compiled, once.
- */
-export function createPresentedTokens(): (row: TokenRow) => PresentedToken {
+/** Each text is parsed, and each pattern compiled, once. */
+export function createPresentedTokens(memories: Memories): (row: TokenRow) => PresentedToken {
   const ofToken = createBoundedMemo<
     Pick<PresentedToken, 'scopes' | 'opens'> & { restrictions: AccessRestrictions }
-  >(REMEMBERED);
-  const ofOwner = createBoundedMemo<readonly Scope[]>(REMEMBERED);
+  >({ memories, name: 'scopes and restrictions of tokens' }, REMEMBERED);
+  const ofOwner = createBoundedMemo<readonly Scope[]>({ memories, name: 'scopes of owners' }, REMEMBERED);
   return (row) => {
-    const { scopes, restrictions, opens } = ofToken(row.tokenId, () => ({
+    const content = asRead(row);
+    const { scopes, restrictions, opens } = ofToken(row.tokenId, content, () => ({
       scopes: row.scopes.split(' ').map(storedScope),
       restrictions: compileRestrictions(storedRestrictions(row)),
       opens: { tier: row.tokenTier, bound: storedBound(row) },
     }));
-    const ownerScopes = ofOwner(`${row.agentId} ${row.agentRevision}`, () =>
-      grantedScopes({
-        role: row.agentRole,
-        allowedScopes: row.allowedScopes,
-        allowedNamespaces: row.allowedNamespaces,
-      }),
+    const ownerScopes = ofOwner(
+      row.agentId,
+      `${row.agentRole} ${row.allowedScopes} ${row.allowedNamespaces}`,
+      () =>
+        grantedScopes({
+          role: row.agentRole,
+          allowedScopes: storedList(row.allowedScopes),
+          allowedNamespaces: storedList(row.allowedNamespaces),
+        }),
     );
     return {
       id: row.tokenId,
@@ -86,11 +99,15 @@ export function createPresentedTokens(): (row: TokenRow) => PresentedToken {
       ownerScopes,
       restrictions,
       limited: row.limited,
+      asRead: content,
       state: row.state,
       opens,
     };
   };
 }
+
+const storedList = (json: string | null): string[] | null =>
+  json === null ? null : (JSON.parse(json) as string[]);
 
 /** What a row grants was validated when it was written; one that no longer parses is a fault, never a grant. */
 function storedScope(text: string): Scope {

@@ -3,14 +3,18 @@
 import type { FoundSecret, SecretReader } from '../../use-cases/secrets/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
+import { SERVER_START } from '../engine/history.ts';
 import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE } from '../engine/liveness-sql.ts';
 import { columns, recordset, selectList } from '../engine/table-columns.ts';
 import { secretVersions } from '../schema.ts';
 import { createPresentedTokens, TOKEN_COLUMNS, type TokenRow } from './presented-tokens.ts';
 import { type SecretRow, secretColumns, secretRecordOf } from './secret-rows.ts';
 
-/** Another text as soon as either row is written: `xmin` is the transaction that wrote a row as it is. */
-export const ROWS_READ = `secret.xmin::text || ' ' || held.xmin::text`;
+/**
+ * Another text as soon as either row is written, and on another server: `xmin` is the transaction that wrote a row as it
+ * is, and a server that took over gives numbers of transactions again that the one before it gave.
+ */
+export const ROWS_READ = `secret.xmin::text || ' ' || held.xmin::text || ' ' || ${SERVER_START}`;
 
 /**
  * The secret at a path and the version asked for: `asked` has `path` and `version`. Each row asks its index: a group is
@@ -99,7 +103,7 @@ interface Asked {
 }
 
 export function createSecretReader(database: Database): SecretReader {
-  const presented = createPresentedTokens();
+  const presented = createPresentedTokens(database.memories);
   const questions = createBatcher<Asked, { row: AskedRow | undefined }>({
     // Nothing is locked, so any order will do.
     orderKey: () => '',

@@ -10,6 +10,7 @@ import type { Database, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, KEY_IS_LIVE, SECRET_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { columnTypes, members, recordset } from '../engine/table-columns.ts';
 import { auditEvents } from '../schema.ts';
+import { TOKEN_AS_READ } from './presented-tokens.ts';
 import { ROWS_READ } from './secret-reader.ts';
 
 type Use = Parameters<SecretUses['record']>[0];
@@ -23,6 +24,7 @@ const ASKED = (credentialType: 'uuid' | 'text') => `
         agentId: 'uuid',
         agentRevision: 'int',
         limited: 'boolean',
+        tokenAsRead: 'text',
         secretId: 'uuid',
         version: 'int',
         rowsRead: 'text',
@@ -32,7 +34,8 @@ const ASKED = (credentialType: 'uuid' | 'text') => `
 
 /**
  * Closes the races with narrowing or revoking the owner, and with every change of the secret: a member whose agent is
- * not at the revision that was read, or whose secret and version are not the very rows that were, is left out.
+ * not at the revision that was read, or whose secret and version are not the very rows that were, is left out. So is one
+ * whose token says something else than what was read of it: Writ never changes a token, but others can.
  */
 const AS_READ = `
       join agents agent on agent.id = asked."agentId" and agent.revision = asked."agentRevision" and ${AGENT_IS_LIVE}
@@ -42,6 +45,11 @@ const AS_READ = `
         where secret.id = asked."secretId" and ${ROWS_READ} = asked."rowsRead"
           and ${SECRET_IS_LIVE}
       ))`;
+
+const UNLIMITED_AS_READ = `exists (
+          select from scoped_tokens token
+          where token.id = asked.credential and ${TOKEN_IS_LIVE} and ${TOKEN_AS_READ} = asked."tokenAsRead"
+        )`;
 
 const EVENT = insertGroupedEvents({
   actorId: 'granted."agentId"::text',
@@ -57,7 +65,7 @@ const USE_UNLIMITED: Statement = {
     ), granted as (
       select asked.* from asked
       ${AS_READ}
-        and exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE})
+        and ${UNLIMITED_AS_READ}
     ), event as (
       ${EVENT}
     )
@@ -75,18 +83,18 @@ const USE: Statement = {
   text: `
     with asked as (${ASKED('uuid')}
     ), held as (
-      select token.id, token.max_uses - token.uses as remaining from scoped_tokens token
+      select token.id, token.max_uses - token.uses as remaining, ${TOKEN_AS_READ} as as_read
+      from scoped_tokens token
       where token.id = any (array(select credential from asked where limited)) and ${TOKEN_IS_LIVE}
       order by token.id for no key update
     ), sound as (
       select asked.*, row_number() over (partition by asked.credential order by asked.position) as rank
       from asked
       ${AS_READ}
-        and (asked.limited
-          or exists (select from scoped_tokens token where token.id = asked.credential and ${TOKEN_IS_LIVE}))
+        and (asked.limited or ${UNLIMITED_AS_READ})
     ), granted as (
       select sound.* from sound left join held on held.id = sound.credential
-      where not sound.limited or sound.rank <= held.remaining
+      where not sound.limited or (sound.rank <= held.remaining and held.as_read = sound."tokenAsRead")
     ), taken as (
       update scoped_tokens token set uses = token.uses + used.times
       from (select credential, count(*)::int as times from granted where limited group by credential) as used
@@ -150,7 +158,9 @@ function rowOf({ guard, released, event }: Use, position: number) {
     credential: credentialOf(guard),
     agentId: guard.agentId,
     agentRevision: guard.agentRevision,
-    limited: guard.kind === 'scoped_token' && guard.limited,
+    ...(guard.kind === 'scoped_token'
+      ? { limited: guard.limited, tokenAsRead: guard.tokenAsRead }
+      : { limited: false, tokenAsRead: null }),
     eventType,
     resourceType,
     resourceId,

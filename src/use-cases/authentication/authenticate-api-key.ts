@@ -28,9 +28,11 @@ export interface AuthenticateDeps {
   /** By fingerprint; an entry lives for at most 60 s (contract section 2). */
   readonly keyCache: {
     get(fingerprint: string): CachedKey | undefined;
-    set(fingerprint: string, key: CachedKey): void;
+    /** Asked before a row is read: what was read before everything was dropped is not kept. */
+    generation(): number;
+    set(fingerprint: string, key: CachedKey, generation: number): void;
     /** Changes an entry without extending how long it lives. */
-    replace(fingerprint: string, key: CachedKey): void;
+    replace(fingerprint: string, key: CachedKey, generation: number): void;
   };
   /** bcrypt behind its gate: `'busy'` when there is no room. */
   readonly compare: (task: {
@@ -85,6 +87,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   ): Promise<Caller> => {
     const parsed = parseApiKey(keyText);
     if (!parsed.ok) throw refusedKey('AUTH_INVALID_KEY');
+    const generation = keyCache.generation();
     const stored = await store.findKey(parsed.key.keyId);
     const matches = await deps.compare({
       keyText,
@@ -98,7 +101,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       });
     }
     const result = evaluate(stored, matches, fingerprint);
-    keyCache.set(fingerprint, result);
+    keyCache.set(fingerprint, result, generation);
     if ('refused' in result) return deny(result, from.context);
     // The answer does not wait for a time stamp that is only information.
     void store.noteUse(result.caller.keyId).catch(() => {});
@@ -120,10 +123,11 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     },
     deny,
     confirm: async (caller, context) => {
+      const generation = keyCache.generation();
       const stored = await store.findKey(caller.keyId);
       // The secret was right when it was verified; only the row can have changed since.
       const result = evaluate(stored, true, caller.fingerprint);
-      keyCache.replace(caller.fingerprint, result);
+      keyCache.replace(caller.fingerprint, result, generation);
       return 'refused' in result ? deny(result, context) : result.caller;
     },
   };

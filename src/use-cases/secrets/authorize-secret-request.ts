@@ -63,14 +63,15 @@ export function createSecretAuthorization(deps: SecretAuthorizationDeps): Secret
   ): Promise<ResolvedRequester> => {
     const { version } = request;
     const path = pathToRead(request.operation);
+    const unread = { request, fromCache: false, generation: readCache.generation() };
     if (credential.kind === 'api_key') {
       const found = path === undefined ? undefined : await deps.reader.find({ path, version });
-      return { requester: requesterByKey(credential.caller), found, request, fromCache: false };
+      return { ...unread, requester: requesterByKey(credential.caller), found };
     }
     const { tokenHashHex } = credential;
     const answer = await deps.reader.findByToken({ tokenHashHex, path, version });
     if (answer === undefined) throw unknownToken();
-    return { requester: requesterByToken(answer.token), found: answer.found, request, fromCache: false };
+    return { ...unread, requester: requesterByToken(answer.token), found: answer.found };
   };
 
   const resolveRequester = async (
@@ -111,7 +112,7 @@ export function createSecretAuthorization(deps: SecretAuthorizationDeps): Secret
     const cacheRead = (): void => {
       const bytes = found?.sealed?.ciphertext.byteLength;
       if (key === undefined || fromCache || bytes === undefined || bytes > MAX_CACHED_BYTES) return;
-      readCache.set(key, { ...resolved, fromCache: true });
+      readCache.set(key, { ...resolved, fromCache: true }, resolved.generation);
     };
     return { requester, operation: decision.operation, version, found, reauthorize, cacheRead };
   };
@@ -195,6 +196,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
       agentId: token.agentId,
       agentRevision: token.agentRevision,
       limited: token.limited,
+      tokenAsRead: token.asRead,
     },
     grant: {
       scopeLists: [token.scopes, token.ownerScopes],

@@ -46,6 +46,8 @@ export interface ResolvedRequester {
   readonly found: FoundSecret | undefined;
   /** Read for an earlier request: enough to grant under guard, not to refuse. */
   readonly fromCache: boolean;
+  /** Of the cache, before anything of this was read. */
+  readonly generation: number;
 }
 
 /** A request that may go on to its body, and what it may do. */
@@ -64,7 +66,9 @@ export interface AuthorizedRequest {
 /** What was read for requests that were answered lately; bounded in number and in time. */
 export interface ReadCache {
   get(key: string): ResolvedRequester | undefined;
-  set(key: string, read: ResolvedRequester): void;
+  /** Asked before reading: what was read before everything was dropped is not kept. */
+  generation(): number;
+  set(key: string, read: ResolvedRequester, generation: number): void;
   delete(key: string): void;
 }
 

@@ -23,6 +23,7 @@ export type CredentialGuard =
       readonly agentRevision: number;
       /** Whether a use has to be taken from `max_uses`. */
       readonly limited: boolean;
+      readonly tokenAsRead: string;
     };
 
 /** A scoped token and its owner as a use of it reads them. */
@@ -35,6 +36,8 @@ export interface PresentedToken {
   readonly ownerScopes: readonly Scope[];
   readonly restrictions: AccessRestrictions;
   readonly limited: boolean;
+  /** All that the row says of what the token may do: another text where anybody has changed it. */
+  readonly asRead: string;
   readonly state: TokenState;
   readonly opens: TierGrant;
 }

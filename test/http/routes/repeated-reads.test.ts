@@ -95,6 +95,21 @@ test('a read that is repeated', { skip: postgresSkip }, async (t) => {
         end: ({ agent }) => rescope(agent, 'secrets:read:other/*'),
         refused: { status: 403, code: 'SCOPE_DENIED' },
       },
+      'its agent was narrowed past the app': {
+        end: ({ agent }) =>
+          sql("update agents set allowed_scopes = '{secrets:read:other/*}' where id = $1", [agent.id]),
+        refused: { status: 403, code: 'SCOPE_DENIED' },
+      },
+      'the token was narrowed past the app': {
+        end: ({ token }) =>
+          sql("update scoped_tokens set scopes = '{secrets:read:other/*}' where id = $1", [token.id]),
+        refused: { status: 403, code: 'SCOPE_DENIED' },
+      },
+      'the token was bound to an address past the app': {
+        end: ({ token }) =>
+          sql("update scoped_tokens set allowed_ips = '{192.0.2.1}' where id = $1", [token.id]),
+        refused: { status: 403, code: 'IP_NOT_ALLOWED' },
+      },
       'the secret’s tier was raised': {
         end: ({ path }) => aSecret(path, { access_tier: 'sensitive' }),
         refused: { status: 403, code: 'APPROVAL_REQUIRED' },
@@ -239,4 +254,16 @@ test('a read that is repeated', { skip: postgresSkip }, async (t) => {
     await read();
     assert.equal(await during(read), 2);
   });
+});
+
+test('a key that is remembered gives no more than its agent has, once somebody has narrowed that by SQL', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { ask, anAgent, aToken, sql } = await buildSecretCalls(t);
+  const agent = await anAgent('secrets:read:a/*', 'secrets:read:b/*');
+  await aToken({ by: agent.key, scopes: ['secrets:read:b/*'] });
+  await sql("update agents set allowed_scopes = '{secrets:read:a/*}' where id = $1", [agent.id]);
+  const wide = await ask(agent.key, 'POST /v1/tokens', { json: { scopes: ['secrets:read:b/*'] } });
+  assertRefused(wide, { status: 403, code: 'SCOPE_DENIED' });
+  await aToken({ by: agent.key, scopes: ['secrets:read:a/*'] });
 });

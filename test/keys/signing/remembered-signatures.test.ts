@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { rememberSignatures, type VerifyingKey } from '../../../src/keys/signing/remembered-signatures.ts';
+import { createMemories } from '../../../src/storage/engine/memories.ts';
 
 const text = (value: string) => new TextEncoder().encode(value);
 const signatureOf = (name: string) => text(name.padEnd(64, '.'));
@@ -27,7 +28,7 @@ const jws = (signingInput: string, signature = RIGHT, kid = 'k') => ({
 
 test('a right signature is checked once, and over other bytes anew', () => {
   const { key, checks } = aKey();
-  const check = rememberSignatures(() => key);
+  const check = rememberSignatures(() => key, createMemories());
   for (let time = 0; time < 3; time += 1) assert.equal(check(jws('a')), true);
   assert.equal(checks(), 1);
   assert.equal(check(jws('b')), true);
@@ -36,7 +37,7 @@ test('a right signature is checked once, and over other bytes anew', () => {
 
 test('a wrong signature is wrong every time, also over what was right with another', () => {
   const { key, checks } = aKey();
-  const check = rememberSignatures(() => key);
+  const check = rememberSignatures(() => key, createMemories());
   assert.equal(check(jws('a')), true);
   for (let time = 0; time < 3; time += 1) assert.equal(check(jws('a', signatureOf('wrong'))), false);
   assert.equal(checks(), 4);
@@ -48,7 +49,7 @@ test('a wrong signature is wrong every time, also over what was right with anoth
 
 test('where the text ends and the signature begins cannot be moved', () => {
   const { key } = aKey();
-  const check = rememberSignatures(() => key);
+  const check = rememberSignatures(() => key, createMemories());
   assert.equal(check(jws('ab')), true);
   const moved = { kid: 'k', signingInput: text('a'), signature: text(`b${'right'.padEnd(64, '.')}`) };
   assert.equal(check(moved), false);
@@ -57,7 +58,7 @@ test('where the text ends and the signature begins cannot be moved', () => {
 test('a key that is not ours any more, or is another under its name, is asked again', () => {
   const [first, second] = [aKey(), aKey()];
   let current: VerifyingKey | undefined = first.key;
-  const check = rememberSignatures(() => current);
+  const check = rememberSignatures(() => current, createMemories());
   assert.equal(check(jws('a')), true);
   current = undefined;
   assert.equal(check(jws('a')), undefined);
@@ -68,7 +69,7 @@ test('a key that is not ours any more, or is another under its name, is asked ag
 
 test('what is remembered is bounded, and what was forgotten is checked again', () => {
   const { key, checks } = aKey();
-  const check = rememberSignatures(() => key, { maxRemembered: 2 });
+  const check = rememberSignatures(() => key, createMemories(), { maxRemembered: 2 });
   for (const input of ['a', 'b', 'c', 'a']) assert.equal(check(jws(input)), true);
   assert.equal(checks(), 4);
   assert.equal(check(jws('c')), true);

@@ -9,6 +9,7 @@ import { NoActiveKeyError, openKeyRing } from '../../../src/keys/signing/key-rin
 import { nodeSha256 } from '../../../src/keys/signing/node-sha256.ts';
 import { generateSigningKey, openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
+import { createMemories } from '../../../src/storage/engine/memories.ts';
 
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
 const thread = createSigningThread();
@@ -91,8 +92,10 @@ type Load = Parameters<typeof openKeyRing>[0]['load'];
 
 async function ringOf(load: Load) {
   const forged: string[] = [];
-  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged: ({ id }) => forged.push(id) });
-  return { ring, forged };
+  const memories = createMemories();
+  const onForged = ({ id }: { id: string }) => forged.push(id);
+  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged, memories });
+  return { ring, forged, memories };
 }
 
 test('a ring without an active key that opens does not open', async () => {
@@ -186,5 +189,38 @@ test('a ring whose active row is changed keeps what it had until there is anothe
   assert.deepEqual(
     ring.published().map(({ kid }) => kid),
     [one.kid, other.kid],
+  );
+});
+
+test('at another history no key is used or published before the keys were read again', async () => {
+  const [lost, present] = [generateSigningKey(kek), generateSigningKey(kek)];
+  const answers: (() => void)[] = [];
+  let rows: Awaited<ReturnType<Load>> = [{ ...lost, state: 'active' }];
+  const { ring, memories } = await ringOf(async () => {
+    const read = rows;
+    if (rows.length > 0 && rows[0]?.kid === lost.kid && answers.length === 0) return read;
+    await new Promise<void>((resolve) => answers.push(resolve));
+    return read;
+  });
+  memories.forgetAll('a connection was lost');
+  assert.equal(ring.active().kid, lost.kid, 'the same server may answer again');
+  // The job reads while the server is exchanged: what it has read is not taken.
+  answers.push(() => {});
+  const job = ring.refresh();
+  memories.forgetAll('another history');
+  rows = [{ ...present, state: 'active' }];
+  for (const use of [() => ring.active(), () => ring.find(lost.kid), () => ring.published()]) {
+    assert.throws(use, { code: 'UNAVAILABLE' });
+  }
+  for (let turn = 0; turn < 20; turn += 1) {
+    for (const answer of answers.splice(0)) answer();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await job;
+  assert.equal(ring.active().kid, present.kid);
+  assert.equal(ring.find(lost.kid), undefined);
+  assert.deepEqual(
+    ring.published().map(({ kid }) => kid),
+    [present.kid],
   );
 });

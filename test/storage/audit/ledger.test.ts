@@ -394,7 +394,7 @@ const BOOKS: Readonly<Record<string, string>> = {
       select count(*)::int as counted from audit_events
       where resource_id = agent.id::text and event_type in ('agent.updated', 'agent.revoked')
     ) as event
-    where revision <> 1 + counted`,
+    where (revision = 1) <> (counted = 0)`,
   'API keys': both(
     `select key_id as thing from api_keys`,
     `select case event_type when 'key.created' then resource_id else metadata ->> 'key_id' end as thing

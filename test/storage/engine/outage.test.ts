@@ -4,6 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { after, before, type TestContext, test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { OUTAGES } from '../../support/effort.ts';
 import {
@@ -87,6 +88,34 @@ test('connections cut while idle do not end the process, and the next request is
   assert.ok((cut.rowCount ?? 0) > 0);
   await until('a token again', async () => (await client.issue())?.status === 200);
   assert.equal(server.child.exitCode, null);
+});
+
+test('all that is remembered is dropped where a connection was lost, and where another run of the server answers', {
+  skip: postgresSkip,
+}, async (t) => {
+  const database = await openDatabase({ databaseUrl: cluster.url, dataDir: '', poolMax: 1 });
+  t.after(() => database.close());
+  const dropped: string[] = [];
+  database.memories.add('what the test remembers', (why) => void dropped.push(why));
+  const ask = (text = 'select 1') => database.query({ name: `test ${text}`, text, effect: 'read' }, []);
+  await ask();
+  await assert.rejects(ask('select 1 / 0'));
+  assert.deepEqual(dropped, [], 'a refused statement is no loss');
+  await assert.rejects(ask('select pg_terminate_backend(pg_backend_pid())'));
+  assert.deepEqual(dropped.splice(0), ['a connection was lost']);
+  await ask();
+  assert.deepEqual(dropped, [], 'the same server answers');
+  const before = database.memories.generation();
+  await cluster.stop();
+  await cluster.start();
+  await until('the database answers', () =>
+    ask().then(
+      () => true,
+      () => false,
+    ),
+  );
+  assert.equal(dropped.at(-1), 'another history');
+  assert.ok(database.memories.generation() > before);
 });
 
 test('a database that falls silent with its connections open is 503 in time, and served again when it speaks', {

@@ -10,6 +10,7 @@ import { WritError } from '../../../src/errors.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
 import { createTtlCache } from '../../../src/platform/ttl-cache.ts';
+import { createMemories } from '../../../src/storage/engine/memories.ts';
 import type { Denial } from '../../../src/use-cases/audit/denial-log.ts';
 import type { RequestContext } from '../../../src/use-cases/audit/ports.ts';
 import {
@@ -48,6 +49,8 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
 function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: () => Promise<void> } = {}) {
   const clock = { ms: 0 };
   const keyCache = createTtlCache<CachedKey>({
+    memories: createMemories(),
+    name: 'API keys',
     maxEntries: 100,
     maxAgeMs: 60_000,
     monotonicMs: () => clock.ms,
@@ -319,6 +322,8 @@ test('a time stamp of use that cannot be written holds nobody up', async () => {
     },
     fingerprint: createProcessFingerprint(),
     keyCache: createTtlCache<CachedKey>({
+      memories: createMemories(),
+      name: 'API keys',
       maxEntries: 1,
       maxAgeMs: 1,
       monotonicMs: () => 0,
