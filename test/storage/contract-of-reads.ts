@@ -32,7 +32,7 @@ export function contractOfReads(on: ContractStores): void {
         limited: true,
         asRead: asRead(token),
         state: 'live',
-        tier: 'standard',
+        opens: { tier: 'standard', bound: new Map() },
       });
       assert.deepEqual([scopes.length, ownerScopes.length, restrictions.allowedAddresses?.length], [2, 1, 1]);
       const open = await ask(await storedToken(on.database, on.agent), undefined);

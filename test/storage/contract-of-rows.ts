@@ -79,6 +79,7 @@ export function contractOfRows(on: ContractStores): void {
           expires_at: token.expiresAt,
           revoked_at: null,
           approval_id: null,
+          bound_secrets: null,
         },
       );
       assert.deepEqual(await on.storedEvents(token.id), [
