@@ -66,6 +66,8 @@ export interface WritErrorOptions {
   readonly details?: Readonly<Record<string, unknown>>;
   /** Members that stand beside the envelope's own, for example `policy_validation`. */
   readonly members?: Readonly<Record<string, unknown>>;
+  /** In place of the code's own, where HTTP has one for a request that never became whole. */
+  readonly status?: 408 | 431;
   /** Whole seconds after which a retry may succeed; sent as `Retry-After` with 429 and 503. */
   readonly retryAfterSeconds?: number;
   /** For the log only, never for the caller. */
@@ -83,6 +85,7 @@ export class WritError extends Error {
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly members: Readonly<Record<string, unknown>> | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly #status: number | undefined;
   readonly detail: string | undefined;
   readonly sqlState: string | undefined;
 
@@ -93,12 +96,13 @@ export class WritError extends Error {
     this.details = options.details;
     this.members = options.members;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.#status = options.status;
     this.detail = options.detail;
     this.sqlState = options.sqlState;
   }
 
   get status(): number {
-    return ERROR_CODES[this.code].status;
+    return this.#status ?? ERROR_CODES[this.code].status;
   }
 
   get kind(): ErrorKind {

@@ -8,7 +8,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply } from 'fastify';
 import { WritError } from '../../errors.ts';
-import { envelopeOf, errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
+import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 
 export interface ParserRefusals {
   /** For `clientError`, whose connection is of no use afterwards. */
@@ -38,7 +38,8 @@ export function createParserRefusals(
       return;
     }
     if (state === 'none') {
-      socket.write(refusedBytes(refusal.status, envelopeOf(refusal.error, unknownRequest(newRequestId()))));
+      const { body } = errorAnswer(refusal, unknownRequest(newRequestId()));
+      socket.write(refusedBytes(refusal.status, body));
     } else if (reply !== undefined && state === 'unanswered') socket.write(refusalTo(reply, refusal));
     socket.destroy(error);
   };
@@ -64,16 +65,8 @@ function stateOf({ request, raw }: FastifyReply): 'none' | 'being-answered' | 'u
   return raw.socket === null ? 'cut-off' : 'unanswered';
 }
 
-interface ParserRefusal {
-  readonly status: 400 | 408 | 431;
-  readonly error: WritError;
-}
-
-/** In the form of its endpoint; the status of a code is 400, and these know better. */
-function refusalTo({ request }: FastifyReply, { status, error }: ParserRefusal): string {
-  const asked = { path: request.state.path, requestId: request.id };
-  if (status !== 400) return refusedBytes(status, envelopeOf(error, asked));
-  const refused = errorAnswer(error, asked);
+function refusalTo({ request }: FastifyReply, error: WritError): string {
+  const refused = errorAnswer(error, { path: request.state.path, requestId: request.id });
   return refusedBytes(refused.status, refused.body, request.id);
 }
 
@@ -97,17 +90,13 @@ function refusedBytes(
   ].join('\r\n');
 }
 
-function refusalOf(code: string | undefined): ParserRefusal {
-  const refused = (status: ParserRefusal['status'], message: string): ParserRefusal => ({
-    status,
-    error: new WritError('VALIDATION_ERROR', message),
-  });
+function refusalOf(code: string | undefined): WritError {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return refused(408, 'The request did not arrive in time.');
+      return new WritError('VALIDATION_ERROR', 'The request did not arrive in time.', { status: 408 });
     case 'HPE_HEADER_OVERFLOW':
-      return refused(431, 'The headers of the request are too large.');
+      return new WritError('VALIDATION_ERROR', 'The headers of the request are too large.', { status: 431 });
     default:
-      return refused(400, 'This is not an HTTP request that can be read.');
+      return new WritError('VALIDATION_ERROR', 'This is not an HTTP request that can be read.');
   }
 }

@@ -78,7 +78,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     clientErrorHandler: refusals.answer,
     frameworkErrors: (error, request, reply) => {
       beginRequest(request, reply, begun);
-      return answerError(refuseHead(request.raw) ?? error, request, reply);
+      return answerError(headFault(request, reply) ?? error, request, reply);
     },
   });
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
@@ -90,10 +90,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.addHook('onRequest', (request, reply, done) => {
     beginRequest(request, reply, begun);
     // Before a byte of the body: what is wrong with it is no concern of an endpoint that does not exist.
-    const fault = refuseHead(request.raw);
-    // Whoever sent it does not write requests as we read them.
-    if (fault !== undefined) reply.raw.shouldKeepAlive = false;
-    done(fault ?? (request.is404 ? noSuchEndpoint() : undefined));
+    done(headFault(request, reply) ?? (request.is404 ? noSuchEndpoint() : undefined));
   });
   app.addHook('onResponse', (request, reply, done) => {
     logRequest(request, reply, options.log);
@@ -152,6 +149,13 @@ function beginRequest(
   latest.set(request.raw.socket, reply);
   request.state = requestStateOf(request, readClient);
   setCommonHeaders(request, reply);
+}
+
+function headFault(request: FastifyRequest, reply: FastifyReply): WritError | undefined {
+  const fault = refuseHead(request.raw);
+  // Whoever sent it does not write requests as we read them.
+  if (fault !== undefined) reply.raw.shouldKeepAlive = false;
+  return fault;
 }
 
 function setCommonHeaders(request: FastifyRequest, reply: FastifyReply): void {

@@ -40,7 +40,8 @@ export interface RefusedRequest {
 export function errorAnswer(error: unknown, request: RefusedRequest): ErrorAnswer {
   const known =
     error instanceof WritError ? error : new WritError('INTERNAL', 'Something went wrong on our side.');
-  if (isAnsweredWith200(known.code, request.path)) {
+  const hasOwnStatus = known.status !== ERROR_CODES[known.code].status;
+  if (!hasOwnStatus && isAnsweredWith200(known.code, request.path)) {
     return { status: 200, headers: {}, body: { ...NO_GRANT, ...BLOCK, reason: known.publicMessage } };
   }
   return {
@@ -50,8 +51,7 @@ export function errorAnswer(error: unknown, request: RefusedRequest): ErrorAnswe
   };
 }
 
-/** Whatever its status, which no code has where a request is not whole. */
-export function envelopeOf(
+function envelopeOf(
   { code, publicMessage: message, details: facts }: WritError,
   { path, requestId }: RefusedRequest,
 ): Readonly<Record<string, unknown>> {

@@ -79,11 +79,7 @@ export function createClientReader(trustedProxies: readonly AddressBlock[]): Rea
 }
 
 export function requestStateOf(request: FastifyRequest, readClient: ReadClient): RequestState {
-  const forwarded = request.headers['x-forwarded-for'];
-  const { address, shown, origin } = readClient({
-    peer: request.raw.socket.remoteAddress ?? '',
-    forwardedFor: Array.isArray(forwarded) ? forwarded.join(',') : forwarded,
-  });
+  const { address, shown, origin } = clientOf(request.raw, readClient);
   return {
     path: request.routeOptions.url ?? pathOf(request.url),
     context: { requestId: request.id, ipAddress: shown, clientAddress: address },
@@ -93,6 +89,28 @@ export function requestStateOf(request: FastifyRequest, readClient: ReadClient):
     failure: undefined,
   };
 }
+
+/**
+ * Of a head whose lines Node may not have kept, nothing is believed about where it comes from: without its
+ * `X-Forwarded-For` a client would pass for the proxy.
+ */
+function clientOf({ socket, headers, rawHeaders }: IncomingMessage, readClient: ReadClient): Client {
+  const peer = socket.remoteAddress ?? '';
+  if (hasTooManyLines(rawHeaders)) {
+    return { address: undefined, shown: peer, origin: rateLimitKey(undefined) };
+  }
+  const forwarded = headers['x-forwarded-for'];
+  return readClient({ peer, forwardedFor: Array.isArray(forwarded) ? forwarded.join(',') : forwarded });
+}
+
+/**
+ * Clients send up to 30, and each proxy adds a few; HAProxy takes no more than 101 by default. Node keeps the first
+ * 1,000 (`maxHeadersCount`) and says nothing of the others, so that whatever it leaves out is a head beyond this bound.
+ */
+export const MAX_HEADER_LINES = 128;
+
+/** Node lists names and values in turn. */
+const hasTooManyLines = (rawHeaders: readonly string[]): boolean => rawHeaders.length > 2 * MAX_HEADER_LINES;
 
 function pathOf(target: string): string {
   return target.split(/[?#]/, 1)[0] ?? target;
@@ -106,6 +124,11 @@ const HOST = /^(?:\[[\w.~!$&'()*+,;=:-]+\]|(?:[\w.~!$&'()*+,;=-]|%[\dA-Fa-f]{2})
 
 /** Why a head may not be read on; undefined for one that may. */
 export function refuseHead(request: IncomingMessage): WritError | undefined {
+  if (hasTooManyLines(request.rawHeaders)) {
+    const message = `A request may have at most ${MAX_HEADER_LINES} header lines.`;
+    // RFC 6585 section 5.
+    return new WritError('VALIDATION_ERROR', message, { status: 431 });
+  }
   const { host, 'transfer-encoding': coding } = request.headers;
   const isLegacy = request.httpVersionMajor === 1 && request.httpVersionMinor === 0;
   // RFC 9112 section 6.1: chunks are not of HTTP/1.0, and who forwards it may not have read them.
