@@ -36,6 +36,10 @@ grant select on public.audit_events to writ_app;
 grant insert (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata, ip_address, request_id)
   on public.audit_events to writ_app;
 
+-- Its epochs only grow as well.
+revoke all on public.audit_epochs from writ_app;
+grant select, insert on public.audit_epochs to writ_app;
+
 -- Which migrations have run is read at every start and written by the owner alone.
 revoke all on public.schema_migrations from writ_app;
 grant select on public.schema_migrations to writ_app;

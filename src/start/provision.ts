@@ -11,6 +11,7 @@ import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { API_KEY } from '../setting-kinds.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
 import type { Database } from '../storage/engine/database.ts';
+import { BEGIN_EPOCH } from '../storage/engine/history.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
 import { readServerFacts } from '../storage/engine/server-facts.ts';
 import { sqlStateOf } from '../storage/engine/storage-errors.ts';
@@ -42,6 +43,8 @@ export async function provision(options: {
   await requireServer(database, config);
   return database.exclusively(async (migrate) => {
     await migrateIfPending(database, migrate);
+    // A connection that is older than the migration has not begun it, and the embedded database has no other.
+    await database.query(BEGIN_EPOCH, []);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
     const stored = await readSettings(database);

@@ -388,8 +388,23 @@ export const webhookOutbox = pgTable(
 );
 
 /**
+ * The epochs of the audit trail, in their order: each begins where another run of a database server is found, or another
+ * database. Rows are only ever added. `epoch` is the start of that server, which every event of it carries; an event from
+ * before there were epochs carries `-infinity`.
+ */
+export const auditEpochs = pgTable('audit_epochs', {
+  position: integer('position').primaryKey(),
+  /** Cursors name it: a history that went another way has another. */
+  id: uuid('id').notNull().default(sql`gen_random_uuid()`),
+  epoch: instant('epoch').notNull(),
+  /** The server's start and the database's number, as `src/storage/engine/history.ts` tells them. */
+  history: text('history').notNull(),
+  beganAt: instant('began_at').notNull().default(sql`clock_timestamp()`),
+});
+
+/**
  * The audit trail, partitioned by month of `created_at`. Rows are only ever added: triggers refuse the rest.
- * `xact` orders events by transaction, so that a reader can tell which are certainly complete.
+ * `xact` orders the events of one epoch by transaction, so that a reader can tell which are certainly complete.
  */
 export const auditEvents = pgTable(
   'audit_events',
@@ -405,6 +420,8 @@ export const auditEvents = pgTable(
     requestId: text('request_id'),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     xact: xid8('xact').notNull().default(sql`pg_current_xact_id()`),
+    /** See `auditEpochs`. The database gives it, as it gives `xact`, so that the two are of one server. */
+    epoch: instant('epoch').notNull().default(sql`pg_postmaster_start_time()`),
   },
   (table) => [
     primaryKey({ columns: [table.createdAt, table.id] }),

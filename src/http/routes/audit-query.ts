@@ -5,6 +5,7 @@ import { FIRST_INSTANT_MS, LAST_INSTANT_MS } from '../../domain/formats/rfc3339.
 import { UUID_PATTERN } from '../../domain/formats/uuid.ts';
 import { WritError } from '../../errors.ts';
 import type { AuditFilter, AuditHorizon, AuditPosition } from '../../use-cases/audit/ports.ts';
+import { cursorOutdated } from '../../use-cases/audit/read-audit-trail.ts';
 import { decodeCursor, invalidCursor, writeCursor } from '../routing/pagination.ts';
 import { instant, strictObject, text } from '../routing/schemas.ts';
 
@@ -20,7 +21,10 @@ const FilterQuery = strictObject(AUDIT_FILTERS);
 
 const MICROSECOND = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z';
 const POSITION = new RegExp(`^${MICROSECOND} ${UUID_PATTERN}$`);
-const HORIZON = new RegExp(`^${MICROSECOND} [1-9]\\d{0,17}:[1-9]\\d{0,17}:(\\d{1,18}(,\\d{1,18})*)?$`);
+/** Without the first group it is of a version that knew no epochs. */
+const HORIZON = new RegExp(
+  `^(${UUID_PATTERN} )?${MICROSECOND} [1-9]\\d{0,17}:[1-9]\\d{0,17}:(\\d{1,18}(,\\d{1,18})*)?$`,
+);
 
 /** Throws `VALIDATION_ERROR` for a moment that the database does not know. */
 export function filterOf(query: Static<typeof FilterQuery>): AuditFilter {
@@ -69,16 +73,22 @@ export function readPosition(cursor: string | undefined): AuditPosition | undefi
 export const writePosition = (position: AuditPosition | undefined): string | null =>
   writeCursor(position && `${position.createdAt} ${position.id}`);
 
-/** Where an export begins. Throws `VALIDATION_ERROR` for a cursor that is not ours. */
+/**
+ * Where an export begins. Throws `VALIDATION_ERROR` for a cursor that is not ours, and `CURSOR_OUTDATED` for one that
+ * says nothing of its epoch: nobody can tell whether the database has been restored since.
+ */
 export function readHorizon(cursor: string | undefined): AuditHorizon | undefined {
-  const [at, snapshot = ''] = decodeCursor(cursor, HORIZON)?.split(' ') ?? [];
-  if (at === undefined) return undefined;
+  const parts = decodeCursor(cursor, HORIZON)?.split(' ');
+  if (parts === undefined) return undefined;
+  const [snapshot = '', at = '', epochId] = parts.reverse();
   if (!isSnapshot(snapshot)) throw invalidCursor();
-  return { at: realMoment(at), snapshot };
+  const horizon = { at: realMoment(at), snapshot };
+  if (epochId === undefined) throw cursorOutdated();
+  return { ...horizon, epochId };
 }
 
-export const writeHorizon = (horizon: AuditHorizon): string =>
-  writeCursor(`${horizon.at} ${horizon.snapshot}`) ?? '';
+export const writeHorizon = ({ epochId, at, snapshot }: AuditHorizon): string =>
+  writeCursor(`${epochId} ${at} ${snapshot}`) ?? '';
 
 /** What PostgreSQL reads as a `pg_snapshot`: `xmin:xmax:running`, each number of those that run above the one before. */
 function isSnapshot(text: string): boolean {

@@ -104,6 +104,7 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
       cursor: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_HORIZON_CURSOR })),
     }),
     mediaTypes: ['application/x-ndjson', 'text/csv'],
+    refusals: ['CURSOR_OUTDATED'],
     answerHeaders: {
       'X-Next-Cursor': Type.String({ description: 'the `cursor` with which the next export goes on' }),
       'Content-Disposition': Type.String(),

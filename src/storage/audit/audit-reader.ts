@@ -1,12 +1,16 @@
 /** Reading the audit trail. Filters are put together from a closed list, so that each has the index that fits. */
 
+import { WritError } from '../../errors.ts';
 import type {
+  AuditEventsHad,
   AuditFilter,
   AuditHorizon,
   AuditReader,
   RecordedAuditEvent,
 } from '../../use-cases/audit/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
+import { BEAT } from '../engine/database-health.ts';
+import { BEGIN_EPOCH, PRESENT_EPOCH } from '../engine/history.ts';
 
 /** JSON carries microseconds as text only; a position that lost them would skip or repeat events. */
 const CREATED_AT = `to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
@@ -22,12 +26,47 @@ const COLUMNS = `
  */
 const LONGEST_TRANSACTION = `interval '1 hour'`;
 
+const MICROSECONDS = `'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'`;
+
+/**
+ * A write, and therefore a commit that is on disk when this is answered: its transaction has a later number than all of
+ * which the snapshot says that they are over, so none of these is given again after a crash. No row where the epoch has
+ * not begun.
+ */
 const HORIZON: Statement = {
   name: 'audit_horizon',
+  effect: 'write',
+  text: `
+    with beat as (${BEAT})
+    select pg_current_snapshot()::text as snapshot, epoch.id as "epochId", epoch.epoch::text as epoch,
+      to_char(clock_timestamp() at time zone 'UTC', ${MICROSECONDS}) as at
+    from ${PRESENT_EPOCH}`,
+};
+
+/**
+ * An epoch that was left and is entered again (a database that was moved away and back) is not had as a whole: its events
+ * come again rather than not at all.
+ */
+const HAD: Statement = {
+  name: 'audit_events_had',
   effect: 'read',
   text: `
-    select pg_current_snapshot()::text as snapshot,
-      to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`,
+    select own.epoch::text as epoch,
+      array(
+        select epoch::text from audit_epochs group by epoch having max(position) <= own.position
+        union all select '-infinity'
+      ) as whole,
+      to_char(
+        least($2::timestamptz, (select min(began_at) from audit_epochs where position > own.position))
+          at time zone 'UTC', ${MICROSECONDS}
+      ) as since
+    from audit_epochs own where own.id = $1::uuid`,
+};
+
+const SAME_SERVER: Statement = {
+  name: 'audit_same_server',
+  effect: 'read',
+  text: 'select pg_postmaster_start_time() = $1::timestamptz as same',
 };
 
 export function createAuditReader(database: Database): AuditReader {
@@ -62,18 +101,31 @@ export function createAuditReader(database: Database): AuditReader {
       return row?.count ?? 0;
     },
     horizon: async () => {
-      const [row] = await database.query<{ snapshot: string; at: string }>(HORIZON, []);
-      if (row === undefined) throw new Error('the database gives no snapshot');
-      return row satisfies AuditHorizon;
+      for (let attempt = 0; attempt < 2; attempt += 1) {
+        const [row] = await database.query<AuditHorizon & { epoch: string }>(HORIZON, []);
+        if (row !== undefined) return row;
+        await database.query(BEGIN_EPOCH, []);
+      }
+      throw new Error('the database begins no epoch');
     },
-    settled: ({ filter, from, to, after, limit }) => {
+    hadBy: async ({ epochId, at, snapshot }) => {
+      const [row] = await database.query<Omit<AuditEventsHad, 'snapshot'>>(HAD, [epochId, at]);
+      return row && { ...row, snapshot };
+    },
+    settled: async ({ filter, had, to, after, limit }) => {
       const query = conditionsOf(filter);
-      query.add('x', (value) => `pg_visible_in_snapshot(xact, ${value(to.snapshot)}::pg_snapshot)`);
-      if (from !== undefined) {
+      query.add(
+        'x',
+        (value) =>
+          `(epoch <> ${value(to.epoch)}::timestamptz or pg_visible_in_snapshot(xact, ${value(to.snapshot)}::pg_snapshot))`,
+      );
+      if (had !== undefined) {
         query.add(
           'f',
           (value) =>
-            `not pg_visible_in_snapshot(xact, ${value(from.snapshot)}::pg_snapshot) and created_at > ${value(from.at)}::timestamptz - ${LONGEST_TRANSACTION}`,
+            `(epoch <> all (${value(had.whole)}::timestamptz[]) or (epoch = ${value(had.epoch)}::timestamptz
+              and not pg_visible_in_snapshot(xact, ${value(had.snapshot)}::pg_snapshot)))
+            and created_at > ${value(had.since)}::timestamptz - ${LONGEST_TRANSACTION}`,
         );
       }
       if (after !== undefined) {
@@ -82,7 +134,7 @@ export function createAuditReader(database: Database): AuditReader {
           (value) => `(created_at, id) > (${value(after.createdAt)}::timestamptz, ${value(after.id)}::uuid)`,
         );
       }
-      return run<RecordedAuditEvent>(
+      const events = await run<RecordedAuditEvent>(
         database,
         'export_audit_events',
         query,
@@ -90,6 +142,12 @@ export function createAuditReader(database: Database): AuditReader {
           select ${COLUMNS} from audit_events ${query.where()}
           order by audit_events.created_at, id limit ${value(limit)}`,
       );
+      // Asked afterwards: a server that was left is not come back to.
+      const [server] = await database.query<{ same: boolean }>(SAME_SERVER, [to.epoch]);
+      if (server?.same === true) return events;
+      throw new WritError('UNAVAILABLE', 'Another database server answers; export again.', {
+        retryAfterSeconds: 1,
+      });
     },
   };
 }

@@ -3,14 +3,10 @@
 import type { Database, Statement } from './database.ts';
 
 /** One row, one write: `settings` alone would not show a read-only server or a full disk. */
-const BEAT: Statement = {
-  name: 'heartbeat',
-  effect: 'write',
-  text: `
-    insert into heartbeat (at) values (clock_timestamp())
-    on conflict (one_row) do update set at = excluded.at
-    returning extract(epoch from clock_timestamp())::float8 * 1000 as now_ms`,
-};
+export const BEAT = `
+    insert into heartbeat (at) values (clock_timestamp()) on conflict (one_row) do update set at = excluded.at`;
+
+const PROVE_WRITABLE: Statement = { name: 'heartbeat', effect: 'write', text: BEAT };
 
 const TIME: Statement = {
   name: 'database_time',
@@ -20,7 +16,7 @@ const TIME: Statement = {
 
 /** Rejects when the database does not take writes. */
 export async function proveWritable(database: Database): Promise<void> {
-  await database.query(BEAT, []);
+  await database.query(PROVE_WRITABLE, []);
 }
 
 /** Milliseconds since the epoch by the database clock. */

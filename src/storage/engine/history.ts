@@ -8,14 +8,35 @@
  */
 
 import type { QueryResult } from 'pg';
+import type { Statement } from './database.ts';
 
 /** SQL: the start of the server, to the microsecond. Once for a statement, and not for each of its rows. */
 export const SERVER_START = '(select pg_postmaster_start_time()::text)';
 
+/** SQL: another text for each. A dump that is restored beside its original has the same server and another database. */
+const OWN_HISTORY = `concat_ws(' ', pg_postmaster_start_time(),
+  (select oid from pg_database where datname = current_database()))`;
+
 /** Of a new connection, in the round trip that it is made in. */
-export const HISTORY = `
-  select concat_ws(' ', pg_postmaster_start_time(),
-    (select oid from pg_database where datname = current_database())) as history`;
+export const HISTORY = `select ${OWN_HISTORY} as history`;
+
+/**
+ * Begins an epoch of the audit trail (decision 0014) unless the newest one is of this history. Closes the race of several
+ * processes that find the same: each would give it the next position, and whoever comes second adds nothing.
+ */
+export const BEGIN_EPOCH = {
+  name: 'begin_audit_epoch',
+  effect: 'write',
+  text: `
+    insert into audit_epochs (position, epoch, history)
+    select coalesce(max(position), 0) + 1, pg_postmaster_start_time(), ${OWN_HISTORY} from audit_epochs
+    having (select history from audit_epochs order by position desc limit 1) is distinct from ${OWN_HISTORY}
+    on conflict (position) do nothing`,
+} as const satisfies Statement;
+
+/** SQL: the newest epoch, if it is the one of this history. */
+export const PRESENT_EPOCH = `
+  (select * from audit_epochs order by position desc limit 1) as epoch where epoch.history = ${OWN_HISTORY}`;
 
 /** Of the last of several statements. */
 export function historyIn(results: QueryResult | QueryResult[]): string {

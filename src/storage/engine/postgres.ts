@@ -9,7 +9,7 @@ import { migrate } from 'drizzle-orm/node-postgres/migrator';
 import pg from 'pg';
 import { WritError } from '../../errors.ts';
 import type { Database, DatabaseOptions, DatabaseTimeouts, Orm, Session, Statement } from './database.ts';
-import { HISTORY, historyIn } from './history.ts';
+import { BEGIN_EPOCH, HISTORY, historyIn } from './history.ts';
 import { createMemories } from './memories.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { MEANING, PIN_DURABILITY, sessionSettings } from './session-settings.ts';
@@ -24,6 +24,7 @@ import {
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
 const MISSING_RIGHT = '42501';
+const UNDEFINED_TABLE = '42P01';
 const TIMEOUTS: DatabaseTimeouts = {
   connectMs: 1500,
   statementMs: 2000,
@@ -47,8 +48,11 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     application_name: 'writ',
     onConnect: async (client) => {
       const found = historyIn(await client.query(`${settings}; ${HISTORY}`));
+      if (history === found) return;
       // Before this connection is used, and also where the last one ended without a sign.
-      if (history !== undefined && history !== found) memories.forgetAll('another history');
+      if (history !== undefined) memories.forgetAll('another history');
+      // No event is written there before its epoch has begun. A standby, which takes no writes, is refused here.
+      await client.query(BEGIN_EPOCH.text).catch(unlessNotMigrated);
       history = found;
     },
   });
@@ -185,9 +189,14 @@ function isServerError(error: unknown): boolean {
   return false;
 }
 
+/** Before the first migration there are no epochs, and no events: the start begins one after it. */
+function unlessNotMigrated(error: unknown): void {
+  if (!(error instanceof pg.DatabaseError && error.code === UNDEFINED_TABLE)) throw error;
+}
+
 /** The server names the table of a missing right in words only, so it is asked about the one that matters. */
 async function mayRecord(client: pg.PoolClient): Promise<boolean> {
-  const text = `select has_table_privilege(to_regclass('audit_events'), 'insert') as granted`;
+  const text = `select has_any_column_privilege(to_regclass('audit_events'), 'insert') as granted`;
   const rows = await client.query<{ granted: boolean | null }>(text).then(
     (result) => result.rows,
     () => [],

@@ -103,12 +103,23 @@ export interface AuditPosition {
   readonly id: string;
 }
 
-/** Which transactions were over at one moment: no event of theirs can still appear. */
+/** Which transactions were over at one moment, in one epoch: no event of theirs can still appear, nor of epochs before. */
 export interface AuditHorizon {
+  /** Names the epoch. */
+  readonly epochId: string;
   /** `pg_snapshot` as text: `xmin:xmax:` and those between that were still running. */
   readonly snapshot: string;
   /** The moment, RFC 3339. */
   readonly at: string;
+}
+
+/** Of one epoch what its snapshot shows; of others everything. Epochs are moments, RFC 3339 or `-infinity`. */
+export interface AuditEventsHad {
+  readonly epoch: string;
+  readonly snapshot: string;
+  readonly whole: readonly string[];
+  /** No event that was not had is older than this by more than its transaction and a clock that was set back. */
+  readonly since: string;
 }
 
 export interface AuditReader {
@@ -121,12 +132,18 @@ export interface AuditReader {
   }): Promise<readonly RecordedAuditEvent[]>;
   /** Counts no further than `limit`. */
   count(filter: AuditFilter, limit: number): Promise<number>;
-  horizon(): Promise<AuditHorizon>;
-  /** Oldest first, of the transactions that were over at `to` and not yet at `from` (undefined: of all of them). */
+  /** Of now. */
+  horizon(): Promise<AuditHorizon & { readonly epoch: string }>;
+  /** What an export up to `horizon` has had; undefined where the database does not know its epoch. */
+  hadBy(horizon: AuditHorizon): Promise<AuditEventsHad | undefined>;
+  /**
+   * Oldest first, of the transactions that were over at `to`, without those that were `had` (undefined: all of them).
+   * Rejects with `UNAVAILABLE` where another server answers than the one that gave `to`.
+   */
   settled(query: {
     readonly filter: AuditFilter;
-    readonly from: AuditHorizon | undefined;
-    readonly to: AuditHorizon;
+    readonly had: AuditEventsHad | undefined;
+    readonly to: { readonly snapshot: string; readonly epoch: string };
     readonly after: AuditPosition | undefined;
     readonly limit: number;
   }): Promise<readonly RecordedAuditEvent[]>;

@@ -3,7 +3,15 @@
  * events commit out of order.
  */
 
-import type { AuditFilter, AuditHorizon, AuditPosition, AuditReader, RecordedAuditEvent } from './ports.ts';
+import { WritError } from '../../errors.ts';
+import type {
+  AuditEventsHad,
+  AuditFilter,
+  AuditHorizon,
+  AuditPosition,
+  AuditReader,
+  RecordedAuditEvent,
+} from './ports.ts';
 
 export interface AuditPage {
   readonly events: readonly RecordedAuditEvent[];
@@ -21,7 +29,8 @@ export interface AuditTrailReading {
   }): Promise<AuditPage>;
   /**
    * Everything that was settled when it began, a batch at a time. `horizon` is where the next export goes on: between
-   * the two nothing is missed, and nothing comes twice.
+   * the two nothing is missed, and nothing comes twice. Rejects with `CURSOR_OUTDATED` where it cannot go on from `from`
+   * without leaving events out.
    */
   export(
     filter: AuditFilter,
@@ -54,7 +63,8 @@ export function createAuditTrailReading(reader: AuditReader): AuditTrailReading 
     },
     export: async (filter, from) => {
       const to = await reader.horizon();
-      return { horizon: to, batches: batchesOf(reader, { filter, from, to }) };
+      const had = from && (await eventsHad(reader, from, to));
+      return { horizon: to, batches: batchesOf(reader, { filter, had, to }) };
     },
   };
 }
@@ -63,8 +73,8 @@ async function* batchesOf(
   reader: AuditReader,
   range: {
     readonly filter: AuditFilter;
-    readonly from: AuditHorizon | undefined;
-    readonly to: AuditHorizon;
+    readonly had: AuditEventsHad | undefined;
+    readonly to: AuditHorizon & { readonly epoch: string };
   },
 ): AsyncGenerator<readonly RecordedAuditEvent[]> {
   let after: AuditPosition | undefined;
@@ -76,5 +86,25 @@ async function* batchesOf(
     after = positionOf(last);
   }
 }
+
+/**
+ * A history that went another way may have had other events under the same numbers: of a database that was restored, or
+ * whose server was taken back to an earlier moment while it ran.
+ */
+async function eventsHad(reader: AuditReader, from: AuditHorizon, to: AuditHorizon): Promise<AuditEventsHad> {
+  const had = await reader.hadBy(from);
+  const isAhead = from.epochId === to.epochId && endOf(from) > endOf(to);
+  if (had === undefined || isAhead) throw cursorOutdated();
+  return had;
+}
+
+/** The first transaction that had not begun. */
+const endOf = ({ snapshot }: AuditHorizon): bigint => BigInt(snapshot.split(':')[1] ?? '');
+
+export const cursorOutdated = (): WritError =>
+  new WritError(
+    'CURSOR_OUTDATED',
+    'The cursor is of another history of the database than the present one, so an export that goes on from it would leave events out. Export without a cursor; `since` narrows it, and events that you have already have the same `id`.',
+  );
 
 const positionOf = ({ created_at: createdAt, id }: RecordedAuditEvent): AuditPosition => ({ createdAt, id });

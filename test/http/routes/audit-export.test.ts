@@ -8,7 +8,7 @@ import { get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import pg from 'pg';
-import { assertRefused, buildTestApp, type TestApp } from '../../support/app.ts';
+import { assertRefused, buildTestApp, errorOf, type TestApp } from '../../support/app.ts';
 import { deferred } from '../../support/deferred.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { microseconds, PLANT, type Planted, plant, type TrailRow } from './planted-events.ts';
@@ -28,6 +28,7 @@ const HEADER = [
 ];
 
 const MOMENT = '2026-01-01T00:00:00.000000Z';
+const AN_ID = randomUUID();
 /** Of the form `xmin:xmax:running,running` or nearly so, and no snapshot that a database would give. */
 const NO_SNAPSHOTS = [
   '800',
@@ -340,6 +341,9 @@ test('the export', { skip }, async (t) => {
           `${MOMENT} `,
           '800:805:',
           ...NO_SNAPSHOTS.map((snapshot) => `${MOMENT} ${snapshot}`),
+          ...NO_SNAPSHOTS.map((snapshot) => `${AN_ID} ${MOMENT} ${snapshot}`),
+          `${AN_ID.slice(1)} ${MOMENT} 800:805:`,
+          `${AN_ID} 2026-02-30T00:00:00.000000Z 800:805:`,
           '2026-13-45T00:00:00.000000Z 800:805:',
           '2026-02-30T00:00:00.000000Z 800:805:',
           '2026-01-01T25:00:00.000000Z 800:805:',
@@ -365,10 +369,34 @@ test('the export', { skip }, async (t) => {
     },
   );
 
+  /** Epoch, moment and snapshot of a cursor that goes on from now. */
+  const present = async () =>
+    Buffer.from((await read({ actor_id: 'nobody' })).cursor, 'base64url')
+      .toString()
+      .split(' ');
+
   await t.test('goes on from a horizon at which nothing ran, something, or hundreds of others', async () => {
-    const hundreds = Array.from({ length: 400 }, (_, n) => 10_000_000 + 2 * n).join(',');
-    for (const snapshot of ['800:800:', '800:805:', '800:805:800,803', `10000000:10000800:${hundreds}`]) {
-      await read({ cursor: base64url(`${MOMENT} ${snapshot}`) });
+    const [epoch, , snapshot = ''] = await present();
+    const end = Number(snapshot.split(':')[1]);
+    assert.ok(end > 500, 'a server has had so many transactions before it takes one');
+    const hundreds = Array.from({ length: 400 }, (_, n) => 3 + n).join(',');
+    for (const before of ['400:400:', '400:405:', '400:405:400,403', `3:${end}:${hundreds}`]) {
+      await read({ cursor: base64url(`${epoch} ${MOMENT} ${before}`) });
+    }
+  });
+
+  await t.test('does not go on where it would leave events out, and says what to do', async () => {
+    const [epoch, at, snapshot = ''] = await present();
+    const end = BigInt(snapshot.split(':')[1] ?? '');
+    for (const [what, cursor] of [
+      ['of another history', `${AN_ID} ${at} ${snapshot}`],
+      ['of a version that knew no epochs', `${at} ${snapshot}`],
+      ['of a server that was taken back', `${epoch} ${at} ${end}:${end + 1_000_000n}:`],
+    ] as const) {
+      const refused = await ask({ format: 'jsonl', cursor: base64url(cursor) });
+      assertRefused(refused, { status: 409, code: 'CURSOR_OUTDATED' }, what);
+      assert.match(errorOf(refused).message ?? '', /Export without a cursor; `since` narrows it/);
+      assert.equal(refused.headers['x-next-cursor'], undefined);
     }
   });
 

@@ -581,7 +581,8 @@ const POSITION = { createdAt: '2026-01-01T00:00:00.000000Z', id: AN_ID };
 async function statementsOf(filter: AuditFilter): Promise<{ text: string; values: readonly unknown[] }[]> {
   const ran: { text: string; values: readonly unknown[] }[] = [];
   const recording = {
-    query: async ({ text }: Statement, values: readonly unknown[]) => {
+    query: async ({ name, text }: Statement, values: readonly unknown[]) => {
+      if (name === 'audit_same_server') return [{ same: true }];
       ran.push({ text, values });
       return [];
     },
@@ -590,8 +591,8 @@ async function statementsOf(filter: AuditFilter): Promise<{ text: string; values
   await reader.list({ filter, limit: 51, offset: 0, before: undefined });
   await reader.list({ filter, limit: 51, offset: 0, before: POSITION });
   await reader.count(filter, 10_001);
-  const to = { snapshot: '999999999:999999999:', at: POSITION.createdAt };
-  await reader.settled({ filter, from: undefined, to, after: POSITION, limit: 1000 });
+  const to = { snapshot: '999999999:999999999:', epoch: POSITION.createdAt };
+  await reader.settled({ filter, had: undefined, to, after: POSITION, limit: 1000 });
   assert.equal(ran.length, 4);
   return ran;
 }

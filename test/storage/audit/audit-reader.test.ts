@@ -106,7 +106,7 @@ for (const backend of BACKENDS) {
             const last = settled.at(-1);
             batch = await reader.settled({
               filter,
-              from: undefined,
+              had: undefined,
               to,
               after: last && positionOf(last),
               limit,

@@ -46,6 +46,7 @@ async function assertNarrow(): Promise<void> {
   for (const [column, value] of [
     ['created_at', "now() - interval '1 year'"],
     ['xact', "'3'"],
+    ['epoch', "'2020-02-02'"],
   ] as const) {
     await assert.rejects(
       asServing(`insert into audit_events (${SENT}, ${column}) values (${VALUES}, ${value})`),
@@ -67,6 +68,8 @@ async function assertNarrow(): Promise<void> {
   }
   for (const statement of [
     "update audit_events set actor_id = 'x'",
+    'update audit_epochs set position = position + 1',
+    'delete from audit_epochs',
     'delete from audit_events',
     'truncate audit_events',
     'create trigger mine before insert on audit_events execute function audit_events_refuse_change()',

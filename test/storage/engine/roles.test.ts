@@ -14,7 +14,8 @@ const GRANTS = `
   grant usage on schema public to serving;
   grant select, insert, update on all tables in schema public to serving;
   grant delete on idempotency_keys to serving;
-  revoke all on schema_migrations, audit_events, audit_events_default from serving;
+  revoke all on schema_migrations, audit_epochs, audit_events, audit_events_default from serving;
+  grant select, insert on audit_epochs to serving;
   grant select on schema_migrations to serving;
   grant select on audit_events to serving;
   grant insert (${SENT_COLUMNS.join(', ')}) on audit_events to serving`;
