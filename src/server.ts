@@ -36,6 +36,13 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
     if (provisioned !== undefined) {
       // Printed at once: the key is stored nowhere else, and the next step may fail.
       if (provisioned.newAdminKey !== undefined) printAdminKey(stdout, provisioned.newAdminKey);
+      const { unfitNames } = provisioned;
+      if (unfitNames.length > 0) {
+        log.warn(
+          { principals: unfitNames },
+          'names of these principals do not fit, or look alike; they are kept',
+        );
+      }
       const app = await buildApp({ config, database, provisioned, log });
       if (!signal.received()) {
         const address = await app.listen({ host: config.host, port: config.port });

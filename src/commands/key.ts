@@ -65,11 +65,11 @@ function create(context: CommandContext, { role, name, scope, json }: CreateOpti
       AT_THE_COMMAND_LINE,
     );
     const { apiKey, keyId } = created;
-    const { id } = created.agent;
+    const { id, name: kept } = created.agent;
     print(context, {
       json,
-      value: { id, name, role, key_id: keyId, api_key: apiKey },
-      people: `${role} ${name} (${id})\nAPI key, shown this once:\n\n  ${apiKey}\n`,
+      value: { id, name: kept, role, key_id: keyId, api_key: apiKey },
+      people: `${role} ${kept} (${id})\nAPI key, shown this once:\n\n  ${apiKey}\n`,
     });
   });
 }

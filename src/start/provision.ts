@@ -5,6 +5,7 @@
 
 import type { Config } from '../config.ts';
 import { parseApiKey } from '../domain/principals/api-key.ts';
+import { PRINCIPAL_NAME } from '../domain/principals/principal-name.ts';
 import { generateApiKey, hashApiKey } from '../keys/credentials/api-key-hash.ts';
 import { createKeyEncryption, type KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import { generateSigningKey } from '../keys/signing/signing-key.ts';
@@ -16,6 +17,7 @@ import { readMigrationState } from '../storage/engine/migrations.ts';
 import { readServerFacts } from '../storage/engine/server-facts.ts';
 import { sqlStateOf } from '../storage/engine/storage-errors.ts';
 import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
+import { findUnfitNames } from '../storage/principals/principal-names.ts';
 import { addSetting, readSettings } from '../storage/settings-store.ts';
 import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
@@ -31,6 +33,8 @@ export interface Provisioned {
   readonly audience: string;
   /** The first administrator's key, if this start generated it. Shown once. */
   readonly newAdminKey: string | undefined;
+  /** Ids of live principals whose names could not be given any more: they are kept, and told of. */
+  readonly unfitNames: readonly string[];
 }
 
 /** Rejects with `StartError` for what a person has to mend. */
@@ -58,7 +62,8 @@ export async function provision(options: {
       await addFirstSigningKey(database, generateSigningKey(kek));
     }
     const newAdminKey = await addFirstAdmin(options);
-    return { kek, issuer, audience, newAdminKey };
+    const unfitNames = await findUnfitNames(database, PRINCIPAL_NAME);
+    return { kek, issuer, audience, newAdminKey, unfitNames };
   });
 }
 
@@ -179,7 +184,7 @@ async function addFirstAdmin(options: {
   );
   if (outcome !== 'created')
     throw new StartError([
-      'Writ cannot create the first administrator: an active agent is already named "admin". Create one with: writ key create --role admin --name NAME',
+      'Writ cannot create the first administrator: an active agent is already named "admin", or something that looks like it. Create one with: writ key create --role admin --name NAME',
     ]);
   // Who brought the key has it; what is printed ends in a log.
   return config.bootstrapAdminKey === undefined ? text : undefined;

@@ -344,18 +344,6 @@ suite('writ approvals', () => {
     assert.equal((await approvals(nowhere, 'list', '--url', `${server.url}/`)).code, 0);
   });
 
-  test('a direction mark in what an agent wrote is shown as a mark that does nothing', async () => {
-    const { env } = await anApprover();
-    const description = 'safe \u202egnihton\u202c \u2066x\u2069 \u200f \u061c \ufeff\u200b';
-    const id = await ask((await anAgent()).key, { description });
-    const shown = await approvals(env, 'show', id);
-    assert.match(shown.stdout, /^description +safe \uFFFDgnihton\uFFFD \uFFFDx\uFFFD/m);
-    assert.doesNotMatch(shown.stdout, STEERS);
-    const json = await approvals(env, 'show', id, '--json');
-    assert.doesNotMatch(json.stdout, STEERS);
-    assert.equal((JSON.parse(json.stdout) as View)['description'], description);
-  });
-
   test('the commands of docs/approvals.md do as printed', async () => {
     const approver = await anApprover();
     const agent = await anAgent();
@@ -470,6 +458,18 @@ suite('writ approvals against a server that is not to be trusted', () => {
     assert.deepEqual({ ...(JSON.parse(stdout) as object), ...AN_APPROVAL }, JSON.parse(stdout));
     const rows = (await approvals(env, 'list')).stdout.trimEnd().split('\n');
     assert.equal(rows.length, 3, 'a row for each and the header');
+  });
+
+  test('a direction mark in what an agent wrote is shown as a mark that does nothing', async (t) => {
+    const description = 'safe \u202egnihton\u202c \u2066x\u2069 \u200f \u061c \ufeff\u200b';
+    const text = JSON.stringify({ ...AN_APPROVAL, description });
+    const { env } = await aServer(t, { status: 200, text });
+    const shown = await approvals(env, 'show', 'apr_aaaaaaaa');
+    assert.match(shown.stdout, /^description +safe \uFFFDgnihton\uFFFD \uFFFDx\uFFFD/m);
+    assert.doesNotMatch(shown.stdout, STEERS);
+    const json = await approvals(env, 'show', 'apr_aaaaaaaa', '--json');
+    assert.doesNotMatch(json.stdout, STEERS);
+    assert.equal((JSON.parse(json.stdout) as View)['description'], description);
   });
 
   test('no text begins a row of its own, however long or broken it is', async (t) => {

@@ -51,6 +51,54 @@ export function contractOfAgents(on: FiveStores): void {
       assert.deepEqual(await on.eventsOf(late.id), []);
     });
 
+    test('a name that looks like one in use is taken, and is free once that is revoked', async () => {
+      // Unlike any other's of this database.
+      const unique = uuidv7();
+      for (const [index, [name, alike]] of (
+        [
+          ['Maria', 'maria'],
+          ['MARIA', 'MARlA'],
+          ['worker 1', 'worker l'],
+          ['ci', 'c1'],
+          ['root', 'r00t'],
+          ['corner', 'comer'],
+          ['Born', 'b0m'],
+        ] as const
+      ).entries()) {
+        const tail = `${index} ${unique}`;
+        const first = await agentIn(on, { name: `${name} ${tail}` });
+        for (const late of [alike, name].map((one) => anAgent({ name: `${one} ${tail}` }))) {
+          assert.equal(await on.agents.create(late, aWrite()), 'name_taken', late.name);
+        }
+        assert.equal((await on.agents.find(first.name))?.id, first.id);
+        assert.equal(await on.agents.find(`${alike} ${tail}`), undefined, 'it is found by its own name only');
+        assert.equal(await on.agents.revoke(first.id, aWrite()), 'revoked');
+        assert.equal(await on.agents.create(anAgent({ name: `${alike} ${tail}` }), aWrite()), 'created');
+      }
+    });
+
+    test('names that are told apart by what shows are two', async () => {
+      const unique = uuidv7();
+      for (const name of [
+        'maria',
+        'marias',
+        'mar.ia',
+        'mar-ia',
+        'mar_ia',
+        'mar ia',
+        'mar@ia',
+        'mana',
+        'marja',
+        'mar2a',
+      ]) {
+        assert.equal(
+          await on.agents.create(anAgent({ name: `${name} ${unique}` }), aWrite()),
+          'created',
+          name,
+        );
+      }
+    });
+
     test('an agent whose key cannot be stored is not stored either, nor its event', async () => {
       const first = await agentIn(on);
       const late = anAgent({ key: first.key });

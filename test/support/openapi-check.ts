@@ -48,7 +48,7 @@ export function schemaValidator(): Ajv2020 {
     formats: { ...FORMATS },
   });
   // An annotation of request schemas: which code a fault there has.
-  return ajv.addKeyword('x-error-code');
+  return ajv.addKeyword('x-error-code').addKeyword('x-rule');
 }
 
 /** The check for this app, by what it serves at `/v1/openapi.json`. */

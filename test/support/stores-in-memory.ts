@@ -98,6 +98,10 @@ function requireFree(isTaken: boolean): void {
   if (isTaken) throw new Error('a row of that key is there');
 }
 
+/** What looks alike is one text. */
+const skeletonOf = (name: string): string =>
+  name.toLowerCase().replace(/[1i]/g, 'l').replaceAll('0', 'o').replaceAll('rn', 'm');
+
 function createAgents(state: State): AgentStore {
   const { agents, keys, events } = state;
   const live = (id: string): AgentRow | undefined => {
@@ -126,6 +130,10 @@ function createAgents(state: State): AgentStore {
   };
   const byName = (name: string): AgentRow | undefined =>
     [...agents.values()].find((agent) => agent.name === name && agent.revokedAt === null);
+  const looksTaken = (name: string): boolean =>
+    [...agents.values()].some(
+      (agent) => agent.revokedAt === null && skeletonOf(agent.name) === skeletonOf(name),
+    );
   const end = (row: AgentRow | KeyRow | undefined): 'revoked' | 'absent' => {
     if (row?.revokedAt !== null) return 'absent';
     row.revokedAt = new Date();
@@ -134,7 +142,7 @@ function createAgents(state: State): AgentStore {
   return {
     create: ({ key, ...agent }, write) =>
       guarded<'created' | 'name_taken'>(write, 'created', () => {
-        if (byName(agent.name) !== undefined) return 'name_taken';
+        if (looksTaken(agent.name)) return 'name_taken';
         addKey(agent.id, key);
         agents.set(agent.id, { ...agent, createdAt: new Date(), revokedAt: null, revision: 1 });
         return 'created';

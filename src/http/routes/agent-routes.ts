@@ -12,13 +12,14 @@ import type { Routes } from '../routing/route.ts';
 import {
   freeObject,
   instant,
+  label,
   listOf,
+  note,
   nullable,
   oneOf,
   PageQuery,
   refusedAs,
   strictObject,
-  text,
   uuid,
 } from '../routing/schemas.ts';
 
@@ -56,7 +57,7 @@ const scopes = nullable(
 );
 const namespaces = nullable(Type.Array(Type.String({ maxLength: 512 }), { maxItems: 256 }));
 const changeable = {
-  description: Type.Optional(nullable(text({ max: 500 }))),
+  description: Type.Optional(nullable(note({ max: 500 }))),
   email: Type.Optional(nullable(Type.String({ format: 'email', maxLength: 254 }))),
   allowed_scopes: Type.Optional(scopes),
   allowed_namespaces: Type.Optional(namespaces),
@@ -69,14 +70,14 @@ const NewAgent = strictObject({
   name: Type.String({
     minLength: 1,
     maxLength: 64,
-    pattern: '^[^\\u0000-\\u001f\\u007f]+$',
-    description: 'unique among the active, not a UUID, no control characters',
+    description:
+      'letters A-Z a-z, digits, `._-@` and single blanks between them; put in NFKC and trimmed; not a UUID; no look-alike of an active one',
   }),
   role: Type.Optional(oneOf(ROLES, 'agent where absent')),
   ...changeable,
   key_expires_at: keyExpiry,
 });
-const NewKey = strictObject({ name: Type.Optional(text({ min: 1, max: 64 })), expires_at: keyExpiry });
+const NewKey = strictObject({ name: Type.Optional(label({ min: 1, max: 64 })), expires_at: keyExpiry });
 
 const agentParams = strictObject({ id: Type.String({ description: 'id or name; an id wins' }) });
 const keyParams = strictObject({ id: Type.String(), keyId: Type.String() });

@@ -16,12 +16,12 @@ import type { Routes } from '../routing/route.ts';
 import {
   instant,
   listOf,
+  note,
   nullable,
   oneOf,
   PageQuery,
   sha256Hex,
   strictObject,
-  text,
   uuid,
 } from '../routing/schemas.ts';
 import { shownRestrictions } from './scoped-token-restrictions.ts';
@@ -75,7 +75,7 @@ const Polled = strictObject({
   scopes: Type.Optional(Type.Array(Type.String())),
 });
 
-const reason = Type.Optional(text({ max: 500 }));
+const reason = Type.Optional(note({ max: 500 }));
 const params = strictObject({ id: Type.String() });
 const HUMAN = { tag: 'approvals', roles: ['approver', 'admin'], keyCheck: 'before-handler' } as const;
 const DECIDING = [

@@ -12,7 +12,16 @@ import type {
   OpenedApproval,
   ScopedTokenRecord,
 } from '../../use-cases/scoped-tokens/ports.ts';
-import { instant, nullable, oneOf, refusedAs, sameIfBoth, strictObject, uuid } from '../routing/schemas.ts';
+import {
+  instant,
+  label,
+  nullable,
+  oneOf,
+  refusedAs,
+  sameIfBoth,
+  strictObject,
+  uuid,
+} from '../routing/schemas.ts';
 import { requestedRestrictions, restrictionsAsked, shownRestrictions } from './scoped-token-restrictions.ts';
 
 const scopeText = Type.String({ maxLength: 600, ...refusedAs('INVALID_SCOPE') });
@@ -26,9 +35,7 @@ export const ScopedTokenRequest = strictObject({
   ttl: Type.Optional(ttl('the same, or text such as `900`, `15m`, `1h`, `1d`', ['number', 'string'])),
   ...requestedRestrictions,
   require_approval: Type.Optional(Type.Boolean()),
-  description: Type.Optional(
-    Type.String({ maxLength: 500, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }),
-  ),
+  description: Type.Optional(label({ max: 500 })),
 });
 
 export const SCOPED_TOKEN_STATUSES = ['active', 'expired', 'revoked', 'exhausted'] as const;

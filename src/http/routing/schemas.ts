@@ -18,6 +18,9 @@ export const strictObject = <Members extends Record<string, TSchema>>(
 /** What a fault in this member is called, where it is not `VALIDATION_ERROR`. */
 export const refusedAs = (code: ErrorCode) => ({ 'x-error-code': code });
 
+/** What is said of a text that its pattern refuses. */
+export const ruledBy = (rule: string) => ({ 'x-rule': rule });
+
 /** A schema that also admits null: in an answer "there is none", in an update "clear it". */
 export function nullable<Schema extends TSchema>(schema: Schema) {
   const { type, enum: members, ...rest } = schema as Schema & { type?: string; enum?: unknown[] };
@@ -49,6 +52,26 @@ export const text = (options: { min?: number; max: number; description?: string 
     pattern: '^[^\\u0000]*$',
     ...(options.description === undefined ? {} : { description: options.description }),
   });
+
+/** What does not show: format and direction characters, private ones, breaks of a line, and letters without a shape. */
+const INVISIBLE = '\\p{Cf}\\p{Co}\\u2028\\u2029\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u2800\\u3164\\uffa0';
+
+const visible = (control: string, rule: string) => (options: { min?: number; max: number }) =>
+  Type.String({
+    minLength: options.min ?? 0,
+    maxLength: options.max,
+    pattern: `^[^${control}${INVISIBLE}]*$`,
+    ...ruledBy(rule),
+  });
+
+/** One line that people decide by: it shows all that it holds, in the order in which it holds it. */
+export const label = visible('\\p{Cc}', 'must have no control, direction or other invisible character');
+
+/** The same, in several lines. */
+export const note = visible(
+  '\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f',
+  'must have no control, direction or other invisible character but line breaks and tabs',
+);
 
 /** RFC 3339 section 5.6; answers write it in UTC. The pattern is stricter than what validators take for a `date-time`. */
 export const instant = (description?: string) =>

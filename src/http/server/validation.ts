@@ -12,12 +12,14 @@ export const AJV_OPTIONS = {
   allErrors: false,
   // Errors then carry the schema they come from, which knows its code.
   verbose: true,
-  keywords: ['x-error-code'],
+  keywords: ['x-error-code', 'x-rule'],
   allowUnionTypes: true,
 };
 
 interface Annotated {
   readonly 'x-error-code'?: ErrorCode;
+  /** What its pattern asks, in words. */
+  readonly 'x-rule'?: string;
   readonly properties?: Readonly<Record<string, Annotated>>;
 }
 
@@ -48,5 +50,7 @@ function sentence(error: FastifySchemaValidationError): string {
   if (error.keyword === 'enum') {
     return `must be one of ${JSON.stringify((error.params as { allowedValues?: unknown }).allowedValues)}`;
   }
+  const rule = (error as { parentSchema?: Annotated }).parentSchema?.['x-rule'];
+  if (error.keyword === 'pattern' && rule !== undefined) return rule;
   return error.message ?? 'is not acceptable';
 }

@@ -16,8 +16,10 @@ import type {
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
 import { fromLiveActor, isNotRevoked } from '../engine/liveness-sql.ts';
+import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { agents, apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
+import { holdName, nameIsFree } from './principal-names.ts';
 
 /**
  * Closes the race of two administrators who revoke each other: both rows are locked in the order of their ids before
@@ -38,6 +40,28 @@ const ACTOR_IS_LIVE: Statement = {
   text: `select 1 ${fromLiveActor('$1')} and agent.role = 'admin'`,
 };
 
+const CREATED = [
+  'id',
+  'name',
+  'role',
+  'email',
+  'description',
+  'allowedScopes',
+  'allowedNamespaces',
+  'policy',
+] as const;
+
+/** Under the lock of its name. */
+const CREATE: Statement = {
+  name: 'create_agent',
+  effect: 'write',
+  text: `
+    ${insertFrom(agents, members('made', CREATED), recordset('$1', 'made', columnTypes(agents, CREATED)))}
+    where ${nameIsFree('made')}
+    on conflict do nothing
+    returning id`,
+};
+
 /** For drizzle, which gives tables their own names. */
 const IS_LIVE = sql.raw(isNotRevoked('agents'));
 const IS_NOT_REVOKED = sql.raw(isNotRevoked('api_keys'));
@@ -48,7 +72,7 @@ export function createAgentStore(database: Database): AgentStore {
     agentId: string,
     { actorKeyId, event }: ActorWrite,
     effective: Outcome,
-    change: (orm: Orm) => Promise<Outcome>,
+    change: (orm: Orm, session: Session) => Promise<Outcome>,
   ): Promise<Outcome | 'actor_not_live'> =>
     database.transaction(async (session) => {
       await takeAgentLock(session, agentId);
@@ -56,17 +80,17 @@ export function createAgentStore(database: Database): AgentStore {
       if (actorKeyId !== null && (await session.query(ACTOR_IS_LIVE, [actorKeyId])).length === 0) {
         return 'actor_not_live';
       }
-      const outcome = await session.orm('write', change);
+      const outcome = await session.orm('write', (orm) => change(orm, session));
       if (outcome === effective) await insertAuditEvents(session, [event]);
       return outcome;
     });
 
   return {
     create: ({ key, ...agent }, write) =>
-      guarded<'created' | 'name_taken'>(agent.id, write, 'created', async (orm) => {
-        const row = { ...columnsOf(agent), id: agent.id, name: agent.name, role: agent.role };
-        const made = await orm.insert(agents).values(row).onConflictDoNothing().returning({ id: agents.id });
-        if (made.length === 0) return 'name_taken';
+      guarded<'created' | 'name_taken'>(agent.id, write, 'created', async (orm, session) => {
+        await holdName(session, agent.name);
+        const row = { ...agent, policy: agent.policyText };
+        if ((await session.query(CREATE, [JSON.stringify([row])])).length === 0) return 'name_taken';
         await orm.insert(apiKeys).values(keyRow(agent.id, key));
         return 'created';
       }),

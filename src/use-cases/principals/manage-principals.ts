@@ -22,7 +22,7 @@ import type {
   ApiKeyRecord,
   NewApiKey,
 } from './ports.ts';
-import { mayNamePrincipal, validateGrants, validateName } from './principal-rules.ts';
+import { mayNamePrincipal, requireName, validateGrants } from './principal-rules.ts';
 
 export interface ManageAgentsDeps {
   readonly store: AgentStore;
@@ -119,8 +119,8 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
     get,
     list: async (page) => (await store.list(page)).map(detailsOf),
 
-    create: async (spec, actor, context) => {
-      validateName(spec.name);
+    create: async ({ name: given, ...profile }, actor, context) => {
+      const spec = { ...profile, name: requireName(given) };
       validateGrants(spec);
       const id = deps.newId();
       const { text, ...key } = await newKey(null, spec.keyExpiresAt, '/key_expires_at');
@@ -131,9 +131,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       });
       const outcome = await store.create({ ...spec, id, policyText: policyText(spec.policy), key }, event);
       if (outcome === 'name_taken') {
-        throw new WritError('ALREADY_EXISTS', 'An active agent has this name.', {
-          details: { pointer: '/name' },
-        });
+        throw new WritError('ALREADY_EXISTS', NAME_TAKEN, { details: { pointer: '/name' } });
       }
       if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       return { agent: await get(id), apiKey: text, keyId: key.keyId };
@@ -225,6 +223,9 @@ function detailsOf(agent: AgentRecord): AgentDetails {
     policy: agent.policyText === null ? null : (JSON.parse(agent.policyText) as JsonObject),
   };
 }
+
+const NAME_TAKEN =
+  'name is that of an active principal, or looks like it: case makes no difference, nor do I, l and 1, O and 0, rn and m.';
 
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
 

@@ -3,6 +3,7 @@
 import { UUID } from '../../domain/formats/uuid.ts';
 import type { JsonValue } from '../../domain/json/strict-json.ts';
 import { parseAgentPolicy, parsePolicy } from '../../domain/policies/policy.ts';
+import { mayBeStoredName, readPrincipalName } from '../../domain/principals/principal-name.ts';
 import { effectiveScopes } from '../../domain/scopes/effective-scopes.ts';
 import { WritError } from '../../errors.ts';
 import type { AgentProfile } from './ports.ts';
@@ -13,20 +14,13 @@ export interface RequestedGrants extends Pick<AgentProfile, 'role' | 'allowedSco
 
 /** Whether it can be the id or the name of a principal. */
 export const mayNamePrincipal = (idOrName: string): boolean =>
-  UUID.test(idOrName) || nameIssue(idOrName) === undefined;
+  UUID.test(idOrName) || mayBeStoredName(idOrName);
 
-/** Ids and names share one place in URLs, so a name must not look like an id. */
-function nameIssue(name: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  const plain = /^[^\u0000-\u001f\u007f]+$/.test(name) && [...name].length <= 64;
-  if (!plain) return 'A name has 1 to 64 characters, no control characters.';
-  return UUID.test(name) ? 'A name must not look like an id.' : undefined;
-}
-
-/** Throws `VALIDATION_ERROR`. */
-export function validateName(name: string): void {
-  const issue = nameIssue(name);
-  if (issue !== undefined) throw new WritError('VALIDATION_ERROR', issue, { details: { pointer: '/name' } });
+/** The name as it is kept. Throws `VALIDATION_ERROR`. */
+export function requireName(given: string): string {
+  const read = readPrincipalName(given);
+  if (read.ok) return read.name;
+  throw new WritError('VALIDATION_ERROR', read.issue, { details: { pointer: '/name' } });
 }
 
 /**

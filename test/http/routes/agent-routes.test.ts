@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatApiKey } from '../../../src/domain/principals/api-key.ts';
-import { assertRefused, buildTestApp, type TestAnswer, type TestApp } from '../../support/app.ts';
+import { assertRefused, buildTestApp, errorOf, type TestAnswer, type TestApp } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 
 interface KeyView {
@@ -181,12 +181,23 @@ test('agents.creates', { skip: postgresSkip }, async (t) => {
     const before = await countOf(server, 'api_keys');
     assertRefused(await create({ name: 'unique' }), { status: 409, code: 'ALREADY_EXISTS' });
     assert.equal(await countOf(server, 'api_keys'), before);
-    assert.equal((await create({ name: 'Unique' })).status, 201, 'names differ by case');
+    for (const name of ['Unique', 'UNIQUE ', '\uff55nique', 'un1que', 'unlque']) {
+      const answer = await create({ name });
+      assertRefused(answer, { status: 409, code: 'ALREADY_EXISTS' }, name);
+      assert.equal(errorOf(answer).details?.['pointer'], '/name');
+    }
+    assert.equal(await countOf(server, 'api_keys'), before);
     await clientOf(server).remove(`/${first.body.id}`);
     const again = await create({ name: 'unique' });
     assert.equal(again.status, 201);
     assert.equal((await get('/unique')).body.id, again.body.id);
     assert.equal((await get(`/${first.body.id}`)).body.active, false);
+  });
+
+  await t.test('a name is kept in NFKC and trimmed, and is found as it is kept', async () => {
+    const { status, body } = await create({ name: ' \uff34\uff45am\u00a0one\n' });
+    assert.deepEqual([status, body.name], [201, 'Team one']);
+    assert.equal((await get('/Team%20one')).body.id, body.id);
   });
 
   await t.test('of requests at once with one name, one makes it', async () => {
@@ -205,6 +216,10 @@ test('agents.creates', { skip: postgresSkip }, async (t) => {
       [{ name: 'n'.repeat(65) }, 'VALIDATION_ERROR', '/name'],
       [{ name: 'a\u0000b' }, 'VALIDATION_ERROR', '/name'],
       [{ name: 'a\nb' }, 'VALIDATION_ERROR', '/name'],
+      [{ name: '\u0430dmin' }, 'VALIDATION_ERROR', '/name'],
+      [{ name: 'ad\u202emin' }, 'VALIDATION_ERROR', '/name'],
+      [{ name: 'ad\u200bmin' }, 'VALIDATION_ERROR', '/name'],
+      [{ name, description: 'a\u202eb' }, 'VALIDATION_ERROR', '/description'],
       [{ name: '01890a5d-ac96-774b-bcce-b302099a8057' }, 'VALIDATION_ERROR', '/name'],
       [{ name: '01890A5D-AC96-774B-BCCE-B302099A8057' }, 'VALIDATION_ERROR', '/name'],
       [{ name, role: 'root' }, 'VALIDATION_ERROR', '/role'],
@@ -253,7 +268,9 @@ test('agents.shows', { skip: postgresSkip }, async (t) => {
   const { get, list, me, remove } = clientOf(server);
 
   await t.test('one is found by id in any case, or by name', async () => {
-    const { id } = await server.createAgent({ name: 'team/ü 1' });
+    const { id } = await server.createAgent();
+    // From before names were ASCII: it is kept, and works as ever.
+    await server.sql('update agents set name = $1 where id = $2', ['team/ü 1', id]);
     for (const path of [`/${id}`, `/${id.toUpperCase()}`, `/${encodeURIComponent('team/ü 1')}`]) {
       const { status, body } = await get(path);
       assert.deepEqual([status, body.id], [200, id], path);
@@ -541,6 +558,9 @@ test('agents.keys', { skip: postgresSkip }, async (t) => {
       [{ name: '' }, '/name'],
       [{ name: 'n'.repeat(65) }, '/name'],
       [{ name: 'a\u0000' }, '/name'],
+      [{ name: 'a\nb' }, '/name'],
+      [{ name: 'a\u200bb' }, '/name'],
+      [{ name: '\u2067a' }, '/name'],
       [{ role: 'admin' }, '/role'],
       [{ api_key: agent.key }, '/api_key'],
     ] as const) {

@@ -19,6 +19,11 @@ import type { Tier } from './secret-calls.ts';
 import { tokenClient } from './token-calls.ts';
 
 const READ = 'secrets:read:team/*';
+/** Directions, joiners, a soft hyphen, fillers, breaks of a line, a tag, a private character. */
+const INVISIBLE = [
+  ...['\u202e', '\u2066', '\u200f', '\u061c', '\u200b', '\u200d', '\ufeff', '\u00ad'],
+  ...['\u3164', '\u115f', '\u2800', '\u034f', '\u2028', '\u2029', '\u{e0061}', '\ue000'],
+].map((character) => `a${character}b`);
 
 const countOf = async ({ sql }: TestApp, what: string): Promise<number> =>
   Number((await sql<{ count: string }>(`select count(*) from ${what}`))[0]?.count);
@@ -306,7 +311,7 @@ test('tokens.refuses', { skip: postgresSkip }, async (t) => {
     await refusesEach(
       'VALIDATION_ERROR',
       400,
-      [...wrong, '\u0080', '\u009f'].map((description) => [
+      [...wrong, '\u0080', '\u009f', ...INVISIBLE].map((description) => [
         { ...withScope(READ), description },
         '/description',
       ]),
