@@ -21,9 +21,9 @@ export type ReadName =
 export function readPrincipalName(given: string): ReadName {
   const name = given.normalize('NFKC').trim();
   // Ids and names share one place in URLs.
-  if (UUID.test(name)) return { ok: false, issue: `name must not look like an id. ${ALLOWED}.` };
+  if (UUID.test(name)) return { ok: false, issue: `The name must not look like an id. ${ALLOWED}.` };
   if (PRINCIPAL_NAME.test(name) && name.length <= MAX_LENGTH) return { ok: true, name };
-  return { ok: false, issue: `name ${faultOf(name)}. ${ALLOWED}.` };
+  return { ok: false, issue: `The name ${faultOf(name)}. ${ALLOWED}.` };
 }
 
 function faultOf(name: string): string {

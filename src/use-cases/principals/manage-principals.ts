@@ -225,7 +225,7 @@ function detailsOf(agent: AgentRecord): AgentDetails {
 }
 
 const NAME_TAKEN =
-  'name is that of an active principal, or looks like it: case makes no difference, nor do I, l and 1, O and 0, rn and m.';
+  'An active principal has this name, or one that looks like it: case makes no difference, nor do I, l and 1, O and 0, rn and m.';
 
 const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
 

@@ -33,11 +33,11 @@ test('a name is kept in NFKC and without blanks around it', () => {
 
 test('what is refused is told with what is wrong and what is allowed', () => {
   for (const [given, fault] of [
-    ['', /^name is empty\./],
-    [' ', /^name is empty\./],
-    ['n'.repeat(65), /^name has 65 characters\./],
-    ['ﷺ'.repeat(5), /^name has 90 characters\./],
-    ['а\u0064min', /^name has the character U\+0430\./],
+    ['', /^The name is empty\./],
+    [' ', /^The name is empty\./],
+    ['n'.repeat(65), /^The name has 65 characters\./],
+    ['ﷺ'.repeat(5), /^The name has 90 characters\./],
+    ['а\u0064min', /^The name has the character U\+0430\./],
     ['ad\u0000min', /U\+0000/],
     ['ad\nmin', /U\+000A/],
     ['ad\u200bmin', /U\+200B/],
