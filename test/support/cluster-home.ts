@@ -24,10 +24,13 @@ export interface ClusterHome {
   readonly spawnOptions: { readonly cwd: string; readonly env: NodeJS.ProcessEnv } & Partial<SystemUser>;
 }
 
-/** Makes the cluster's folder, or takes `folder`: as it is where it holds a cluster, else by making one in it. */
-export async function prepareClusterHome(folder?: string): Promise<ClusterHome> {
+/**
+ * Makes the cluster's folder, or takes `folder`: as it is where it holds a cluster, else by making one in it. `programs`:
+ * the folder of another Postgres than the tests' own.
+ */
+export async function prepareClusterHome(folder?: string, programs?: string): Promise<ClusterHome> {
   const user = await userInsteadOfRoot();
-  const binaries = join(await postgresFolder(), 'bin');
+  const binaries = programs ?? join(await postgresFolder(), 'bin');
   const parent = folder ?? (await mkdtemp(join(await clusterParent(user), 'writ-test-cluster-')));
   const home: ClusterHome = {
     folder: parent,
@@ -37,7 +40,7 @@ export async function prepareClusterHome(folder?: string): Promise<ClusterHome> 
     spawnOptions: { cwd: parent, env: { LC_ALL: 'C', PATH: process.env['PATH'] }, ...user },
   };
   try {
-    await provideCluster(home, join(binaries, 'initdb'), user);
+    await provideCluster(home, join(binaries, 'initdb'), user, programs === undefined);
     return home;
   } catch (error) {
     if (folder === undefined) await rm(parent, { recursive: true, force: true });
@@ -73,10 +76,11 @@ async function provideCluster(
   home: ClusterHome,
   initdb: string,
   user: SystemUser | undefined,
+  isShared: boolean,
 ): Promise<void> {
   if (await isInitialised(home.data)) return;
   await makeFolder(home.folder, user);
-  const folder = process.env['WRIT_TEST_FOLDER'];
+  const folder = isShared ? process.env['WRIT_TEST_FOLDER'] : undefined;
   if (folder === undefined) return initialise(home, initdb);
   const first = join(folder, 'initialised');
   if (!(await isInitialised(join(first, 'data')))) {
@@ -91,6 +95,21 @@ async function provideCluster(
     await rename(mine.folder, first).catch(() => rm(mine.folder, { recursive: true, force: true }));
   }
   await run('cp', ['-Rp', join(first, 'data'), home.data], home.spawnOptions);
+}
+
+/** A folder for `startCluster` that holds a standby of the server on `port`, which follows it as soon as it is started. */
+export async function prepareStandby(port: number, programs: string): Promise<string> {
+  const user = await userInsteadOfRoot();
+  const folder = await mkdtemp(join(await clusterParent(user), 'writ-test-standby-'));
+  await makeFolder(folder, user);
+  const from = ['--host', '127.0.0.1', '--port', String(port), '--username', 'postgres'];
+  const how = ['--wal-method', 'stream', '--checkpoint', 'fast', '--write-recovery-conf', '--no-sync'];
+  await run(join(programs, 'pg_basebackup'), [...from, ...how, '--pgdata', join(folder, 'data')], {
+    cwd: folder,
+    env: { LC_ALL: 'C', PATH: process.env['PATH'] },
+    ...user,
+  });
+  return folder;
 }
 
 function isInitialised(data: string): Promise<boolean> {

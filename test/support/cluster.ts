@@ -22,6 +22,8 @@ export interface ClusterOptions {
   readonly port?: number;
   /** A folder to keep the cluster in: used as it is if it holds one, and left in place by `remove()`. */
   readonly dataDir?: string;
+  /** The folder of the programs of another Postgres than the tests' own. */
+  readonly programs?: string;
   /** Settings on top, for example `{ fsync: 'off' }`. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -44,7 +46,7 @@ export interface Cluster {
 
 /** Makes a cluster and starts it. Throws with the reason where none can run. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const home = await prepareClusterHome(options.dataDir);
+  const home = await prepareClusterHome(options.dataDir, options.programs);
   const removeFolder = async () => {
     if (options.dataDir === undefined) await rm(home.folder, { recursive: true, force: true });
   };

@@ -62,3 +62,5 @@ export const EXPORTED = choose(
   { events: 49_000, padding: 3_500, heapMebibytes: 64 },
   { events: 1_000_000, padding: 0, heapMebibytes: 128 },
 );
+/** Of a failover, before it and after it; half as many while the standby lags behind. */
+export const FAILOVER_ANSWERS = choose(300, 1_500);
