@@ -87,6 +87,9 @@ export const VOTE_COUNTS = `
 const COUNTED_VOTES = `
   (select count(*) from approval_votes vote where vote.approval_id = approval.id and ${VOTE_COUNTS})`;
 
+/** Above standard and from before approvals named their secrets: it would open none of them, and is to be asked for again. */
+const NAMES_NO_SECRET = `(approval.access_tier <> 'standard' and approval.bound_secrets = '{}')`;
+
 /**
  * What a revoked agent asked for has ended with it. One that was in effect and has lost a vote is pending again until
  * its time to be claimed is over: whoever votes then completes it. Its votes are read only where they decide.
@@ -95,7 +98,7 @@ export const APPROVAL_STATUS = `
   case
     when approval.denied_at is not null then 'denied'
     when approval.claimed_at is not null then 'claimed'
-    when ${isRevoked('agent')} then 'expired'
+    when ${isRevoked('agent')} or ${NAMES_NO_SECRET} then 'expired'
     when approval.effective_at is null and ${hasExpired('approval')} then 'expired'
     when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
     when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'

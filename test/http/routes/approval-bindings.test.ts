@@ -173,6 +173,26 @@ test('an approval of a pattern', { skip: postgresSkip }, async (t) => {
     assertNew(await read(old.token, 'rows/A'));
   });
 
+  await t.test(
+    'from before secrets were named is expired, unless it is about standard ones only',
+    async () => {
+      await aSecret('upgraded/A', { access_tier: 'sensitive' });
+      for (const isVoted of [false, true]) {
+        const id = await opened(agent.key, { scopes: ['secrets:read:upgraded/*'] });
+        if (isVoted) await vote(id);
+        // As the migration leaves such a row.
+        await sql(`update approvals set bound_secrets = default where id = $1`, [id]);
+        const { status, body, text } = await poll(agent.key, id);
+        assert.deepEqual([status, body.status, body.token], [200, 'expired', undefined], text);
+        assert.equal((await view(id)).status, 'expired');
+      }
+      const plain = await opened(agent.key, { scopes: ['secrets:read:nothing/*'] });
+      await sql(`update approvals set bound_secrets = default where id = $1`, [plain]);
+      await vote(plain);
+      await claim(plain);
+    },
+  );
+
   await t.test('has at most 100 above standard: beyond that narrower scopes are asked for', async () => {
     const insert = (from: number, to: number) =>
       sql(

@@ -256,11 +256,7 @@ const EDITS: Readonly<Record<string, readonly string[]>> = {
   allowed_ips: ['null', `array['0.0.0.0/0']`],
   description: ['null', `description || '.'`],
   access_tier: [`'standard'`, `'sensitive'`],
-  bound_secrets: [
-    `'{}'`,
-    `bound_secrets || array['critical ' || gen_random_uuid() || ' prod/K']`,
-    `array['x']`,
-  ],
+  bound_secrets: [`bound_secrets || array['critical ' || gen_random_uuid() || ' prod/K']`, `array['x']`],
   approvals_required: ['1', 'approvals_required + 1', '0'],
   delay_seconds: ['0', 'delay_seconds + 1'],
   window_seconds: ['604800', 'window_seconds + 1'],

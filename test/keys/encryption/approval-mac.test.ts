@@ -122,3 +122,9 @@ test('no two requests have one text: text cannot pass for structure', () => {
     }),
   );
 });
+
+test('a request that names no secret has the text that it had before secrets were named', () => {
+  const text = digestText({ ...REQUEST, boundSecrets: [] });
+  assert.equal('secrets' in (JSON.parse(text) as object), false);
+  assert.equal('secrets' in (JSON.parse(digestText(REQUEST)) as object), true);
+});
