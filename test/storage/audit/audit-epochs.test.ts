@@ -4,25 +4,22 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { cpSync, renameSync, rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
+import { test } from 'node:test';
 import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
 import type { Database } from '../../../src/storage/engine/database.ts';
 import { BEGIN_EPOCH } from '../../../src/storage/engine/history.ts';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
-import { openTestApp, type TestApp } from '../../support/app.ts';
 import { startCluster } from '../../support/cluster.ts';
 import { makeTestRunFolder } from '../../support/cluster-home.ts';
 import { until } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { BACKENDS, rows } from '../opened.ts';
-import { exporterOf } from './exports.ts';
+import { exporterOf, writOn } from './exports.ts';
 
 const INSERT = `
   insert into audit_events (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata)
@@ -145,7 +142,7 @@ test('a restart and a copy of the folder: every event is in an export that goes 
   const [folder, copy] = [join(parent, 'original'), join(parent, 'copy')];
   const original = await startCluster({ dataDir: folder });
   t.after(() => original.remove());
-  const writ = await appOn(t, original.url);
+  const writ = await writOn(t, original.url);
   const { read, ask } = exporterOf(writ);
   await writ.act();
   const first = await read();
@@ -183,7 +180,7 @@ test('a restart and a copy of the folder: every event is in an export that goes 
 
   const restored = await startCluster({ dataDir: copy });
   t.after(() => restored.remove());
-  const elsewhere = await appOn(t, restored.url);
+  const elsewhere = await writOn(t, restored.url);
   for (let time = 0; time < 5; time += 1) await elsewhere.act();
   const later = exporterOf(elsewhere);
   const present = await later.read();
@@ -197,17 +194,3 @@ test('a restart and a copy of the folder: every event is in an export that goes 
   assert.match(refused.text, /CURSOR_OUTDATED/);
   assert.equal((await ask(lost.cursor)).status, 503, 'the original is stopped');
 });
-
-const ADMIN_KEY = generateApiKey().text;
-
-/** A process on that server, and something to do that leaves an event. */
-async function appOn(t: TestContext, url: string): Promise<TestApp & { act(): Promise<void> }> {
-  const overrides = { BOOTSTRAP_ADMIN_KEY: ADMIN_KEY, ISSUER_URL: 'https://issuer.example' };
-  const app = await openTestApp(t, url, overrides, {}, ADMIN_KEY);
-  const act = async () => {
-    const json = { value: 'v', path: `made/${randomUUID()}` };
-    const made = await app.call({ method: 'POST', url: '/v1/secrets', key: ADMIN_KEY, json });
-    assert.equal(made.status, 201, made.text);
-  };
-  return { ...app, act };
-}
