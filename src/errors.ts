@@ -36,6 +36,7 @@ export const ERROR_CODES = {
   VERSION_CONFLICT: { status: 409, kind: 'conflict' },
   APPROVAL_ALREADY_DECIDED: { status: 409, kind: 'conflict' },
   IDEMPOTENCY_KEY_REUSED: { status: 409, kind: 'conflict' },
+  IDEMPOTENCY_KEY_SPENT: { status: 409, kind: 'conflict' },
   CURSOR_OUTDATED: { status: 409, kind: 'conflict' },
   APPROVAL_EXPIRED: { status: 410, kind: 'conflict' },
   PAYLOAD_TOO_LARGE: { status: 413, kind: 'invalid' },

@@ -1,8 +1,13 @@
 /** What the record of an intent token promises: it is there with its event, or neither is. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { IdempotencyRecord, IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
-import { agentIn, aKey, anIssue, aWrite } from './builders.ts';
+import type {
+  IdempotencyRecord,
+  IntentTokenRecord,
+  RepeatStanding,
+} from '../../src/use-cases/intent-tokens/ports.ts';
+import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
+import { agentIn, aKey, anEvent, anIssue, aWrite } from './builders.ts';
 import { type FiveStores, keyIsDead } from './five-stores.ts';
 
 export function contractOfIntentTokens(on: FiveStores): void {
@@ -98,12 +103,96 @@ export function contractOfIntentTokens(on: FiveStores): void {
       assert.equal(await on.intents.issue(...partsOf(second), late), false);
       assert.equal(await on.isIssued(second.record.jti), false);
       assert.deepEqual(await on.eventsOf(second.record.jti), []);
-      assert.deepEqual(await on.intents.findIssued(scope), kept);
+      assert.deepEqual(await on.intents.findIssued(scope), { ...kept, standing: 'live' });
       for (const other of [{ key: 'other' }, { path: '/other' }, { agentId: (await agentIn(on)).id }]) {
         assert.equal(await on.intents.findIssued({ ...scope, ...other }), undefined);
       }
     });
+
+    test('a repeat is on record while everything that it rests on is live', async () => {
+      const { repeat, record } = await aRepeat(on);
+      assert.equal(await on.intents.recordRepeat(repeat), true);
+      assert.equal(
+        await on.intents.recordRepeat({ ...repeat, event: anEvent({ resourceId: record.jti }) }),
+        true,
+      );
+      assert.equal((await on.eventsOf(record.jti)).length, 3);
+    });
+
+    const dead = keyIsDead(on);
+    const endings: Readonly<
+      Record<string, readonly [standing: RepeatStanding, (issued: Repeatable) => Promise<unknown>]>
+    > = {
+      'the token was revoked': ['revoked', ({ record }) => on.endIntent(record.jti, 'revoked')],
+      'the token has expired': ['expired', ({ record }) => on.endIntent(record.jti, 'expired')],
+      'the key it was issued to was revoked': [
+        'key_ended',
+        ({ agent }) => ended('the key is revoked', agent),
+      ],
+      'the key it was issued to has expired': [
+        'key_ended',
+        ({ agent }) => ended('the key has expired', agent),
+      ],
+      'the key it was issued to is another agent’s': [
+        'key_ended',
+        ({ agent }) => ended('the key is another agent’s', agent),
+      ],
+      'its agent was revoked': ['revoked', ({ agent }) => ended('its agent is revoked', agent)],
+      'its agent was changed since': ['live', ({ agent }) => ended('its agent was changed since', agent)],
+      'the caller’s key was revoked': [
+        'live',
+        ({ agent, second }) => on.agents.revokeKey({ agentId: agent.id, keyId: second.keyId }, aWrite()),
+      ],
+      'the caller’s key has expired': ['live', ({ second }) => on.expireKey(second.keyId)],
+      'the caller’s key is another agent’s': [
+        'live',
+        async ({ second }) => on.giveKey(second.keyId, (await agentIn(on)).id),
+      ],
+    };
+    const ended = (what: string, agent: NewAgent): Promise<unknown> => dead[what]?.(agent) ?? assert.fail();
+    for (const [what, [standing, end]] of Object.entries(endings)) {
+      test(`a repeat is neither granted nor on record when ${what}`, async () => {
+        const issued = await aRepeat(on);
+        const { repeat, record } = issued;
+        await end(issued);
+        assert.equal((await on.intents.findIssued(repeat.scope))?.standing, standing);
+        assert.equal(await on.intents.recordRepeat(repeat), false);
+        assert.deepEqual(await on.eventsOf(record.jti), ['intent.issued']);
+      });
+    }
+
+    test('a repeat is of the token that the key has, and of no other', async () => {
+      const { repeat, record } = await aRepeat(on);
+      const other = await aRepeat(on);
+      for (const wrong of [
+        { jti: other.repeat.jti },
+        { scope: { ...repeat.scope, key: 'other' } },
+        { scope: { ...repeat.scope, path: '/other' } },
+        { scope: { ...repeat.scope, agentId: other.agent.id } },
+        { callerKeyId: other.second.keyId },
+      ]) {
+        assert.equal(await on.intents.recordRepeat({ ...repeat, ...wrong }), false, JSON.stringify(wrong));
+      }
+      assert.deepEqual(await on.eventsOf(record.jti), ['intent.issued']);
+    });
   });
+}
+
+type Repeatable = Awaited<ReturnType<typeof aRepeat>>;
+
+/** A token that an agent issued with its first key, and what lets its second key have it again. */
+async function aRepeat(on: FiveStores) {
+  const agent = await agentIn(on);
+  const second = aKey();
+  await on.agents.addKey(agent.id, second, aWrite());
+  const issue = anIssue(agent);
+  const { record } = issue;
+  const scope = { agentId: agent.id, path: '/token/issue', key: 'k' };
+  const kept = anIdempotencyRecordOf(record);
+  assert.equal(await on.intents.issue(...partsOf(issue), { scope, record: kept }), true);
+  const event = anEvent({ eventType: 'intent.repeated', resourceId: record.jti });
+  const repeat = { scope, jti: record.jti, callerKeyId: second.keyId, agentRevision: 1, event };
+  return { agent, second, record, repeat };
 }
 
 const partsOf = ({ record, event }: ReturnType<typeof anIssue>) => [record, event] as const;

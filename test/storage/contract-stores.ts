@@ -105,6 +105,11 @@ function pastTheStores(on: ContractStores): Partial<ContractStores> {
     countEvents: async () =>
       (await on.sql<{ n: number }>('select count(*)::int as n from audit_events'))[0]?.n ?? -1,
     isIssued: async (jti) => (await on.sql('select 1 from intent_tokens where jti = $1', [jti])).length === 1,
+    endIntent: (jti, how) =>
+      on.sql(
+        `update intent_tokens set ${how === 'revoked' ? 'revoked_at = clock_timestamp()' : EXPIRE} where jti = $1`,
+        [jti],
+      ),
     expireKey: (keyId) => on.sql(`update api_keys set ${EXPIRE} where key_id = $1`, [keyId]),
     giveKey: (keyId, toAgentId) =>
       on.sql('update api_keys set agent_id = $2 where key_id = $1', [keyId, toAgentId]),

@@ -20,6 +20,7 @@ export interface FiveStores {
   eventsOf(resourceId: string): Promise<readonly EventType[]>;
   countEvents(): Promise<number>;
   isIssued(jti: string): Promise<boolean>;
+  endIntent(jti: string, how: IntentEnding): Promise<unknown>;
   expireKey(keyId: string): Promise<unknown>;
   giveKey(keyId: string, toAgentId: string): Promise<unknown>;
   /** As if its last use were so much longer ago. */
@@ -28,6 +29,9 @@ export interface FiveStores {
   /** The path of a secret of that tier, made for it. */
   keepSecret(tier: AccessTier): Promise<string>;
 }
+
+/** What time or an owner makes of an intent token's row. */
+export type IntentEnding = 'revoked' | 'expired';
 
 /** What time, uses, an administrator or a stranger make of a scoped token's row. */
 export interface TokenChange {

@@ -15,6 +15,7 @@ import type {
   IdempotencyScope,
   IntentTokenRecord,
   IntentTokenStore,
+  RepeatStanding,
 } from '../../src/use-cases/intent-tokens/ports.ts';
 import type {
   ActorWrite,
@@ -28,7 +29,7 @@ import type {
   ScopedTokenRecord,
   ScopedTokenStore,
 } from '../../src/use-cases/scoped-tokens/ports.ts';
-import type { FiveStores, TokenChange } from '../storage/five-stores.ts';
+import type { FiveStores, IntentEnding, TokenChange } from '../storage/five-stores.ts';
 
 type Kept<Row> = { -readonly [Member in keyof Row]: Row[Member] };
 type AgentRow = Kept<Omit<AgentRecord, 'keys'>> & { revision: number };
@@ -40,6 +41,7 @@ interface State {
   readonly agents: Map<string, AgentRow>;
   readonly keys: Map<string, KeyRow>;
   readonly intents: Map<string, IntentTokenRecord>;
+  readonly revokedIntents: Set<string>;
   readonly repeatable: Map<string, { readonly record: IdempotencyRecord; readonly at: number }>;
   readonly tokens: Map<string, TokenRow>;
   readonly tiers: Map<string, AccessTier>;
@@ -55,6 +57,7 @@ export function createStoresInMemory(): StoresInMemory {
     agents: new Map(),
     keys: new Map(),
     intents: new Map(),
+    revokedIntents: new Set(),
     repeatable: new Map(),
     tokens: new Map(),
     tiers: new Map(),
@@ -221,6 +224,13 @@ function createIntents(state: State): IntentTokenStore {
     const kept = repeatable.get(nameOf(scope));
     return kept !== undefined && Date.now() - kept.at < REPEATABLE_MS ? kept.record : undefined;
   };
+  const standingOf = ({ jti, keyId }: IdempotencyRecord, agentId: string): RepeatStanding => {
+    const token = intents.get(jti);
+    const isRevoked = token === undefined || state.revokedIntents.has(jti);
+    if (isRevoked || state.agents.get(agentId)?.revokedAt !== null) return 'revoked';
+    if (token.expiresAtSeconds * 1000 <= Date.now()) return 'expired';
+    return liveActor(state, keyId)?.id === agentId ? 'live' : 'key_ended';
+  };
   return {
     issue: async (record, event, idempotency) => {
       if (!issuerIsLive(state, record)) return false;
@@ -233,7 +243,18 @@ function createIntents(state: State): IntentTokenStore {
       }
       return true;
     },
-    findIssued: async (scope) => found(scope),
+    findIssued: async (scope) => {
+      const record = found(scope);
+      return record && { ...record, standing: standingOf(record, scope.agentId) };
+    },
+    recordRepeat: async ({ scope, jti, callerKeyId, agentRevision, event }) => {
+      const record = found(scope);
+      const { agentId } = scope;
+      if (record?.jti !== jti || standingOf(record, agentId) !== 'live') return false;
+      if (!issuerIsLive(state, { keyId: callerKeyId, agentId, agentRevision })) return false;
+      events.push(event);
+      return true;
+    },
   };
 }
 
@@ -292,12 +313,14 @@ function createTokens(state: State): ScopedTokenStore {
   };
 }
 
-function pastTheStores({ keys, tokens, intents, tiers, events }: State) {
+function pastTheStores({ keys, tokens, intents, revokedIntents, tiers, events }: State) {
   return {
     eventsOf: async (resourceId: string) =>
       events.filter((event) => event.resourceId === resourceId).map(({ eventType }) => eventType),
     countEvents: async () => events.length,
     isIssued: async (jti: string) => intents.has(jti),
+    endIntent: async (jti: string, how: IntentEnding) =>
+      how === 'revoked' ? revokedIntents.add(jti) : changed(intents, jti, { expiresAtSeconds: 0 }),
     expireKey: async (keyId: string) => changed(keys, keyId, { expiresAt: new Date(Date.now() - 1) }),
     giveKey: async (keyId: string, agentId: string) => changed(keys, keyId, { agentId }),
     restKey: async (keyId: string, seconds: number) => {

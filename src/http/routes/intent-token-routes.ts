@@ -94,6 +94,7 @@ const REFUSALS = [
   'TTL_OUT_OF_RANGE',
   'POLICY_DENIED',
   'IDEMPOTENCY_KEY_REUSED',
+  'IDEMPOTENCY_KEY_SPENT',
   'AUDIT_UNAVAILABLE',
   'OUTCOME_UNKNOWN',
 ] as const;
@@ -127,7 +128,8 @@ export function addIntentTokenRoutes(routes: Routes, deps: IntentTokenDeps): voi
       headers: {
         'Idempotency-Key': Type.String({
           pattern: '^[\\x21-\\x7e]{1,128}$',
-          description: 'The same key with the same body is answered with the same token for 10 minutes.',
+          description:
+            'The same key with the same body is answered with the same token for 10 minutes, while it is live.',
         }),
       },
       answers: { 200: Type.Union([schema, DryRun]) },

@@ -6,11 +6,24 @@ import type {
   IdempotencyScope,
   IntentTokenRecord,
   IntentTokenStore,
+  RepeatableToken,
 } from '../../use-cases/intent-tokens/ports.ts';
-import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
+import {
+  GROUPED_EVENT_TYPES,
+  groupedEvent,
+  insertEventOf,
+  insertGroupedEvents,
+} from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { REPEATABLE_FOR, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
+import {
+  fromLiveActor,
+  INTENT_TOKEN_IS_LIVE,
+  INTENT_TOKEN_STATE,
+  KEY_IS_LIVE,
+  REPEATABLE_FOR,
+  WHERE_ISSUER_IS_LIVE,
+} from '../engine/liveness-sql.ts';
 import {
   assignments,
   columns,
@@ -111,17 +124,50 @@ function issueText(idempotency: boolean): string {
     ${selectApplied('jti')}`;
 }
 
+const HELD_IS_REPEATABLE = `held.agent_id = $1 and held.path = $2 and held.key = $3
+      and held.created_at > clock_timestamp() - ${REPEATABLE_FOR}`;
+
+/** The token of a held idempotency key, with its agent. */
+const OF_HELD = `from intent_tokens token join agents agent on agent.id = token.agent_id
+          where token.jti = held.jti and agent.id = held.agent_id`;
+
+/** The key that it was issued to, which another key of the principal may ask for it with. */
+const KEY_OF_HELD_IS_LIVE = `exists (
+          select from api_keys key where key.key_id = held.key_id and key.agent_id = held.agent_id and ${KEY_IS_LIVE})`;
+
 const FIND_ISSUED: Statement = {
   name: 'find_idempotency_key',
   effect: 'read',
   text: `
-    select ${selectList<IdempotencyRecord>({
+    select ${selectList<RepeatableToken>({
       ...columns(idempotencyKeys, 'held', [...OF_TOKEN, ...OF_KEY]),
       issuedAtSeconds: 'extract(epoch from held.issued_at)::float8',
       expiresAtSeconds: 'extract(epoch from held.expires_at)::float8',
+      standing: `coalesce(
+        (select nullif(${INTENT_TOKEN_STATE}, 'live') ${OF_HELD}),
+        case when not exists (select ${OF_HELD}) then 'revoked' when not ${KEY_OF_HELD_IS_LIVE} then 'key_ended' else 'live' end)`,
     })}
     from idempotency_keys held
-    where agent_id = $1 and path = $2 and key = $3 and created_at > clock_timestamp() - ${REPEATABLE_FOR}`,
+    where ${HELD_IS_REPEATABLE}`,
+};
+
+/**
+ * Closes the race between a repeat and a revocation: what is handed out again is judged as what is issued, in the
+ * statement of its event.
+ */
+const REPEAT: Statement = {
+  name: 'repeat_intent_token',
+  effect: 'write',
+  text: `
+    with granted as (
+      select held.jti from idempotency_keys held
+      where ${HELD_IS_REPEATABLE} and held.jti = $4 and ${KEY_OF_HELD_IS_LIVE}
+        and exists (select ${OF_HELD} and ${INTENT_TOKEN_IS_LIVE})
+        and exists (select ${fromLiveActor('$5')} and agent.id = held.agent_id and agent.revision = $6)
+    ), event as (
+      ${insertEventOf('granted', '$7')}
+    )
+    select jti from granted`,
 };
 
 interface Member {
@@ -150,8 +196,14 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
   return {
     issue: async (record, event, idempotency) => (await queue.submit({ record, event, idempotency })).issued,
     findIssued: async ({ agentId, path, key }) => {
-      const [row] = await database.query<IdempotencyRecord>(FIND_ISSUED, [agentId, path, key]);
+      const [row] = await database.query<RepeatableToken>(FIND_ISSUED, [agentId, path, key]);
       return row;
+    },
+    recordRepeat: async ({ scope, jti, callerKeyId, agentRevision, event }) => {
+      const { agentId, path, key } = scope;
+      const events = JSON.stringify([event]);
+      const values = [agentId, path, key, jti, callerKeyId, agentRevision, events];
+      return (await database.query(REPEAT, values)).length === 1;
     },
   };
 }

@@ -10,6 +10,7 @@ export interface RequestContext {
 
 export type EventType =
   | 'intent.issued'
+  | 'intent.repeated'
   | 'intent.denied'
   | 'intent.verified'
   | 'intent.enforced'

@@ -25,8 +25,8 @@ import {
   type IdempotencyKey,
   idempotencyRecordOf,
   idempotencyScope,
-  keyReused,
-  rebuildToken,
+  repeatIssuance,
+  requireSameBody,
 } from './repeat-issuance.ts';
 import {
   type IssuedIntentToken,
@@ -63,8 +63,8 @@ export type IssueIntentToken = (
 ) => Promise<PlanAssessment | IssuedIntentToken>;
 
 /**
- * Rejects with the codes of `assessPlan`, with `POLICY_DENIED`, `IDEMPOTENCY_KEY_REUSED`, `BUSY`, the codes of a key
- * that is no longer live, and those of storage.
+ * Rejects with the codes of `assessPlan`, with `POLICY_DENIED`, `IDEMPOTENCY_KEY_REUSED`, `IDEMPOTENCY_KEY_SPENT`,
+ * `BUSY`, the codes of a key that is no longer live, and those of storage.
  */
 export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentToken {
   const keyedMutex = createKeyedMutex();
@@ -96,14 +96,8 @@ async function assessOnly(
   const confirmed = await deps.confirm(caller, request.context);
   const { idempotency } = request.command;
   const earlier = idempotency && (await deps.store.findIssued(idempotencyScope(idempotency, confirmed)));
-  // It takes no key and would give no token, but what has been said under one cannot be said otherwise.
-  if (
-    idempotency !== undefined &&
-    earlier !== undefined &&
-    earlier.bodySha256Hex !== idempotency.bodySha256Hex
-  ) {
-    throw keyReused();
-  }
+  // It takes no key and would give no token.
+  requireSameBody(earlier, idempotency);
   const decision = decide(request, confirmed);
   if (!decision.allowed) return denyPlan(deps, request, confirmed, decision);
   return { ...request.assessed.assessment, validation: decision.policy_validation };
@@ -118,11 +112,9 @@ function issueNew(
   let caller = firstCaller;
   return retryGuardedWrite(async () => {
     const earlier = idempotency && (await deps.store.findIssued(idempotency.scope));
-    if (idempotency !== undefined && earlier !== undefined) {
-      const confirmed = await deps.confirm(caller, request.context);
-      const { assessed, command } = request;
-      const { onBehalfOf } = command;
-      return rebuildToken(deps, { assessed, onBehalfOf, idempotency, earlier, caller: confirmed });
+    if (earlier !== undefined) {
+      caller = await deps.confirm(caller, request.context);
+      requireSameBody(earlier, idempotency);
     }
     const decision = decide(request, caller);
     if (!decision.allowed) {
@@ -133,9 +125,16 @@ function issueNew(
       return changed ? RETRY : denyPlan(deps, request, caller, decision);
     }
     const validation = decision.policy_validation;
-    const assessment = { ...request.assessed.assessment, validation };
+    const { assessed, command, context } = request;
+    const assessment = { ...assessed.assessment, validation };
+    if (idempotency !== undefined && earlier !== undefined) {
+      const { detailsMember } = assessed;
+      const { onBehalfOf } = command;
+      const repeated = { assessment, detailsMember, onBehalfOf, idempotency, earlier, caller, context };
+      return repeatIssuance(deps, repeated);
+    }
     const issued = await issueOnce(deps, request, { assessment, caller, idempotency });
-    if (issued === RETRY) caller = await deps.confirm(caller, request.context);
+    if (issued === RETRY) caller = await deps.confirm(caller, context);
     return issued;
   });
 }

@@ -44,6 +44,25 @@ export interface IdempotencyRecord {
   readonly expiresAtSeconds: number;
 }
 
+/** Of the token first, then of the API key that it was issued to; `revoked` also where the token's row is gone. */
+export type RepeatStanding = IntentTokenLiveness | 'key_ended';
+
+/** What was kept, and what has become of it, by the database clock. */
+export interface RepeatableToken extends IdempotencyRecord {
+  readonly standing: RepeatStanding;
+}
+
+/** That the token of an idempotency key is handed out again, and what that was decided by. */
+export interface RecordedRepeat {
+  readonly scope: IdempotencyScope;
+  readonly jti: string;
+  /** Of the caller, who must be live and of the scope's principal. */
+  readonly callerKeyId: string;
+  /** The principal's `revision` under which the policy was decided. */
+  readonly agentRevision: number;
+  readonly event: AuditEvent;
+}
+
 export interface IntentTokenStore {
   /**
    * One guarded write with its event. False: key or agent is not live, the agent changed, or the idempotency key is
@@ -55,7 +74,12 @@ export interface IntentTokenStore {
     idempotency?: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord },
   ): Promise<boolean>;
   /** Not older than 10 minutes. */
-  findIssued(scope: IdempotencyScope): Promise<IdempotencyRecord | undefined>;
+  findIssued(scope: IdempotencyScope): Promise<RepeatableToken | undefined>;
+  /**
+   * One guarded write. False: the key has another token or is older than 10 minutes, the token, the key that it was
+   * issued to or the caller's is not live, or the agent changed; nothing was written.
+   */
+  recordRepeat(repeat: RecordedRepeat): Promise<boolean>;
 }
 
 /** One signing key, Ed25519 (RFC 8032). */

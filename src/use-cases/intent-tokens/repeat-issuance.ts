@@ -1,14 +1,24 @@
 /**
  * What an `Idempotency-Key` answers (contract section 4.1): the same request gets the same token, rebuilt and compared
- * with what was recorded; another request under the key is refused.
+ * with what was recorded, as long as it would be granted now; another request under the key is refused.
  */
 
 import type { Sha256 } from '../../domain/crypto/hashing.ts';
-import { decidePlan } from '../../domain/policies/policy-decision.ts';
 import { WritError } from '../../errors.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
+import type { DenialLog } from '../audit/denial-log.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
-import type { AssessedPlan } from './assess-plan.ts';
-import type { IdempotencyRecord, IdempotencyScope, TokenSigner } from './ports.ts';
+import { RETRY } from '../retry-guarded-write.ts';
+import type { PlanAssessment } from './assess-plan.ts';
+import type {
+  IdempotencyRecord,
+  IdempotencyScope,
+  IntentTokenStore,
+  RepeatableToken,
+  RepeatStanding,
+  TokenSigner,
+} from './ports.ts';
 import {
   type IssuedIntentToken,
   type OnBehalfOf,
@@ -32,39 +42,105 @@ export function idempotencyScope({ path, key }: IdempotencyKey, { principal }: C
   return { agentId: principal.id, path, key };
 }
 
-export const keyReused = (): WritError =>
+const keyReused = (): WritError =>
   new WritError('IDEMPOTENCY_KEY_REUSED', 'This Idempotency-Key was used for another request.');
 
-/** The token was granted idempotency, so its policy is not decided again; what differs from the record is never given out. */
-export async function rebuildToken(
-  deps: { readonly findSigner: (kid: string) => TokenSigner | undefined; readonly sha256: Sha256 },
-  repeated: {
-    readonly assessed: AssessedPlan;
-    readonly onBehalfOf: OnBehalfOf;
-    readonly idempotency: Idempotency;
-    readonly earlier: IdempotencyRecord;
-    readonly caller: Caller;
-  },
+/** What was said under a key cannot be said otherwise. Throws `IDEMPOTENCY_KEY_REUSED`. */
+export function requireSameBody(
+  earlier: IdempotencyRecord | undefined,
+  now: { readonly bodySha256Hex: string } | undefined,
+): void {
+  if (earlier !== undefined && earlier.bodySha256Hex !== now?.bodySha256Hex) throw keyReused();
+}
+
+export interface RepeatIssuanceDeps {
+  readonly store: Pick<IntentTokenStore, 'recordRepeat'>;
+  readonly findSigner: (kid: string) => TokenSigner | undefined;
+  readonly sha256: Sha256;
+  readonly newId: () => string;
+  readonly denialLog: Pick<DenialLog, 'record'>;
+}
+
+export interface RepeatedIssuance {
+  readonly assessment: PlanAssessment;
+  readonly detailsMember: string | undefined;
+  readonly onBehalfOf: OnBehalfOf;
+  readonly idempotency: Idempotency;
+  readonly earlier: RepeatableToken;
+  readonly caller: Caller;
+  readonly context: RequestContext;
+}
+
+/**
+ * Hands the token out once more, which is a grant of now: the policy was decided again before, and what the token and
+ * its key have become since is judged here and again in the guarded write. What differs from the record is never given
+ * out. Rejects with `IDEMPOTENCY_KEY_SPENT`, which is on record, and `IDEMPOTENCY_KEY_REUSED`.
+ */
+export async function repeatIssuance(
+  deps: RepeatIssuanceDeps,
+  repeated: RepeatedIssuance,
+): Promise<IssuedIntentToken | typeof RETRY> {
+  const { earlier, caller, idempotency, context } = repeated;
+  if (earlier.standing !== 'live') return denySpent(deps, repeated, earlier.standing);
+  const rebuilt = await rebuildToken(deps, repeated);
+  const event = auditEvent(caller.principal, context, {
+    id: deps.newId(),
+    type: 'intent.repeated',
+    resource: { type: 'intent_token', id: earlier.jti },
+    metadata: { key_id: caller.keyId, issued_to: earlier.keyId },
+  });
+  const isWritten = await deps.store.recordRepeat({
+    scope: idempotency.scope,
+    jti: earlier.jti,
+    callerKeyId: caller.keyId,
+    agentRevision: caller.principal.revision,
+    event,
+  });
+  return isWritten ? rebuilt : RETRY;
+}
+
+async function rebuildToken(
+  deps: RepeatIssuanceDeps,
+  { assessment, detailsMember, onBehalfOf, earlier, caller }: RepeatedIssuance,
 ): Promise<IssuedIntentToken> {
-  const { assessed, onBehalfOf, idempotency, earlier, caller } = repeated;
   const signer = deps.findSigner(earlier.kid);
-  if (earlier.bodySha256Hex !== idempotency.bodySha256Hex || signer === undefined) throw keyReused();
-  const granted = decidePlan([{ source: 'request', policy: assessed.policy }], assessed.plan.steps);
-  const assessment = { ...assessed.assessment, validation: granted.policy_validation };
+  if (signer === undefined) throw keyReused();
+  const { principal } = caller;
   const { token, signature } = startSigning(
-    {
-      assessment,
-      detailsMember: assessed.detailsMember,
-      onBehalfOf,
-      principal: caller.principal,
-      fields: earlier,
-      signer,
-    },
+    { assessment, detailsMember, onBehalfOf, principal, fields: earlier, signer },
     deps.sha256,
   );
   const signed = await signature;
   if (deps.sha256.hex(signed.jwt) !== earlier.jwtSha256Hex) throw keyReused();
   return Object.assign(token, signed);
+}
+
+const WHY_SPENT: Readonly<Record<Exclude<RepeatStanding, 'live'>, string>> = {
+  expired: 'has expired',
+  revoked: 'was revoked',
+  key_ended: 'was issued to an API key that is revoked or has expired',
+};
+
+async function denySpent(
+  deps: RepeatIssuanceDeps,
+  { earlier, caller, context }: RepeatedIssuance,
+  standing: Exclude<RepeatStanding, 'live'>,
+): Promise<never> {
+  const code = 'IDEMPOTENCY_KEY_SPENT';
+  await deps.denialLog.record({
+    type: 'intent.denied',
+    code,
+    actor: caller.principal,
+    credentialId: caller.keyId,
+    resource: { type: 'intent_token', id: earlier.jti },
+    metadata: { reason: standing },
+    context,
+  });
+  throw new WritError(
+    code,
+    `The token of this Idempotency-Key ${WHY_SPENT[standing]}: ask for a new token with a new key.`,
+    { details: { reason: standing } },
+  );
 }
 
 /** What has to be known to rebuild the token, and to know it again. */

@@ -40,6 +40,7 @@ const BODY = JSON.stringify({
   metadata: { run: 1 },
 });
 const REUSED = { status: 409, code: 'IDEMPOTENCY_KEY_REUSED' };
+const SPENT = { status: 409, code: 'IDEMPOTENCY_KEY_SPENT' };
 
 let made = 0;
 const aKey = (): string => {
@@ -170,7 +171,10 @@ test('the same request', { skip: postgresSkip }, async (t) => {
       assert.notEqual(added.body.id, agent.keyId);
       assert.deepEqual(await countsOf(server, agent), ONE);
       await sql('update api_keys set revoked_at = now() where key_id = $1', [agent.keyId]);
-      assertSame(await issue(key, added.body.api_key), first, 'also once the first key is revoked');
+      const spent = await issue(key, added.body.api_key);
+      assertRefused(spent, { ...SPENT, details: { reason: 'key_ended' } }, 'once the first key is revoked');
+      assert.doesNotMatch(spent.text, /ey[A-Za-z0-9]/);
+      assert.notEqual((await issue(aKey(), added.body.api_key)).body.token_id, first.body.token_id);
     },
   );
 
@@ -194,24 +198,68 @@ test('the same request', { skip: postgresSkip }, async (t) => {
     assertRefused(await issue(key, other.key), { status: 401, code: 'AUTH_INVALID_KEY' });
   });
 
-  await t.test(
-    'gets the token that was granted, although the operator’s policy has changed since',
-    async () => {
-      const agent = await createAgent({ policy: { allow: ['*'] } });
+  await t.test('gets the token only while the operator’s policy allows it', async () => {
+    const agent = await createAgent({ policy: { allow: ['*'] } });
+    const key = aKey();
+    const first = await issue(key, agent.key);
+    const change = async (policy: object) => {
+      const url = `/v1/agents/${agent.id}`;
+      const { status } = await call({ method: 'PATCH', url, key: adminKey, json: { policy } });
+      assert.equal(status, 200);
+    };
+    await change({ allow: [] });
+    for (const asked of [key, aKey()]) {
+      assertRefused(await issue(asked, agent.key), { status: 403, code: 'POLICY_DENIED' }, asked);
+    }
+    await change({ allow: ['m/*'] });
+    assertSame(await issue(key, agent.key), first);
+    assert.deepEqual(await countsOf(server, agent), ONE);
+  });
+
+  for (const [reason, change] of [
+    ['expired', "expires_at = clock_timestamp() - interval '1 ms'"],
+    ['revoked', 'revoked_at = clock_timestamp()'],
+  ] as const) {
+    await t.test(`is 409 once the token is ${reason}, and another once ten minutes have passed`, async () => {
+      const agent = await createAgent();
       const key = aKey();
       const first = await issue(key, agent.key);
-      const patch = {
-        method: 'PATCH',
-        url: `/v1/agents/${agent.id}`,
-        key: adminKey,
-        json: { policy: { allow: [] } },
-      };
-      assert.equal((await call(patch)).status, 200);
-      assertSame(await issue(key, agent.key), first);
-      assertRefused(await issue(aKey(), agent.key), { status: 403, code: 'POLICY_DENIED' }, 'a new request');
+      await sql(`update intent_tokens set ${change} where jti = $1`, [first.body.token_id]);
+      const spent = await issue(key, agent.key);
+      assertRefused(spent, { ...SPENT, details: { reason } });
+      assert.doesNotMatch(spent.text, /ey[A-Za-z0-9]/);
       assert.deepEqual(await countsOf(server, agent), ONE);
-    },
-  );
+      await sql(
+        "update idempotency_keys set created_at = now() - interval '11 minutes' where agent_id = $1",
+        [agent.id],
+      );
+      assert.notEqual((await issue(key, agent.key)).body.token_id, first.body.token_id);
+    });
+  }
+
+  await t.test('is on record each time that it is answered, and each time that it is not', async () => {
+    const agent = await createAgent();
+    const key = aKey();
+    const { token_id: jti } = (await issue(key, agent.key)).body;
+    for (let again = 0; again < 2; again += 1) assert.equal((await issue(key, agent.key)).status, 200);
+    await sql('update intent_tokens set revoked_at = clock_timestamp() where jti = $1', [jti]);
+    assertRefused(await issue(key, agent.key), SPENT);
+    const written = await sql(
+      'select event_type as type, actor_id as actor, metadata from audit_events where resource_id = $1 order by id',
+      [jti],
+    );
+    const repeated = {
+      type: 'intent.repeated',
+      actor: agent.id,
+      metadata: { key_id: agent.keyId, issued_to: agent.keyId },
+    };
+    const denied = {
+      type: 'intent.denied',
+      actor: agent.id,
+      metadata: { code: SPENT.code, reason: 'revoked', credential: agent.keyId },
+    };
+    assert.deepEqual(written.slice(1), [repeated, repeated, denied]);
+  });
 
   await t.test('gets the same token until ten minutes have passed, and then another', async () => {
     const agent = await createAgent();
@@ -509,14 +557,14 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
   });
 
   await t.test('a record that does not make the token that it names: 409, never another token', async (t) => {
-    for (const change of [
-      "jwt_sha256 = repeat('0', 64)",
-      "key_id = '0123456789abcdef'",
-      "expires_at = expires_at + interval '1 day'",
-    ]) {
+    for (const [change, refused] of [
+      ["jwt_sha256 = repeat('0', 64)", REUSED],
+      ["key_id = '0123456789abcdef'", SPENT],
+      ["expires_at = expires_at + interval '1 day'", REUSED],
+    ] as const) {
       const { server, agent, key } = await issuedBefore(t);
       await server.sql(`update idempotency_keys set ${change}`);
-      assertRefused(await issuing(server)(key, agent.key), REUSED, change);
+      assertRefused(await issuing(server)(key, agent.key), refused, change);
       assert.deepEqual(await countsOf(server, agent), ONE);
     }
   });

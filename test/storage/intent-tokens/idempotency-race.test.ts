@@ -1,11 +1,14 @@
-/** Two server processes on one database are raced with one `Idempotency-Key`: one token, one event, one answer. */
+/**
+ * Two server processes on one database are raced with one `Idempotency-Key`: one token, one event, one answer, and none
+ * that begins after what it rests on has ended.
+ */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
-import { RACE_ROUNDS } from '../../support/effort.ts';
-import { type Answer, createClient, errorCodeOf, insist } from '../../support/issuing.ts';
+import { RACE_ROUNDS, READS_IN_FLIGHT } from '../../support/effort.ts';
+import { type Answer, type Client, createClient, errorCodeOf, insist } from '../../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 
@@ -124,6 +127,77 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
       });
     },
   );
+
+  const [owner] = clients;
+  const created = async (path: string, json: object): Promise<{ id: string; key: string }> => {
+    const answer = await owner?.send('POST', path, json);
+    assert.equal(answer?.status, 201, answer?.text);
+    const { id, api_key: key } = JSON.parse(answer?.text ?? '') as { id: string; api_key: string };
+    return { id, key };
+  };
+
+  /** An agent with two keys, the first of which has issued a token, and a client of each process with the second. */
+  async function anIssued(t: { after(work: () => void): void }, key: string) {
+    const agent = await created('/v1/agents', { name: key });
+    const second = await created(`/v1/agents/${agent.id}/keys`, {});
+    const [first, ...others] = [agent.key, second.key, second.key].map((apiKey, index) =>
+      createClient(servers[index % 2]?.url ?? '', apiKey),
+    );
+    t.after(() => {
+      for (const client of [first, ...others]) client?.close();
+    });
+    const ask = (client: Client | undefined) =>
+      insist(async () => client?.send('POST', '/token/issue', body(0), { 'idempotency-key': key }));
+    const issued = await ask(first);
+    assert.equal(issued?.status, 200, issued?.text);
+    const { token_id: jti } = JSON.parse(issued?.text ?? '') as { token_id: string };
+    const { rows } = await database.query('select key_id from intent_tokens where jti = $1', [jti]);
+    return { agent, jti, keyId: String(rows[0]?.key_id), ask, others, text: issued?.text };
+  }
+  type Issued = Awaited<ReturnType<typeof anIssued>>;
+
+  const endings: Readonly<Record<string, (issued: Issued) => Promise<Answer | undefined> | undefined>> = {
+    'the key that it was issued to': ({ agent, keyId }) =>
+      owner?.send('DELETE', `/v1/agents/${agent.id}/keys/${keyId}`),
+    'the token': ({ jti }) => owner?.send('POST', '/token/revoke', { token_id: jti }),
+    'what the policy allows': ({ agent }) =>
+      owner?.send('PATCH', `/v1/agents/${agent.id}`, { policy: { allow: [] } }),
+  };
+  for (const [what, end] of Object.entries(endings)) {
+    await t.test(`no repeat that begins after the end of ${what} is answered`, async (t) => {
+      const issued = await anIssued(t, `ended-${Object.keys(endings).indexOf(what)}`);
+      const { readers, around } = READS_IN_FLIGHT;
+      const answered: Answer[] = [];
+      const late: Answer[] = [];
+      let ending: Promise<void> | undefined;
+      let isEnded = false;
+      const endNow = async (): Promise<void> => {
+        const answer = await end(issued);
+        assert.ok(answer !== undefined && answer.status < 300, answer?.text);
+        isEnded = true;
+      };
+      const reader = async (index: number): Promise<void> => {
+        while (late.length < around) {
+          const beganLate = isEnded;
+          const answer = await issued.ask(issued.others[index % 2]);
+          assert.ok(answer !== undefined);
+          (beganLate ? late : answered).push(answer);
+          if (answered.length >= around) ending ??= endNow();
+        }
+      };
+      await Promise.all(Array.from({ length: readers }, (_, index) => reader(index)));
+      await ending;
+      const granted = answered.filter(({ status }) => status === 200);
+      assert.ok(granted.length > 0);
+      assert.deepEqual([...new Set(granted.map(({ text }) => text))], [issued.text]);
+      for (const { status, text } of late) assert.ok(status === 409 || status === 403, text);
+      const { rows } = await database.query(
+        "select count(*)::int as n from audit_events where event_type = 'intent.repeated' and resource_id = $1",
+        [issued.jti],
+      );
+      assert.equal(rows[0]?.n, granted.length, 'each that was answered is on record, and no other');
+    });
+  }
 
   await t.test('the header sent twice is no key', async () => {
     const [client] = clients;

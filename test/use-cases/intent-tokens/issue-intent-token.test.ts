@@ -14,7 +14,7 @@ import {
   createIssueIntentToken,
   type IssueIntentTokenCommand,
 } from '../../../src/use-cases/intent-tokens/issue-intent-token.ts';
-import { aWrite } from '../../storage/builders.ts';
+import { aKey, aWrite } from '../../storage/builders.ts';
 import { keyIsDead } from '../../storage/five-stores.ts';
 import { assertDenied, CONTEXT, useCasesInMemory } from '../../support/use-cases-in-memory.ts';
 
@@ -55,8 +55,14 @@ function aBench() {
       caller,
       CONTEXT,
     );
+  /** A second key of the caller's principal. */
+  const add = async ({ principal }: Caller): Promise<Caller> => {
+    const key = aKey();
+    await stores.agents.addKey(principal.id, key, aWrite());
+    return { principal, keyId: key.keyId, keyPrefix: key.prefix, fingerprint: key.keyId };
+  };
   const issued = () => stores.events.filter(({ eventType }) => eventType === 'intent.issued').length;
-  return { stores, join, ask, issued };
+  return { stores, join, ask, issued, add };
 }
 
 const POLICIES: readonly (readonly [own: JsonValue, requested: JsonValue | undefined, denied: string[]])[] = [
@@ -178,6 +184,62 @@ test('under one idempotency key the same request gets the same token, another is
     await jwtOf(ask(caller)),
   ];
   assert.equal(new Set([first, ...others]).size, 5);
+});
+
+for (const [what, reason] of [
+  ['the token was revoked', 'revoked'],
+  ['the token has expired', 'expired'],
+  ['the key it was issued to was revoked', 'key_ended'],
+  ['the key it was issued to has expired', 'key_ended'],
+] as const) {
+  test(`a token is not handed out again when ${what}: 409 that says so, on record`, async () => {
+    const { join, ask, stores, issued, add } = aBench();
+    const { agent, caller } = await join();
+    const second = await add(caller);
+    const idempotency = { key: 'k', path: '/token/issue', bodySha256Hex: '00'.repeat(32) };
+    const token = await ask(caller, { idempotency });
+    assert.ok('jwt' in token);
+    if (what === 'the token was revoked' || what === 'the token has expired') {
+      await stores.endIntent(token.jti, what === 'the token was revoked' ? 'revoked' : 'expired');
+    } else {
+      await keyIsDead(stores)[what.endsWith('revoked') ? 'the key is revoked' : 'the key has expired']?.(
+        agent,
+      );
+    }
+    const refusal = await assertDenied(ask(second, { idempotency }), 'IDEMPOTENCY_KEY_SPENT');
+    assert.deepEqual(refusal.details, { reason });
+    const [written, ...others] = stores.events.filter(({ eventType }) => eventType === 'intent.denied');
+    assert.deepEqual(others, []);
+    assert.deepEqual(
+      [written?.resourceId, written?.metadata],
+      [token.jti, { code: 'IDEMPOTENCY_KEY_SPENT', reason, credential: second.keyId }],
+    );
+    assert.equal(issued(), 1);
+    await ask(second, { idempotency: { ...idempotency, key: 'another' } });
+  });
+}
+
+test('a token is handed out again by the policy as it is now, and each time is on record', async () => {
+  const { join, ask, stores, add } = aBench();
+  const { agent, caller } = await join();
+  const second = await add(caller);
+  const idempotency = { key: 'k', path: '/token/issue', bodySha256Hex: '00'.repeat(32) };
+  const token = await ask(caller, { idempotency });
+  assert.ok('jwt' in token);
+  const repeats = () =>
+    stores.events.filter(({ eventType }) => eventType === 'intent.repeated').map(({ metadata }) => metadata);
+  await stores.agents.update(agent.id, { policyText: '{"deny":["*"]}' }, aWrite());
+  for (const each of [caller, second]) await assertDenied(ask(each, { idempotency }), 'POLICY_DENIED');
+  assert.deepEqual(repeats(), []);
+  await stores.agents.update(agent.id, { policyText: null }, aWrite());
+  for (const each of [caller, second]) {
+    const again = await ask(each, { idempotency });
+    assert.ok('jwt' in again && again.jwt === token.jwt);
+  }
+  assert.deepEqual(
+    repeats(),
+    [caller, second].map(({ keyId }) => ({ key_id: keyId, issued_to: agent.key.keyId })),
+  );
 });
 
 test('a plan that a policy denied leaves its idempotency key free', async () => {
