@@ -3,12 +3,11 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { assertRefused, buildTestApp, errorOf, type TestAnswer } from '../../support/app.ts';
 import { RACE_ROUNDS } from '../../support/effort.ts';
-import { type Answer, type Client, createClient, errorCodeOf, insist, until } from '../../support/issuing.ts';
-import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { startServer } from '../../support/processes.ts';
+import { type Answer, errorCodeOf, until } from '../../support/issuing.ts';
+import { postgresSkip } from '../../support/postgres.ts';
+import { startTwoServers } from '../../support/two-servers.ts';
 
 const POLLS = 20;
 const TOKEN = /ast_tok_[A-Za-z0-9_-]{43}/g;
@@ -22,35 +21,9 @@ interface Decided {
 const bodyOf = <Body>({ text }: Answer): Body => JSON.parse(text) as Body;
 
 test('two processes', { skip: postgresSkip }, async (t) => {
-  const { url: databaseUrl } = await createTestDatabase(t);
-  const adminKey = generateApiKey().text;
-  const env = {
-    DATABASE_URL: databaseUrl,
-    MASTER_KEY: '5a'.repeat(32),
-    BOOTSTRAP_ADMIN_KEY: adminKey,
-    ISSUER_URL: 'https://writ.example',
-    PORT: '0',
-    RATE_LIMIT_MAX: '0',
-    LOG_LEVEL: 'warn',
-    ACCEPT_UNSAFE_DURABILITY: '1',
-    CRITICAL_DELAY_SECONDS: '0',
-  };
-  const servers = [await startServer(t, env), await startServer(t, env)];
-  const database = new pg.Client({ connectionString: databaseUrl });
-  database.on('error', () => undefined);
-  await database.connect();
-  const clients: Client[] = [];
-  t.after(async () => {
-    for (const client of clients) client.close();
-    await database.end();
-  });
-  /** Asks the servers in turn. */
-  const speaker = (key: string) => {
-    const both = servers.map(({ url }) => createClient(url, key));
-    clients.push(...both);
-    return (index: number, method: string, path: string, body?: unknown) =>
-      insist(async () => both[index % 2]?.send(method, path, body));
-  };
+  const { adminKey, database, speaker } = await startTwoServers(t, { CRITICAL_DELAY_SECONDS: '0' });
+  /** With a scoped token. */
+  const bearer = speaker(undefined);
   const admin = speaker(adminKey);
   const made = async (body: object) => {
     const answer = await admin(0, 'POST', '/v1/agents', body);
@@ -104,11 +77,9 @@ test('two processes', { skip: postgresSkip }, async (t) => {
       }
       assert.deepEqual(await books(id), { tokens: 1, votes: 1, granted: 1, denied: 0, claimed: 1 });
       // What was handed out is what is stored, and works on both.
-      for (const server of servers) {
-        const client = createClient(server.url, undefined);
-        clients.push(client);
-        const bearer = { authorization: `Bearer ${token}` };
-        const answer = await insist(() => client.send('POST', '/v1/tokens/introspect', undefined, bearer));
+      for (const index of [0, 1]) {
+        const headers = { authorization: `Bearer ${token}` };
+        const answer = await bearer(index, 'POST', '/v1/tokens/introspect', undefined, headers);
         assert.equal(bodyOf<{ active: boolean }>(answer).active, true, answer.text);
       }
     });
@@ -257,13 +228,11 @@ test('two processes', { skip: postgresSkip }, async (t) => {
           await admin(0, 'GET', `/v1/approvals/${id}`),
         );
         const [token = ''] = tokensIn(await Promise.all(polls(id, 1)));
-        const client = createClient(servers[round % 2]?.url ?? '', undefined);
-        clients.push(client);
         const opens = [];
         for (const key of ['0', 'A', 'BB', 'C', 'DD', 'E', 'FF', 'LATER', 'MADE']) {
           const path = `made-${round}/${key}`;
-          const bearer = { authorization: `Bearer ${token}` };
-          const answer = await insist(() => client.send('GET', `/v1/secrets/${path}`, undefined, bearer));
+          const headers = { authorization: `Bearer ${token}` };
+          const answer = await bearer(round, 'GET', `/v1/secrets/${path}`, undefined, headers);
           if (answer.status === 200) opens.push({ path, access_tier: 'sensitive' });
           else assert.equal(errorCodeOf(answer), 'APPROVAL_REQUIRED', answer.text);
         }

@@ -2,12 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import pg from 'pg';
-import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { RACE_ROUNDS } from '../../support/effort.ts';
-import { type Client, createClient, errorCodeOf, insist } from '../../support/issuing.ts';
-import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { startServer } from '../../support/processes.ts';
+import { errorCodeOf } from '../../support/issuing.ts';
+import { postgresSkip } from '../../support/postgres.ts';
+import { startTwoServers } from '../../support/two-servers.ts';
 
 /** Each looks like each. */
 const ALIKE = [
@@ -24,44 +22,20 @@ const ALIKE = [
 test('of names that look alike, asked for at once in two processes, one is given', {
   skip: postgresSkip,
 }, async (t) => {
-  const { url: databaseUrl } = await createTestDatabase(t);
-  const adminKey = generateApiKey().text;
-  const env = {
-    DATABASE_URL: databaseUrl,
-    MASTER_KEY: '5a'.repeat(32),
-    BOOTSTRAP_ADMIN_KEY: adminKey,
-    ISSUER_URL: 'https://writ.example',
-    PORT: '0',
-    RATE_LIMIT_MAX: '0',
-    LOG_LEVEL: 'warn',
-    ACCEPT_UNSAFE_DURABILITY: '1',
-  };
-  const servers = [await startServer(t, env), await startServer(t, env)];
-  const database = new pg.Client({ connectionString: databaseUrl });
-  database.on('error', () => undefined);
-  await database.connect();
-  const clients: Client[] = [];
-  t.after(async () => {
-    for (const client of clients) client.close();
-    await database.end();
-  });
-  const speaker = (server: { url: string }, key: string) => {
-    const client = createClient(server.url, key);
-    clients.push(client);
-    return (method: string, path: string, body?: unknown) => insist(() => client.send(method, path, body));
-  };
-  const [first, second] = servers as [(typeof servers)[0], (typeof servers)[0]];
-  const one = speaker(first, adminKey);
+  const { adminKey, database, speaker } = await startTwoServers(t);
+  const one = speaker(adminKey);
   // Another administrator, so that nobody waits for the row of who acts.
-  const made = await one('POST', '/v1/agents', { name: 'second', role: 'admin' });
-  const other = speaker(second, (JSON.parse(made.text) as { api_key: string }).api_key);
-  assert.equal((await other('GET', '/v1/me')).status, 200);
+  const made = await one(0, 'POST', '/v1/agents', { name: 'second', role: 'admin' });
+  const other = speaker((JSON.parse(made.text) as { api_key: string }).api_key);
+  assert.equal((await other(1, 'GET', '/v1/me')).status, 200);
 
   for (let round = 1; round <= RACE_ROUNDS; round += 1) {
     const answers = await Promise.all(
-      ALIKE.map((name, index) =>
-        ((index + round) % 2 === 0 ? one : other)('POST', '/v1/agents', { name, role: 'approver' }),
-      ),
+      ALIKE.map((name, index) => {
+        const body = { name, role: 'approver' };
+        const turn = index + round;
+        return turn % 2 === 0 ? one(0, 'POST', '/v1/agents', body) : other(1, 'POST', '/v1/agents', body);
+      }),
     );
     const codes = answers.map((answer) => (answer.status === 201 ? 'made' : errorCodeOf(answer)));
     assert.deepEqual(codes.sort(), [...Array<string>(ALIKE.length - 1).fill('ALREADY_EXISTS'), 'made']);
@@ -69,6 +43,10 @@ test('of names that look alike, asked for at once in two processes, one is given
       `select id from agents where name ilike 'c_rin%' and revoked_at is null`,
     );
     assert.equal(rows.length, 1);
-    assert.equal((await one('DELETE', `/v1/agents/${rows[0]?.id}`)).status, 204, 'free for the next round');
+    assert.equal(
+      (await one(0, 'DELETE', `/v1/agents/${rows[0]?.id}`)).status,
+      204,
+      'free for the next round',
+    );
   }
 });
