@@ -1,7 +1,7 @@
 /**
  * Denials of known credentials in the audit trail (contract section 8). The first of a kind (credential, code,
- * resource) is written before it is answered; equal ones in the next 60 s are counted in memory, and one further
- * row tells how many. A crash may lose that number, never the first row.
+ * resource, address) is written before it is answered; equal ones in the next 60 s are counted in memory, and one
+ * further row tells how many. A crash may lose that number, never the first row.
  */
 
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
@@ -12,6 +12,8 @@ import type { AuditEvent, AuditTrail, EventType } from './ports.ts';
 const WINDOW_MS = 60_000;
 /** Beyond so many kinds at once every denial is written: nothing is dropped to save memory. */
 const MAX_KINDS = 10_000;
+/** The same of one credential, so that whoever asks from many addresses takes no room from the others. */
+const MAX_KINDS_OF_ONE = 1000;
 
 export interface Denial {
   readonly type: EventType;
@@ -38,6 +40,21 @@ export function createDenialLog(deps: {
   monotonicMs: () => number;
 }): DenialLog {
   const kinds = new Map<string, Kind>();
+  const kindsOf = new Map<string | null, number>();
+  const hasRoom = (credentialId: string | null): boolean =>
+    kinds.size < MAX_KINDS && (kindsOf.get(credentialId) ?? 0) < MAX_KINDS_OF_ONE;
+  const count = (credentialId: string | null, more: 1 | -1): void => {
+    const left = (kindsOf.get(credentialId) ?? 0) + more;
+    if (left === 0) kindsOf.delete(credentialId);
+    else kindsOf.set(credentialId, left);
+  };
+  const remember = (name: string, kind: Kind): void => {
+    if (!kinds.has(name)) count(kind.last.credentialId, 1);
+    kinds.set(name, kind);
+  };
+  const forget = (name: string, { last }: Kind): void => {
+    if (kinds.delete(name)) count(last.credentialId, -1);
+  };
   const write = (denial: Denial, repeated?: number): Promise<void> =>
     deps.trail.append(eventOf(denial, deps.newId(), repeated));
 
@@ -52,12 +69,13 @@ export function createDenialLog(deps: {
       throw error;
     }
     const over = kind.repeated === 0 && kind.until <= deps.monotonicMs();
-    if (over && kinds.get(name) === kind) kinds.delete(name);
+    if (over && kinds.get(name) === kind) forget(name, kind);
   };
 
   return {
     record: async (denial) => {
-      const name = JSON.stringify([denial.credentialId, denial.code, denial.resource, denial.type]);
+      const { credentialId, code, resource, type, context } = denial;
+      const name = JSON.stringify([credentialId, code, resource, type, context.ipAddress]);
       const known = kinds.get(name);
       if (known !== undefined && known.until > deps.monotonicMs()) {
         known.repeated += 1;
@@ -68,14 +86,14 @@ export function createDenialLog(deps: {
       const firstRow =
         known === undefined ? write(denial) : writeCount(name, known).then(() => write(denial));
       const kind: Kind = { until: deps.monotonicMs() + WINDOW_MS, repeated: 0, last: denial, firstRow };
-      if (known !== undefined || kinds.size < MAX_KINDS) kinds.set(name, kind);
+      if (known !== undefined || hasRoom(credentialId)) remember(name, kind);
       try {
         await firstRow;
       } catch (error) {
         if (kinds.get(name) === kind) {
           // The count of the minute before may still be unwritten.
-          if (known === undefined) kinds.delete(name);
-          else kinds.set(name, known);
+          if (known === undefined) forget(name, kind);
+          else remember(name, known);
         }
         throw error;
       }

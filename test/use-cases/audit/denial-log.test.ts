@@ -91,7 +91,7 @@ test('after its minute the next one is a first one again, after the count of tho
   );
 });
 
-test('another credential, code, resource or event is another kind', async () => {
+test('another credential, code, resource, event or address is another kind', async () => {
   const { recorder, rows } = aBench();
   const kinds: Partial<Denial>[] = [
     {},
@@ -100,9 +100,29 @@ test('another credential, code, resource or event is another kind', async () => 
     { type: 'intent.denied' },
     { resource: { type: 'endpoint', id: 'POST /v1/agents' } },
     { resource: { type: 'plan', id: 'GET /v1/agents' } },
+    { context: { requestId: 'r', ipAddress: '198.51.100.7' } },
+    { context: { requestId: 'r', ipAddress: null } },
   ];
   for (const kind of [...kinds, ...kinds]) await recorder.record(refusal(kind));
   assert.equal(rows.length, kinds.length);
+});
+
+test('who is refused from where is not hidden by equal refusals from elsewhere', async () => {
+  const { recorder, rows } = aBench();
+  const [owner, thief] = ['192.0.2.1', '198.51.100.7'];
+  for (const ipAddress of [owner, ...Array(5).fill(thief), owner]) {
+    await recorder.record(refusal({ context: { requestId: 'r', ipAddress } }));
+  }
+  await recorder.flush(true);
+  assert.deepEqual(
+    rows.map(({ ipAddress, metadata }) => [ipAddress, metadata['repeated']]),
+    [
+      [owner, undefined],
+      [thief, undefined],
+      [owner, 1],
+      [thief, 4],
+    ],
+  );
 });
 
 test('kinds are not confused by what their parts contain', async () => {
@@ -214,6 +234,27 @@ test('a count that cannot be written is kept and written later', async () => {
     rows.map(({ metadata }) => metadata['repeated']),
     [undefined, 4],
   );
+});
+
+test('beyond so many kinds of one credential every refusal of it is written, and others are counted still', async () => {
+  const { recorder, rows, clock } = aBench();
+  const from = (n: number) => ({ context: { requestId: 'r', ipAddress: `2001:db8::${n.toString(16)}` } });
+  const many = async (): Promise<number> => {
+    const before = rows.length;
+    for (let n = 0; n < 1_100; n += 1) await recorder.record(refusal(from(n)));
+    return rows.length - before;
+  };
+  assert.equal(await many(), 1_100);
+  assert.equal(await many(), 100, 'of those that there was no room for');
+  for (let times = 0; times < 3; times += 1) await recorder.record(refusal({ credentialId: 'key-2' }));
+  assert.equal(rows.length, 1_201);
+  // Room that became free is counted as free, however it became so.
+  for (const minute of [1, 2, 3]) {
+    clock.ms = minute * 60_000;
+    if (minute === 2) await recorder.flush();
+    await many();
+    assert.equal(await many(), 100, `minute ${minute}`);
+  }
 });
 
 test('beyond so many kinds at once, every refusal is written', async () => {
