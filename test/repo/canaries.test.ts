@@ -119,7 +119,7 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
     } else search('the output', output, `${name} key`, secret);
   }
 
-  const { values, refused, note, grounds, memberName, tokens } = session.secrets;
+  const { values, refused, note, label, grounds, memberName, tokens } = session.secrets;
   const searchAll = (name: string, secret: string, belongs: { answers?: RegExp; tables?: string[] }) => {
     search('the output', output, name, secret);
     for (const { asked, text } of answers) {
@@ -145,14 +145,16 @@ test('a busy session leaves no canary where it does not belong', { skip: postgre
   }
   for (const [name, text] of Object.entries(refused)) searchAll(name, text, {});
   searchAll('the name of a member', memberName, { answers: /^unknown member$/ });
-  const tablesOfNotes = ['secrets', 'scoped_tokens', 'approvals'];
-  for (const table of tablesOfNotes) {
-    assert.notDeepEqual(findIn(tables.get(table) ?? '', note), [], `the control: ${table}`);
+  assert.notDeepEqual(findIn(tables.get('secrets') ?? '', note), [], 'the control: secrets');
+  searchAll('note', note, { answers: /^(?:write|read|rotate|list)\b/, tables: ['secrets'] });
+  const tablesOfLabels = ['scoped_tokens', 'approvals', 'audit_events'];
+  for (const table of tablesOfLabels) {
+    assert.notDeepEqual(findIn(tables.get(table) ?? '', label), [], `the control: ${table}`);
   }
-  searchAll('note', note, {
+  searchAll('label', label, {
     answers:
-      /^(?:write|read|rotate|token|list|introspect|inventory|approval (?:given|seen|denied)|approvals listed)\b/,
-    tables: tablesOfNotes,
+      /^(?:token .*|introspect.*|inventory.*|approval (?:given|seen|denied)|approvals listed|the trail (?:listed|exported .*))$/,
+    tables: tablesOfLabels,
   });
   const tablesOfGrounds = ['approvals', 'approval_votes', 'audit_events'];
   for (const table of tablesOfGrounds) {

@@ -28,8 +28,10 @@ export interface SecretsSession {
   readonly values: Record<string, string>;
   /** Sent as a value where it is refused: it may be nowhere. */
   readonly refused: Record<string, string>;
-  /** What people write about secrets, tokens and approvals: it belongs in their tables and in answers that show them. */
+  /** What people write about secrets: it belongs in their table and in answers that show them. */
   readonly note: string;
+  /** What a token is called, the one of an approval too: it belongs there, and in the audit trail. */
+  readonly label: string;
   /** Why an approval was decided so: it belongs there, in its votes and in the audit trail. */
   readonly grounds: string;
   /** Sent as the name of a member: the answer `unknown member` points at it. */
@@ -77,6 +79,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     unknownToken: `ast_tok_${randomBytes(32).toString('base64url')}`,
   };
   const note = canary('note');
+  const label = canary('label');
   const grounds = canary('grounds');
   const memberName = canary('member-name');
   const about = { metadata: { note, deep: [note] }, description: note, tags: [note] };
@@ -89,7 +92,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     return { asked, status, text };
   };
   const issue = async (name: string, changes: Record<string, unknown> = {}): Promise<Ask> => {
-    const asked = { scopes: ['secrets:*:vault/*', 'namespaces:read'], description: note, ...changes };
+    const asked = { scopes: ['secrets:*:vault/*', 'namespaces:read'], description: label, ...changes };
     const { text } = await well(keeper(`token ${name}`, 'POST', '/v1/tokens', asked));
     const { token, token_id: id } = JSON.parse(text) as { token: string; token_id: string };
     tokens[name] = token;
@@ -183,7 +186,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
       assert.equal(opened.status, 202, opened.text);
       return (JSON.parse(opened.text) as { approval_id: string }).approval_id;
     };
-    const id = await open({ scopes: ['secrets:read:vault/guarded'], description: note });
+    const id = await open({ scopes: ['secrets:read:vault/guarded'], description: label });
     const at = `/v1/approvals/${id}`;
     const no = refusing(admin);
     await no('a decision that is wrong', 'POST', `${at}/approve`, { reason: text.repeat(40) });
@@ -210,7 +213,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
 
     const denied = await open({
       scopes: ['secrets:read:vault/*'],
-      description: note,
+      description: label,
       require_approval: true,
     });
     await well(admin('approval denied', 'POST', `/v1/approvals/${denied}/deny`, { reason: grounds }));
@@ -321,6 +324,7 @@ export function secretsSession({ admin, keeper, holding }: Holders): SecretsSess
     values,
     refused,
     note,
+    label,
     grounds,
     memberName,
     tokens,

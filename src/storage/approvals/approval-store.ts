@@ -110,7 +110,7 @@ const CLAIM: Statement = {
       returning asked.*, approval.id as "approvalId"
     ), token as (
       ${insertNewTokens(members('granted', ['tier', 'boundSecrets', 'approvalId']))}
-    ), event as (
+    ), events as (
       ${insertEventOf('granted', '$4')}
     )
     select id from granted`,
@@ -159,7 +159,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
         return 'decided';
       }),
 
-    claim: ({ id, requestDigest }, token, event) =>
+    claim: ({ id, requestDigest }, token, events) =>
       database.transaction(async (session) => {
         const held = await holdPrincipals(session, token.keyId, id);
         await session.query(LOCK_APPROVAL, [id]);
@@ -167,7 +167,7 @@ export function createApprovalStore(database: Database): ApprovalStore {
           id,
           requestDigest,
           JSON.stringify([{ ...newTokenRow(token), tier: token.tier, boundSecrets: token.boundSecrets }]),
-          JSON.stringify([event]),
+          JSON.stringify(events),
           held,
         ]);
         return rows.length === 1;

@@ -14,6 +14,7 @@ import {
   type MadeScopedToken,
   type MakeScopedTokenDeps,
   makeScopedToken,
+  tokenIssuedEvent,
 } from '../scoped-tokens/mint-scoped-token.ts';
 import {
   type DecideApprovalDeps,
@@ -48,7 +49,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
       if (!isApproved) return { approval, claimed: undefined };
       // Its time starts at the claim, not when it was asked for.
       const { text, token } = makeScopedToken(deps, caller, approval, approval.scopes);
-      const event = auditEvent(caller.principal, context, {
+      const claimed = auditEvent(caller.principal, context, {
         id: deps.newId(),
         type: 'approval.claimed',
         resource: { type: 'approval', id },
@@ -62,9 +63,11 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           request_digest: approval.requestDigest,
         },
       });
+      const issued = tokenIssuedEvent(deps, token, caller, context, { approval_id: id });
       // What a fresh look finds is the answer: another poll may have been first, or the time is over.
       const { tier, boundSecrets } = approval;
-      if (!(await deps.store.claim(approval, { ...token, tier, boundSecrets }, event))) return RETRY;
+      const bound = { ...token, tier, boundSecrets };
+      if (!(await deps.store.claim(approval, bound, [claimed, issued]))) return RETRY;
       // This answer says `approved`, which is what whoever waits looks for; every later one says `claimed`.
       return { approval, claimed: { text, token } };
     });

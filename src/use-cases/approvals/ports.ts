@@ -109,13 +109,13 @@ export interface ApprovalStore {
     decide: (approval: ApprovalRecord) => DecidedChange,
   ): Promise<'decided' | 'absent' | 'actor_not_live' | 'not_held'>;
   /**
-   * One transaction that holds whoever has voted: the approval is claimed, the token made, the event written, or nothing
-   * is. False when it cannot be claimed (any more), when too few of its votes count, or the key or its agent is not live.
+   * One transaction that holds whoever has voted: the approval is claimed, the token made, the events written, or
+   * nothing is. False when it cannot be claimed (any more), when too few of its votes count, or the key or its agent is not live.
    */
   claim(
     approval: { readonly id: string; readonly requestDigest: string },
     token: NewScopedToken & Pick<ApprovalRequest, 'tier' | 'boundSecrets'>,
-    event: AuditEvent,
+    events: readonly AuditEvent[],
   ): Promise<boolean>;
   /** The secrets above standard that `matches` names, expired ones too, in the order of their paths: the first `limit`. */
   guardedMatching(matches: (path: string) => boolean, limit: number): Promise<readonly BoundSecret[]>;

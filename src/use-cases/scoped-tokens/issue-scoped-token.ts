@@ -3,24 +3,25 @@
  * times. Never more than its principal may open, and nothing that was asked is cut, widened or left out.
  */
 
-import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { literalPaths, type RequestedScopes, requestScopes } from '../../domain/scopes/requested-scopes.ts';
 import { formatScope, type Scope } from '../../domain/scopes/scope.ts';
 import { MAX_BOUND_SECRETS } from '../../domain/secrets/bound-secrets.ts';
-import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { WritError } from '../../errors.ts';
-import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
 import { deny } from '../audit/deny.ts';
-import type { AuditEvent, RequestContext } from '../audit/ports.ts';
+import type { RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import { type MadeScopedToken, type MakeScopedTokenDeps, makeScopedToken } from './mint-scoped-token.ts';
+import {
+  type MadeScopedToken,
+  type MakeScopedTokenDeps,
+  makeScopedToken,
+  tokenIssuedEvent,
+} from './mint-scoped-token.ts';
 import {
   type IssueScopedTokenCommand,
   MAX_PENDING,
-  type NewScopedToken,
   type OpenedApproval,
   type RequestApproval,
   type ScopedTokenStore,
@@ -117,7 +118,7 @@ async function issue(
   context: RequestContext,
 ): Promise<IssuedScopedToken | typeof RETRY> {
   const { text, token } = makeScopedToken(deps, caller, command, scopes.map(formatScope));
-  const written = await deps.store.issue(token, eventOf(deps, token, caller, context));
+  const written = await deps.store.issue(token, tokenIssuedEvent(deps, token, caller, context));
   return written ? { text, token, ttlSeconds: command.ttlSeconds } : RETRY;
 }
 
@@ -142,23 +143,4 @@ function refuse(
   const denied = { actor: principal, credentialId: keyId, context };
   const resource = { type: 'agent', id: principal.id };
   return deny(deps.denialLog, denied, error, { type: 'token.denied', resource });
-}
-
-function eventOf(
-  deps: IssueScopedTokenDeps,
-  token: NewScopedToken,
-  { principal, keyId }: Caller,
-  context: RequestContext,
-): AuditEvent {
-  return auditEvent(principal, context, {
-    id: deps.newId(),
-    type: 'token.issued',
-    resource: { type: 'scoped_token', id: token.id },
-    metadata: {
-      key_id: keyId,
-      scopes: token.scopes,
-      expires_at: formatTimestamp(token.expiresAt),
-      ...namedRestrictions(token),
-    },
-  });
 }

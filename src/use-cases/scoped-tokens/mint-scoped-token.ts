@@ -1,6 +1,13 @@
 /** A new scoped token, whether it is granted at once or claimed from an approval. */
 
-import { restrictionsOf, type TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
+import {
+  namedRestrictions,
+  restrictionsOf,
+  type TokenRestrictions,
+} from '../../domain/secrets/token-restrictions.ts';
+import { auditEvent } from '../audit/build-audit-event.ts';
+import type { AuditEvent, RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
 import type { NewScopedToken } from './ports.ts';
@@ -16,6 +23,29 @@ export interface MadeScopedToken {
   /** The token itself: leaves in one answer and never again. */
   readonly text: string;
   readonly token: NewScopedToken;
+}
+
+/** Of whoever is handed the token; `approval_id` where it was approved first. */
+export function tokenIssuedEvent(
+  deps: Pick<MakeScopedTokenDeps, 'newId'>,
+  token: NewScopedToken,
+  { principal, keyId }: Caller,
+  context: RequestContext,
+  approval?: { readonly approval_id: string },
+): AuditEvent {
+  return auditEvent(principal, context, {
+    id: deps.newId(),
+    type: 'token.issued',
+    resource: { type: 'scoped_token', id: token.id },
+    metadata: {
+      key_id: keyId,
+      scopes: token.scopes,
+      expires_at: formatTimestamp(token.expiresAt),
+      ...namedRestrictions(token),
+      description: token.description,
+      ...approval,
+    },
+  });
 }
 
 /** Its time starts now. */

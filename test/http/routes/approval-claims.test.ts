@@ -153,7 +153,7 @@ test('what is claimed', { skip: postgresSkip }, async (t) => {
   await t.test(
     'is in one answer, and neither it nor a value is in any other, nor in the database',
     async () => {
-      const id = await approved({ scopes: ['secrets:read:prod/SENSITIVE'] });
+      const id = await approved({ scopes: ['secrets:read:prod/SENSITIVE'], description: 'the deploy' });
       let token = '';
       const events = await eventsOf(async () => {
         token = await claimed(id);
@@ -165,8 +165,13 @@ test('what is claimed', { skip: postgresSkip }, async (t) => {
           event.resource_id,
           event.metadata['key_id'],
         ]),
-        [['approval.claimed', agent.id, id, agent.keyId]],
+        [
+          ['approval.claimed', agent.id, id, agent.keyId],
+          ['token.issued', agent.id, events[0]?.metadata['token_id'], agent.keyId],
+        ],
       );
+      const { approval_id, description } = events[1]?.metadata ?? {};
+      assert.deepEqual([approval_id, description], [id, 'the deploy']);
       const again = await eventsOf(async () => {
         for (let count = 0; count < 3; count += 1) {
           const { status, body, text } = await poll(agent.key, id);
