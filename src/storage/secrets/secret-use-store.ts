@@ -158,9 +158,8 @@ function rowOf({ guard, released, event }: Use, position: number) {
     credential: credentialOf(guard),
     agentId: guard.agentId,
     agentRevision: guard.agentRevision,
-    ...(guard.kind === 'scoped_token'
-      ? { limited: guard.limited, tokenAsRead: guard.tokenAsRead }
-      : { limited: false, tokenAsRead: null }),
+    limited: guard.kind === 'scoped_token' && guard.limited,
+    tokenAsRead: guard.kind === 'scoped_token' ? guard.tokenAsRead : undefined,
     eventType,
     resourceType,
     resourceId,
