@@ -36,7 +36,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const authentication = await composeAuthentication(app, { audit });
   const secrets = composeSecrets(app, { audit, authentication });
   const approvals = composeApprovals(app, { audit, authentication });
-  const reading = composeTokenReading(app, signingKeys);
+  const reading = composeTokenReading(app, { audit, signingKeys });
   const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys, reading });
   const { introspectIntentToken } = intentTokens;
   const served = [
@@ -45,7 +45,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     composeVerification(app, { audit, authentication, reading }),
     composeIntentInventory(app, { authentication }),
     composeDelegation(app, { audit, authentication, signingKeys, reading }),
-    composePrincipals(app, { authentication, secrets }),
+    composePrincipals(app, { audit, authentication, secrets }),
     composePythonSdk(app, { audit, authentication }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,

@@ -23,7 +23,7 @@ export function composeApprovals(
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): ApprovalsPart {
   const shared = {
-    store: createApprovalStore(database),
+    store: createApprovalStore(database, parts.audit.seals),
     digest: createRequestDigest(provisioned.kek),
     notices: createApprovalWebhookEvents({ configured: config.approvalWebhook !== undefined, newId }),
     newId,

@@ -2,6 +2,7 @@
 
 import { stringify as stringifyCsv } from 'csv-stringify/sync';
 import { addAuditRoutes } from '../http/routes/audit-routes.ts';
+import { createRowSeals } from '../keys/encryption/row-seals.ts';
 import { newId } from '../platform/ids.ts';
 import { createAuditReader } from '../storage/audit/audit-reader.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
@@ -9,15 +10,18 @@ import { createDenialLog, type DenialLog } from '../use-cases/audit/denial-log.t
 import { createIntegrityFaults, type IntegrityFaults } from '../use-cases/audit/integrity-faults.ts';
 import type { AuditTrail } from '../use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../use-cases/audit/read-audit-trail.ts';
+import type { RowSeals } from '../use-cases/ports.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 
 export interface AuditPart extends ServedPart {
   readonly trail: AuditTrail;
   readonly denialLog: DenialLog;
   readonly integrityFaults: IntegrityFaults;
+  /** Reports there what does not fit. */
+  readonly seals: RowSeals;
 }
 
-export function composeAudit({ database, log, monotonicMs }: AppContext): AuditPart {
+export function composeAudit({ database, provisioned, log, monotonicMs }: AppContext): AuditPart {
   const trail = createAuditTrail(database);
   const denialLog = createDenialLog({ trail, newId, monotonicMs });
   const integrityFaults = createIntegrityFaults({
@@ -32,6 +36,7 @@ export function composeAudit({ database, log, monotonicMs }: AppContext): AuditP
     trail,
     denialLog,
     integrityFaults,
+    seals: createRowSeals({ kek: provisioned.kek, onForged: integrityFaults.report }),
     addRoutes: (routes) =>
       addAuditRoutes(routes, {
         trail: createAuditTrailReading(createAuditReader(database)),

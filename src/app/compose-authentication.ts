@@ -25,10 +25,10 @@ export interface AuthenticationPart {
 
 export async function composeAuthentication(
   { config, database, monotonicMs }: AppContext,
-  { audit: { denialLog } }: { readonly audit: AuditPart },
+  { audit: { denialLog, seals } }: { readonly audit: AuditPart },
 ): Promise<AuthenticationPart> {
   const authenticator = createAuthenticator({
-    store: createCredentialStore(database),
+    store: createCredentialStore(database, seals),
     fingerprint: createProcessFingerprint(),
     keyCache: createTtlCache<CachedKey>({
       memories: database.memories,

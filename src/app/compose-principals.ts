@@ -12,14 +12,19 @@ import { createOwnKeys } from '../use-cases/principals/manage-own-keys.ts';
 import { createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { countVisibleSecrets } from '../use-cases/secrets/visible-namespaces.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
 import type { SecretsPart } from './compose-secrets.ts';
 
 export function composePrincipals(
   { config, database, clock }: AppContext,
-  parts: { readonly authentication: AuthenticationPart; readonly secrets: SecretsPart },
+  parts: {
+    readonly audit: AuditPart;
+    readonly authentication: AuthenticationPart;
+    readonly secrets: SecretsPart;
+  },
 ): ServedPart {
-  const store = createAgentStore(database);
+  const store = createAgentStore(database, parts.audit.seals);
   const { reader } = parts.secrets;
   const agents = createAgentManager({
     store,

@@ -23,7 +23,7 @@ export function composeScopedTokens(
   },
 ): ServedPart {
   const { authenticator, denyCaller } = parts.authentication;
-  const store = createScopedTokenStore(database);
+  const store = createScopedTokenStore(database, parts.audit.seals);
   const issue = createIssueScopedToken({
     store,
     generate: generateScopedToken,

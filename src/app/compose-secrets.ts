@@ -34,9 +34,9 @@ export function composeSecrets(
   { database, provisioned, monotonicMs }: AppContext,
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): SecretsPart {
-  const { denialLog } = parts.audit;
+  const { denialLog, seals } = parts.audit;
   const { confirm } = parts.authentication.authenticator;
-  const reader = createSecretReader(database);
+  const reader = createSecretReader(database, seals);
   const cipher = createSecretCipher(provisioned.kek);
   const readCache = createTtlCache<ResolvedRequester>({
     memories: database.memories,
@@ -45,7 +45,7 @@ export function composeSecrets(
     maxAgeMs: CACHE_MS,
     monotonicMs,
   });
-  const changes = { store: createSecretStore(database), cipher, newId, denialLog };
+  const changes = { store: createSecretStore(database, seals), cipher, newId, denialLog };
   const randomValue = (): string => randomBytes(RANDOM_VALUE_BYTES).toString('base64url');
   return {
     reader,

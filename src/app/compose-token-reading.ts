@@ -4,13 +4,15 @@ import { decodeNodeBase64url } from '../keys/signing/node-base64url.ts';
 import { createIntentTokenReader } from '../storage/intent-tokens/intent-token-reader.ts';
 import type { TokenReadingDeps } from '../use-cases/intent-tokens/live-token.ts';
 import type { AppContext } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 export function composeTokenReading(
   { database, provisioned, clock }: AppContext,
-  { checkSignature }: SigningKeysPart,
+  { audit, signingKeys }: { readonly audit: AuditPart; readonly signingKeys: SigningKeysPart },
 ): TokenReadingDeps {
+  const { checkSignature } = signingKeys;
   const { issuer, audience } = provisioned;
-  const reader = createIntentTokenReader(database);
+  const reader = createIntentTokenReader(database, audit.seals);
   return { reader, checkSignature, decode: decodeNodeBase64url, clock, issuer, audience };
 }

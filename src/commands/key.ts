@@ -1,6 +1,7 @@
 /** `writ key create` and `writ key revoke`: the way back in when no administrator's key is at hand. */
 
 import { InvalidArgumentError, Option } from 'commander';
+import type { Config } from '../config.ts';
 import { ROLES, type Role } from '../domain/principals/role.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
@@ -8,9 +9,13 @@ import type { Database } from '../storage/engine/database.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
 import type { RequestContext } from '../use-cases/audit/ports.ts';
+import type { RowSeals } from '../use-cases/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
 import { type CommandContext, type DeclareCommand, JSON_FLAG, print } from './command.ts';
-import { withDatabase } from './configured-database.ts';
+import { MASTER_KEY_VARIABLES, openCommandSeals, withDatabase } from './configured-database.ts';
+
+/** A row is sealed under a key of the master key. */
+const WITH_MASTER_KEY = ['BCRYPT_COST', ...MASTER_KEY_VARIABLES] as const;
 
 const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 
@@ -49,8 +54,9 @@ function collect(given: string, before: readonly string[] = []): readonly string
 }
 
 function create(context: CommandContext, { role, name, scope, json }: CreateOptions): Promise<void> {
-  return withDatabase(context.env, ['BCRYPT_COST'], async ({ database, config }) => {
-    const created = await managerOf(database, config.bcryptCost).create(
+  return withDatabase(context.env, WITH_MASTER_KEY, async ({ database, config }) => {
+    const seals = await openCommandSeals(database, config);
+    const created = await managerOf(database, config, seals).create(
       {
         name,
         role,
@@ -75,8 +81,9 @@ function create(context: CommandContext, { role, name, scope, json }: CreateOpti
 }
 
 function revoke(context: CommandContext, keyId: string, json: true | undefined): Promise<void> {
-  return withDatabase(context.env, ['BCRYPT_COST'], async ({ database, config }) => {
-    const stored = await createCredentialStore(database).findKey(keyId);
+  return withDatabase(context.env, WITH_MASTER_KEY, async ({ database, config }) => {
+    const seals = await openCommandSeals(database, config);
+    const stored = await createCredentialStore(database, seals).findKey(keyId);
     if (stored === undefined) {
       context.stderr.write(`There is no key ${keyId}.\n`);
       context.exitWith(1);
@@ -84,7 +91,7 @@ function revoke(context: CommandContext, keyId: string, json: true | undefined):
     }
     const { id, name } = stored.caller.principal;
     const target = { agent: id, keyId };
-    await managerOf(database, config.bcryptCost).revokeKey(target, 'system', AT_THE_COMMAND_LINE);
+    await managerOf(database, config, seals).revokeKey(target, 'system', AT_THE_COMMAND_LINE);
     print(context, {
       json,
       value: { key_id: keyId, revoked: true },
@@ -93,9 +100,9 @@ function revoke(context: CommandContext, keyId: string, json: true | undefined):
   });
 }
 
-function managerOf(database: Database, bcryptCost: number): AgentManager {
+function managerOf(database: Database, { bcryptCost }: Config, seals: RowSeals): AgentManager {
   return createAgentManager({
-    store: createAgentStore(database),
+    store: createAgentStore(database, seals),
     newId,
     now: () => new Date(),
     makeKey: () => makeApiKey(bcryptCost),

@@ -10,7 +10,8 @@ export interface TtlCache<Value> {
   get(key: string): Value | undefined;
   /** Asked before reading what is then set or replaced: nothing is kept of what was read before all was dropped. */
   generation(): number;
-  set(key: string, value: Value, generation: number): void;
+  /** `livesMs`: where it ends before the age of all. */
+  set(key: string, value: Value, generation: number, livesMs?: number): void;
   /** Changes what is known without extending how long; nothing where nothing is known. */
   replace(key: string, value: Value, generation: number): void;
   delete(key: string): void;
@@ -39,9 +40,9 @@ export function createTtlCache<Value>(options: {
       entries.delete(key);
       return undefined;
     },
-    set: (key, value, generation) => {
+    set: (key, value, generation, livesMs = maxAgeMs) => {
       if (generation !== memories.generation()) return;
-      entries.set(key, { value, until: monotonicMs() + maxAgeMs });
+      entries.set(key, { value, until: monotonicMs() + Math.min(livesMs, maxAgeMs) });
     },
     replace: (key, value, generation) => {
       const entry = entries.peek(key);

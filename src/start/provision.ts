@@ -7,7 +7,7 @@ import type { Config } from '../config.ts';
 import { parseApiKey } from '../domain/principals/api-key.ts';
 import { PRINCIPAL_NAME } from '../domain/principals/principal-name.ts';
 import { generateApiKey, hashApiKey } from '../keys/credentials/api-key-hash.ts';
-import { createKeyEncryption, type KeyEncryption } from '../keys/encryption/key-encryption.ts';
+import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { API_KEY } from '../setting-kinds.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
@@ -19,10 +19,10 @@ import { sqlStateOf } from '../storage/engine/storage-errors.ts';
 import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
 import { findUnfitNames } from '../storage/principals/principal-names.ts';
 import { addSetting, readSettings } from '../storage/settings-store.ts';
-import { readKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
-import { resolveMasterKey } from './master-key.ts';
+import type { RowSeals } from '../use-cases/ports.ts';
+import { openSeals } from './open-seals.ts';
 import { StartError } from './start-error.ts';
 
 const OLDEST_POSTGRES = 150_000;
@@ -53,7 +53,7 @@ export async function provision(options: {
     await keepAuditPartitions(database);
     const stored = await readSettings(database);
     const differing = differingSettings(stored, config);
-    const kek = await openMasterKey(database, config).catch((error: unknown) => {
+    const { kek, seals } = await openSeals(options).catch((error: unknown) => {
       throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
     });
     if (differing.length > 0) throw new StartError(differing);
@@ -61,7 +61,7 @@ export async function provision(options: {
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
       await addFirstSigningKey(database, generateSigningKey(kek));
     }
-    const newAdminKey = await addFirstAdmin(options);
+    const newAdminKey = await addFirstAdmin(options, seals);
     const unfitNames = await findUnfitNames(database, PRINCIPAL_NAME);
     return { kek, issuer, audience, newAdminKey, unfitNames };
   });
@@ -98,18 +98,6 @@ export async function migrateIfPending(database: Database, migrate: () => Promis
   return pending;
 }
 
-async function openMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
-  const check = await readKekCheck(database);
-  const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
-  if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
-  else if (check.kekId !== kek.kekId || !kek.opensCheckValue(check.checkValue)) {
-    throw new StartError([
-      'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
-    ]);
-  }
-  return kek;
-}
-
 /** A start that names another value than is stored is refused, so that replicas cannot disagree. */
 function differingSettings(stored: ReadonlyMap<string, string>, config: Config): readonly string[] {
   const named = [
@@ -143,18 +131,17 @@ async function resolveSettings(
   };
 }
 
-async function addFirstAdmin(options: {
-  database: Database;
-  config: Config;
-  newId: () => string;
-}): Promise<string | undefined> {
+async function addFirstAdmin(
+  options: { database: Database; config: Config; newId: () => string },
+  seals: RowSeals,
+): Promise<string | undefined> {
   const { database, config, newId } = options;
   if (await hasEverHadAdmin(database)) return undefined;
   const text = config.bootstrapAdminKey ?? generateApiKey().text;
   const parsed = parseApiKey(text);
   if (!parsed.ok) throw new StartError([`BOOTSTRAP_ADMIN_KEY must be ${API_KEY.allowed}`]);
   const id = newId();
-  const outcome = await createAgentStore(database).create(
+  const outcome = await createAgentStore(database, seals).create(
     {
       id,
       name: 'admin',

@@ -73,7 +73,7 @@ export function createTokenRevocation({ name, table, id }: HeldTokens) {
     with actor as (
       select agent.id, agent.role ${fromLiveActor('$2')}
     ), revoked as (
-      update ${table} token set revoked_at = clock_timestamp()
+      update ${table} token set revoked_at = clock_timestamp()${table === 'scoped_tokens' ? ', seal = null' : ''}
       from actor
       where token.${id} = $1 and ${isNotRevoked('token')} and (actor.role = 'admin' or actor.id = token.agent_id)
       returning token.${id}

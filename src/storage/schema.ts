@@ -37,6 +37,12 @@ const stepBits = customType<{ data: string; driverData: string }>({
 });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date', precision: 6 });
 
+/**
+ * What proves that Writ wrote the row as it is (`storage/engine/sealed-rows.ts`). Null of a row that grants nothing any
+ * more.
+ */
+const seal = () => bytea('seal');
+
 /** Kept of a scoped token, and of an approval that asks for one. */
 const restrictions = () =>
   ({
@@ -67,6 +73,7 @@ export const agents = pgTable(
     revision: integer('revision').notNull().default(1),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     revokedAt: instant('revoked_at'),
+    seal: seal(),
   },
   (table) => [
     uniqueIndex('agents_active_name').on(table.name).where(sql`revoked_at is null`),
@@ -90,6 +97,7 @@ export const apiKeys = pgTable(
     expiresAt: instant('expires_at'),
     lastUsedAt: instant('last_used_at'),
     revokedAt: instant('revoked_at'),
+    seal: seal(),
   },
   (table) => [index('api_keys_agent').on(table.agentId, table.createdAt)],
 );
@@ -104,6 +112,7 @@ export const signingKeys = pgTable(
     kekId: text('kek_id').notNull(),
     state: text('state', { enum: SIGNING_KEY_STATES }).notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+    seal: seal(),
   },
   (table) => [
     uniqueIndex('signing_keys_one_active').on(table.state).where(sql`state = 'active'`),
@@ -128,6 +137,7 @@ export const settings = pgTable('settings', {
   name: text('name').primaryKey(),
   value: text('value').notNull(),
   updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
+  seal: seal(),
 });
 
 /** One row that readiness writes, to prove that the database takes writes. */
@@ -237,6 +247,7 @@ export const scopedTokens = pgTable(
     createdAt: instant('created_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
     revokedAt: instant('revoked_at'),
+    seal: seal(),
   },
   (table) => [
     uniqueIndex('scoped_tokens_hash').on(table.tokenHash),
@@ -271,6 +282,7 @@ export const secrets = pgTable(
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
     expiresAt: instant('expires_at'),
+    seal: seal(),
   },
   (table) => [
     uniqueIndex('secrets_path').on(table.path),
@@ -341,6 +353,7 @@ export const approvals = pgTable(
     reason: text('reason'),
     claimedAt: instant('claimed_at'),
     tokenId: uuid('token_id'),
+    seal: seal(),
   },
   (table) => [
     index('approvals_agent').on(table.agentId, table.createdAt),
@@ -360,6 +373,7 @@ export const approvalVotes = pgTable(
     keyId: code('key_id'),
     reason: text('reason'),
     at: instant('at').notNull().default(sql`clock_timestamp()`),
+    seal: seal(),
   },
   (table) => [primaryKey({ columns: [table.approvalId, table.approverId] })],
 );
@@ -379,6 +393,7 @@ export const webhookOutbox = pgTable(
     deliveredAt: instant('delivered_at'),
     givenUpAt: instant('given_up_at'),
     lastFailure: text('last_failure'),
+    seal: seal(),
   },
   (table) => [
     index('webhook_outbox_due')

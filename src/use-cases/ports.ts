@@ -32,3 +32,24 @@ export interface ForgedRow {
   /** What does not fit; never a value of the row. */
   readonly why: string;
 }
+
+/** A row as it is judged. */
+export interface SealedRow {
+  readonly table: string;
+  /** Its primary key. */
+  readonly id: string;
+  /** Of all that its seal covers (`domain/formats/row-message.ts`). */
+  readonly message: string;
+  /** Null: it was never sealed, or it was revoked. */
+  readonly seal: Uint8Array | null;
+}
+
+/** Proves that Writ wrote a row as it is. */
+export interface RowSeals {
+  /** 32 bytes. */
+  of(message: string): Buffer;
+  /** A row that does not fit is reported. */
+  fits(row: SealedRow): boolean;
+  /** Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. */
+  require(row: SealedRow): void;
+}

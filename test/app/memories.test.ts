@@ -24,6 +24,7 @@ const KEPT: Readonly<Record<string, string>> = {
   'http/server/create-server.ts': 'requests under way',
   'http/server/request-state.ts': 'clients by their address, under settings that do not change',
   'http/server/schema-compilers.ts': 'compiled schemas',
+  'keys/encryption/row-seals.ts': 'seals of texts: the same whatever the database holds',
   'keys/signing/key-ring.ts': 'registered',
   'keys/signing/remembered-signatures.ts': 'registered',
   'platform/ttl-cache.ts': 'registered',

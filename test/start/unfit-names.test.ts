@@ -7,6 +7,7 @@ import { provision } from '../../src/start/provision.ts';
 import { assertRefused, buildTestApp } from '../support/app.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
 import { configOf } from '../support/test-config.ts';
+import { resealRows } from '../support/test-seals.ts';
 
 test('principals whose names do not fit, or look alike, are told of and work as ever', {
   skip,
@@ -17,6 +18,7 @@ test('principals whose names do not fit, or look alike, are told of and work as 
   const renamed = async (name: string) => {
     const agent = await createAgent();
     await sql('update agents set name = $1 where id = $2', [name, agent.id]);
+    await resealRows(sql, 'agents', 'id = $1', [agent.id]);
     return agent;
   };
   const unfit = [

@@ -6,6 +6,7 @@ import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
 import type { ActorWrite, AgentStore, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 
 export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
   return {
@@ -66,7 +67,7 @@ export async function agentIn(
 }
 
 export const storedAgent = (database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> =>
-  agentIn({ agents: createAgentStore(database) }, changes);
+  agentIn({ agents: createAgentStore(database, TEST_SEALS) }, changes);
 
 /** A record that `agent` issues with its first key under its first revision, and its event. */
 export function anIssue(

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { suite, test } from 'node:test';
 import { WritError } from '../../src/errors.ts';
 import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
+import { resealRows } from '../support/test-seals.ts';
 import { aWrite, storedAgent } from './builders.ts';
 import { TOKEN_STATES } from './contract-of-tokens.ts';
 import type { ContractStores } from './contract-stores.ts';
@@ -23,7 +24,7 @@ export function contractOfReads(on: ContractStores): void {
       });
       const read = await ask(token, undefined);
       assert.equal(read?.found, undefined);
-      const { scopes, ownerScopes, restrictions, ...rest } = read?.token ?? assert.fail();
+      const { scopes, ownerScopes, restrictions, livesMs, ...rest } = read?.token ?? assert.fail();
       assert.deepEqual(rest, {
         id: token.id,
         agentId: on.agent.id,
@@ -34,6 +35,7 @@ export function contractOfReads(on: ContractStores): void {
         state: 'live',
         opens: { tier: 'standard', bound: new Map() },
       });
+      assert.ok(livesMs > 0 && livesMs <= token.expiresAt.getTime() - token.createdAt.getTime());
       assert.deepEqual([scopes.length, ownerScopes.length, restrictions.allowedAddresses?.length], [2, 1, 1]);
       const open = await ask(await storedToken(on.database, on.agent), undefined);
       assert.deepEqual([open?.token.restrictions.allowedAddresses, open?.token.limited], [null, false]);
@@ -67,6 +69,13 @@ export function contractOfReads(on: ContractStores): void {
         await run(
           `update scoped_tokens set scopes = '{secrets:read:a/*}', allowed_ips = '{192.0.2.1}' where id = '${token.id}'`,
         );
+        let names = 0;
+        const any = (text: string, values: readonly unknown[]): Promise<object[]> => {
+          names += 1;
+          return query({ name: `narrow_${token.id}_${names}`, text, effect: 'write' }, values);
+        };
+        await resealRows(any, 'agents', 'id = $1', [who.id]);
+        await resealRows(any, 'scoped_tokens', 'id = $1', [token.id]);
       });
       assert.deepEqual(await counts(), [1, 1, 1]);
     });
@@ -95,9 +104,19 @@ export function contractOfReads(on: ContractStores): void {
       }
     });
 
+    test('a token whose row was changed is refused', async () => {
+      const token = await storedToken(on.database, on.agent);
+      await on.changeToken(token.id, { scopes: ['secrets:*:*'] });
+      await assert.rejects(
+        ask(token, undefined),
+        (error) => error instanceof WritError && error.code === 'INTEGRITY_ERROR',
+      );
+    });
+
     test('a stored scope that does not parse is a fault, never a grant', async () => {
       const token = await storedToken(on.database, on.agent);
       await on.changeToken(token.id, { scopes: ['secrets:all:*'] });
+      await resealRows(on.sql, 'scoped_tokens', 'id = $1', [token.id]);
       await assert.rejects(ask(token, undefined), (error) => !(error instanceof WritError));
     });
 

@@ -1,6 +1,8 @@
 /** What of a token and its event stands in the tables: what was given, and of a secret text only its hash. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { newTokenMessage } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 import { anIssue, storedAgent } from './builders.ts';
 import type { ContractStores } from './contract-stores.ts';
 import { anIssueOf, aScopedToken } from './secret-builders.ts';
@@ -59,11 +61,14 @@ export function contractOfRows(on: ContractStores): void {
       const [, event] = anIssueOf(token);
       const told = { ...event, metadata: { scopes: ['é'], n: 1 }, ipAddress: '192.0.2.1', requestId: 'r' };
       assert.equal(await on.tokens.issue(token, told), true);
-      const [row] = await on.sql<{ token_hash: Uint8Array }>('select * from scoped_tokens where id = $1', [
-        token.id,
-      ]);
+      const [stored] = await on.sql<{ token_hash: Uint8Array; seal: Uint8Array }>(
+        'select * from scoped_tokens where id = $1',
+        [token.id],
+      );
+      const { seal, ...row } = stored ?? assert.fail('there is no row');
+      assert.deepEqual(Buffer.from(seal), TEST_SEALS.of(newTokenMessage(token)));
       assert.deepEqual(
-        { ...row, token_hash: Buffer.from(row?.token_hash ?? []).toString('hex') },
+        { ...row, token_hash: Buffer.from(row.token_hash).toString('hex') },
         {
           id: token.id,
           token_hash: token.tokenHashHex,

@@ -19,6 +19,7 @@ import type {
   SecretStore,
   SecretUses,
 } from '../../src/use-cases/secrets/ports.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 import { anEvent, storedAgent } from './builders.ts';
 import type { FiveStores, TokenChange } from './five-stores.ts';
 import { type Backend, rows } from './opened.ts';
@@ -70,14 +71,14 @@ export function storesOn(backend: Backend): ContractStores {
     Object.assign(on, {
       database,
       agent,
-      agents: createAgentStore(database),
-      credentials: createCredentialStore(database),
+      agents: createAgentStore(database, TEST_SEALS),
+      credentials: createCredentialStore(database, TEST_SEALS),
       intents: createIntentTokenStore(database),
-      tokens: createScopedTokenStore(database),
+      tokens: createScopedTokenStore(database, TEST_SEALS),
       trail: createAuditTrail(database),
-      reader: createSecretReader(database),
+      reader: createSecretReader(database, TEST_SEALS),
       uses: createSecretUses(database),
-      store: createSecretStore(database),
+      store: createSecretStore(database, TEST_SEALS),
     });
   });
   after(async () => {

@@ -11,6 +11,7 @@ import { createAgentStore, hasEverHadAdmin } from '../../src/storage/principals/
 import { addSetting, readSettings, setSetting } from '../../src/storage/settings-store.ts';
 import { readKekCheck, writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
 import { addFirstSigningKey, readSigningKeys } from '../../src/storage/signing-keys/signing-key-store.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 import { anAgent, anEvent, aWrite, storedAgent } from './builders.ts';
 import { contractOfAgents } from './contract-of-agents.ts';
 import { contractOfCredentials } from './contract-of-credentials.ts';
@@ -236,7 +237,7 @@ for (const backend of BACKENDS) {
         await storedAgent(own, { role: 'approver' });
         assert.equal(await hasEverHadAdmin(own), false);
         const admin = await storedAgent(own, { role: 'admin' });
-        await createAgentStore(own).revoke(admin.id, aWrite());
+        await createAgentStore(own, TEST_SEALS).revoke(admin.id, aWrite());
         assert.equal(await hasEverHadAdmin(own), true);
       });
 

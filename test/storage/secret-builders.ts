@@ -17,6 +17,7 @@ import type {
   SecretChange,
   SecretRecord,
 } from '../../src/use-cases/secrets/ports.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 import { anEvent } from './builders.ts';
 
 export const TEST_KEK_ID = 'the kek';
@@ -75,7 +76,8 @@ export const storedToken = (
   database: Database,
   agent: NewAgent,
   changes: Partial<NewScopedToken> = {},
-): Promise<NewScopedToken> => tokenIn({ tokens: createScopedTokenStore(database) }, agent, changes);
+): Promise<NewScopedToken> =>
+  tokenIn({ tokens: createScopedTokenStore(database, TEST_SEALS) }, agent, changes);
 
 export function keyGuard(agent: NewAgent, agentRevision = 1): CredentialGuard {
   return { kind: 'api_key', keyId: agent.key.keyId, agentId: agent.id, agentRevision };
@@ -203,7 +205,7 @@ export async function storedSecret(
   await useTestKek(database);
   made += 1;
   const creation = aCreation(path ?? `made-${made}-${process.pid}/KEY`, changes);
-  const outcome = await createSecretStore(database).change(
+  const outcome = await createSecretStore(database, TEST_SEALS).change(
     { guard: keyGuard(agent), paths: [creation.path] },
     () => ({ changes: [creation], event: anEvent({ eventType: 'secret.created' }) }),
   );

@@ -197,6 +197,8 @@ function createCredentials({ keys, agents }: State): CredentialStore {
         hash: key.hash,
         revoked: key.revokedAt !== null || agent.revokedAt !== null,
         expired: hasExpired(key),
+        livesMs: key.expiresAt === null ? null : key.expiresAt.getTime() - Date.now(),
+        isWhole: true,
       };
     },
     noteUse: async (keyId) => {
@@ -281,11 +283,11 @@ function createTokens(state: State): ScopedTokenStore {
     },
     find: async (id) => {
       const token = tokens.get(id);
-      return token && recordOf(token);
+      return token && { ...recordOf(token), isWhole: true };
     },
     findByHash: async (hash) => {
       const token = byHash(hash);
-      return token && recordOf(token);
+      return token && { ...recordOf(token), isWhole: true };
     },
     list: async ({ agentId, state: wanted, limit, before }) =>
       [...tokens.values()]

@@ -22,6 +22,7 @@ const WITH_KEY: readonly ErrorCode[] = [
   'AUTH_EXPIRED_KEY',
   'AUDIT_UNAVAILABLE',
   'OUTCOME_UNKNOWN',
+  'INTEGRITY_ERROR',
 ];
 
 const WITH_SCOPED_TOKEN: readonly ErrorCode[] = [

@@ -1,9 +1,10 @@
 /**
- * Names a credential within this process: SHA-256 over a random key of the process and the text, in base64. Without
- * the key a name can be neither made nor traced back to its text.
+ * Keyed digests of texts. A credential is named within this process by SHA-256 over a random key of the process and the
+ * text, in base64: without the key a name can be neither made nor traced back to its text. What is stored, and what
+ * others see, is bound by HMAC.
  */
 
-import { hash, randomBytes } from 'node:crypto';
+import { createHmac, createSecretKey, hash, randomBytes } from 'node:crypto';
 
 const KEY_BYTES = 32;
 
@@ -21,4 +22,10 @@ export function createFingerprint(key: Uint8Array): (text: string) => string {
   // As text: bytes for each call are objects outside the heap, whose collection was 5 % of issuing.
   const keyText = Buffer.from(key).toString('base64url');
   return (text) => hash('sha256', keyText + text, 'base64');
+}
+
+/** HMAC-SHA256 (RFC 2104) of a text's UTF-8 under `key`. */
+export function createHmacOf(key: Uint8Array): (text: string) => Buffer {
+  const secret = createSecretKey(key);
+  return (text) => createHmac('sha256', secret).update(text).digest();
 }

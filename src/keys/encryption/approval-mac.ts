@@ -1,6 +1,7 @@
 /** What binds an approval to what was asked (contract section 7): an HMAC (RFC 2104) under a key of the master key. */
 
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
+import { createHmacOf } from '../credentials/fingerprint.ts';
 import type { KeyEncryption } from './key-encryption.ts';
 
 export interface RequestDigest {
@@ -10,8 +11,8 @@ export interface RequestDigest {
 }
 
 export function createRequestDigest(kek: KeyEncryption): RequestDigest {
-  const key = kek.deriveKey('writ approval request');
-  const of = (text: string): string => createHmac('sha256', key).update(text).digest('hex');
+  const hmac = createHmacOf(kek.deriveKey('writ approval request'));
+  const of = (text: string): string => hmac(text).toString('hex');
   return {
     of,
     matches: (text, digestHex) => {

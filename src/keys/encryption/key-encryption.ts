@@ -8,6 +8,9 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const CHECK_TEXT = 'writ key-encryption key check';
+/** Of a check value from before rows had seals. */
+const UNSEALED_CHECK = 'check';
+const SEALED_CHECK = 'check of sealed rows';
 
 /** What was wrapped is not what is read: another key, another purpose, or a changed row. */
 export class UnwrapError extends Error {
@@ -23,9 +26,10 @@ export interface KeyEncryption {
   unwrap(wrapped: Uint8Array, purpose: string): Uint8Array;
   /** 32 bytes for another purpose, from the same master key (RFC 5869). */
   deriveKey(purpose: string): Uint8Array;
-  /** For `kek_check`: a value that only this key opens. */
+  /** For `kek_check`: a value that only this key makes and opens. It says that all rows of the database are sealed. */
   checkValue(): Uint8Array;
-  opensCheckValue(value: Uint8Array): boolean;
+  /** `'unsealed'`: the value is from before rows had seals. Undefined: it is of another key. */
+  readCheckValue(value: Uint8Array): 'sealed' | 'unsealed' | undefined;
 }
 
 /** `masterKey` is 32 bytes; anything else is a programmer's mistake. */
@@ -60,13 +64,16 @@ export function createKeyEncryption(masterKey: Uint8Array): KeyEncryption {
     wrap,
     unwrap,
     deriveKey: (purpose) => new Uint8Array(hkdfSync('sha256', masterKey, '', purpose, 32)),
-    checkValue: () => wrap(Buffer.from(CHECK_TEXT), 'check'),
-    opensCheckValue: (value) => {
-      try {
-        return Buffer.from(unwrap(value, 'check')).toString() === CHECK_TEXT;
-      } catch {
-        return false;
-      }
+    checkValue: () => wrap(Buffer.from(CHECK_TEXT), SEALED_CHECK),
+    readCheckValue: (value) => {
+      const opens = (purpose: string): boolean => {
+        try {
+          return Buffer.from(unwrap(value, purpose)).toString() === CHECK_TEXT;
+        } catch {
+          return false;
+        }
+      };
+      return opens(SEALED_CHECK) ? 'sealed' : opens(UNSEALED_CHECK) ? 'unsealed' : undefined;
     },
   };
 }

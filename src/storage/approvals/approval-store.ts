@@ -4,6 +4,7 @@
  */
 
 import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { APPROVAL_STATUS, DECIDES_APPROVALS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
@@ -116,7 +117,7 @@ const CLAIM: Statement = {
     select id from granted`,
 };
 
-export function createApprovalStore(database: Database): ApprovalStore {
+export function createApprovalStore(database: Database, seals: RowSeals): ApprovalStore {
   return {
     ...createApprovalRequestStore(database),
 
@@ -166,7 +167,9 @@ export function createApprovalStore(database: Database): ApprovalStore {
         const rows = await session.query(CLAIM, [
           id,
           requestDigest,
-          JSON.stringify([{ ...newTokenRow(token), tier: token.tier, boundSecrets: token.boundSecrets }]),
+          JSON.stringify([
+            { ...newTokenRow(token, seals, token), tier: token.tier, boundSecrets: token.boundSecrets },
+          ]),
           JSON.stringify(events),
           held,
         ]);

@@ -6,15 +6,18 @@
 export const isRevoked = (row: string): string => `${row}.revoked_at is not null`;
 export const isNotRevoked = (row: string): string => `${row}.revoked_at is null`;
 
+/** A row that Writ has not written, or has revoked, has no seal; whether one fits is judged where the row is read. */
+const isSealed = (row: string): string => `${row}.seal is not null`;
+
 /** A row may have no end. */
 export const hasExpired = (row: string): string => `(${row}.expires_at <= clock_timestamp()) is true`;
 const hasNotExpired = (row: string): string =>
   `(${row}.expires_at is null or ${row}.expires_at > clock_timestamp())`;
 
-export const AGENT_IS_LIVE = isNotRevoked('agent');
+export const AGENT_IS_LIVE = `${isNotRevoked('agent')} and ${isSealed('agent')}`;
 
 /** The key alone: a statement that lets it act requires `AGENT_IS_LIVE` as well. */
-export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${hasNotExpired('key')}`;
+export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${isSealed('key')} and ${hasNotExpired('key')}`;
 
 /**
  * From where a statement knows who acts: the row of the API key `keyId`, an SQL expression, with its agent's, while both
@@ -31,7 +34,7 @@ export const WHERE_ISSUER_IS_LIVE = `
       where ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}`;
 
 /** The scoped token alone, its uses apart; its agent's liveness is required beside it. */
-export const TOKEN_IS_LIVE = `${isNotRevoked('token')} and token.expires_at > clock_timestamp()`;
+export const TOKEN_IS_LIVE = `${isNotRevoked('token')} and ${isSealed('token')} and token.expires_at > clock_timestamp()`;
 
 /** What a scoped token can still do, its agent's liveness included. */
 export const TOKEN_STATE = `

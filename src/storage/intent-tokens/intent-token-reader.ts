@@ -1,9 +1,11 @@
 /** What verification asks of the database about an intent token, many questions in one statement. */
 
 import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent-tokens/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { hasExpired, INTENT_TOKEN_IS_REVOKED } from '../engine/liveness-sql.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { selectList } from '../engine/table-columns.ts';
 
 interface StateRow extends IntentTokenState {
@@ -23,13 +25,13 @@ const FIND_STATES: Statement = {
       agentPolicyText: 'agent.policy',
       expired: hasExpired('token'),
       revoked: INTENT_TOKEN_IS_REVOKED,
-    })}
+    })}, ${sealList('agents', 'agent')}
     from unnest($1::uuid[]) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti
     join agents agent on agent.id = token.agent_id`,
 };
 
-export function createIntentTokenReader(database: Database): IntentTokenReader {
+export function createIntentTokenReader(database: Database, seals: RowSeals): IntentTokenReader {
   const questions = createBatcher<string, { state: IntentTokenState | undefined }>({
     orderKey: (jti) => jti,
     run: async (jtis) => {
@@ -38,5 +40,12 @@ export function createIntentTokenReader(database: Database): IntentTokenReader {
       return jtis.map((_, index) => ({ state: byPosition.get(index + 1) }));
     },
   });
-  return { findState: async (jti) => (await questions.submit(jti)).state };
+  return {
+    findState: async (jti) => {
+      const { state } = await questions.submit(jti);
+      // Not in the group: a row that does not fit is the fault of one question, not of all.
+      if (state !== undefined && !state.revoked && !state.expired) seals.require(judgedRow('agents', state));
+      return state;
+    },
+  };
 }

@@ -5,6 +5,7 @@
 
 import { and, asc, eq, gt, inArray, sql } from 'drizzle-orm';
 import { UUID } from '../../domain/formats/uuid.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type {
   ActorWrite,
   AgentChanges,
@@ -16,6 +17,7 @@ import type {
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
 import { fromLiveActor, isNotRevoked } from '../engine/liveness-sql.ts';
+import { hashOf, messageOf, sealedRow } from '../engine/sealed-rows.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { agents, apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
@@ -56,7 +58,11 @@ const CREATE: Statement = {
   name: 'create_agent',
   effect: 'write',
   text: `
-    ${insertFrom(agents, members('made', CREATED), recordset('$1', 'made', columnTypes(agents, CREATED)))}
+    ${insertFrom(
+      agents,
+      { ...members('made', CREATED), seal: `decode(made."sealHex", 'hex')` },
+      recordset('$1', 'made', { ...columnTypes(agents, CREATED), sealHex: 'text' }),
+    )}
     where ${nameIsFree('made')}
     on conflict do nothing
     returning id`,
@@ -66,7 +72,9 @@ const CREATE: Statement = {
 const IS_LIVE = sql.raw(isNotRevoked('agents'));
 const IS_NOT_REVOKED = sql.raw(isNotRevoked('api_keys'));
 
-export function createAgentStore(database: Database): AgentStore {
+export function createAgentStore(database: Database, seals: RowSeals): AgentStore {
+  const sealOf = (row: SealedAgent): Buffer =>
+    seals.of(messageOf('agents', { ...row, policy: hashOf(row.policy) }));
   /** Runs `change` on an agent; its event follows if it had an effect. */
   const guarded = <Outcome extends string>(
     agentId: string,
@@ -90,8 +98,9 @@ export function createAgentStore(database: Database): AgentStore {
       guarded<'created' | 'name_taken'>(agent.id, write, 'created', async (orm, session) => {
         await holdName(session, agent.name);
         const row = { ...agent, policy: agent.policyText };
-        if ((await session.query(CREATE, [JSON.stringify([row])])).length === 0) return 'name_taken';
-        await orm.insert(apiKeys).values(keyRow(agent.id, key));
+        const made = { ...row, sealHex: sealOf(row).toString('hex') };
+        if ((await session.query(CREATE, [JSON.stringify([made])])).length === 0) return 'name_taken';
+        await orm.insert(apiKeys).values(keyRow(agent.id, key, seals));
         return 'created';
       }),
 
@@ -118,19 +127,26 @@ export function createAgentStore(database: Database): AgentStore {
 
     update: (agentId, changes, write) =>
       guarded<'updated' | 'absent'>(agentId, write, 'updated', async (orm) => {
-        const updated = await orm
+        const isThisOne = and(eq(agents.id, agentId), IS_LIVE);
+        // Held since before the actor was judged, so nobody changes it between here and its new seal.
+        const [row] = await orm.select().from(agents).where(isThisOne);
+        if (row === undefined) return 'absent';
+        // What somebody else wrote is not made whole by a change.
+        seals.require(sealedRow('agents', { ...row, policy: hashOf(row.policy) }, row.seal));
+        const changed = columnsOf(changes);
+        const seal = sealOf({ ...row, ...changed });
+        await orm
           .update(agents)
-          .set({ ...columnsOf(changes), ...NEW_REVISION })
-          .where(and(eq(agents.id, agentId), IS_LIVE))
-          .returning({ id: agents.id });
-        return updated.length === 1 ? 'updated' : 'absent';
+          .set({ ...changed, ...NEW_REVISION, seal })
+          .where(isThisOne);
+        return 'updated';
       }),
 
     revoke: (agentId, write) =>
       guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
         const revoked = await orm
           .update(agents)
-          .set({ revokedAt: sql`clock_timestamp()`, ...NEW_REVISION })
+          .set({ revokedAt: sql`clock_timestamp()`, ...NEW_REVISION, seal: null })
           .where(and(eq(agents.id, agentId), IS_LIVE))
           .returning({ id: agents.id });
         return revoked.length === 1 ? 'revoked' : 'absent';
@@ -143,7 +159,7 @@ export function createAgentStore(database: Database): AgentStore {
           .from(agents)
           .where(and(eq(agents.id, agentId), IS_LIVE));
         if (live.length === 0) return 'absent';
-        await orm.insert(apiKeys).values(keyRow(agentId, key));
+        await orm.insert(apiKeys).values(keyRow(agentId, key, seals));
         return 'added';
       }),
 
@@ -151,7 +167,7 @@ export function createAgentStore(database: Database): AgentStore {
       guarded<'revoked' | 'absent'>(agentId, write, 'revoked', async (orm) => {
         const revoked = await orm
           .update(apiKeys)
-          .set({ revokedAt: sql`clock_timestamp()` })
+          .set({ revokedAt: sql`clock_timestamp()`, seal: null })
           .where(and(eq(apiKeys.keyId, keyId), eq(apiKeys.agentId, agentId), IS_NOT_REVOKED))
           .returning({ keyId: apiKeys.keyId });
         return revoked.length === 1 ? 'revoked' : 'absent';
@@ -175,8 +191,8 @@ async function withKeys(session: Session, rows: readonly AgentRow[]): Promise<Ag
       .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
   );
   const byAgent = new Map(ids.map((id) => [id, [] as ApiKeyRecord[]]));
-  for (const { hash: _hash, agentId, ...key } of keys) byAgent.get(agentId)?.push(key);
-  return rows.map(({ policy, revision: _revision, ...row }) => ({
+  for (const { hash: _hash, seal: _seal, agentId, ...key } of keys) byAgent.get(agentId)?.push(key);
+  return rows.map(({ policy, revision: _revision, seal: _seal, ...row }) => ({
     ...row,
     policyText: policy,
     keys: byAgent.get(row.id) ?? [],
@@ -198,7 +214,16 @@ function columnsOf({ policyText, allowedScopes, allowedNamespaces, email, descri
   };
 }
 
-const keyRow = (agentId: string, key: NewApiKey) => ({ ...key, agentId });
+/** What the seal of an agent's row covers. */
+interface SealedAgent extends Pick<AgentRow, 'id' | 'name' | 'role' | 'policy'> {
+  readonly allowedScopes: readonly string[] | null;
+  readonly allowedNamespaces: readonly string[] | null;
+}
+
+function keyRow(agentId: string, key: NewApiKey, seals: RowSeals) {
+  const row = { ...key, agentId };
+  return { ...row, seal: seals.of(messageOf('api_keys', row)) };
+}
 
 /** Revoked ones included: a database that had an administrator is never given another by a start. */
 export async function hasEverHadAdmin(session: Session): Promise<boolean> {

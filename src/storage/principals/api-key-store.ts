@@ -4,8 +4,10 @@ import { parseAgentPolicy } from '../../domain/policies/policy.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import type { CredentialStore, Principal, StoredKey } from '../../use-cases/authentication/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { hasExpired, isRevoked } from '../engine/liveness-sql.ts';
+import { epochMs, judgedRow, sealList } from '../engine/sealed-rows.ts';
 
 const FIND_KEY: Statement = {
   name: 'find_api_key',
@@ -13,7 +15,9 @@ const FIND_KEY: Statement = {
   text: `
     select key.key_id, key.prefix, key.hash,
       ${isRevoked('key')} or ${isRevoked('agent')} as revoked, ${hasExpired('key')} as expired,
-      agent.id, agent.name, agent.role, agent.allowed_scopes, agent.allowed_namespaces, agent.policy, agent.revision
+      ${epochMs('key.expires_at')} - ${epochMs('clock_timestamp()')} as lives_ms,
+      agent.id, agent.name, agent.role, agent.allowed_scopes, agent.allowed_namespaces, agent.policy, agent.revision,
+      ${sealList('api_keys', 'key')}, ${sealList('agents', 'agent')}
     from api_keys key join agents agent on agent.id = key.agent_id
     where key.key_id = $1`,
 };
@@ -31,6 +35,7 @@ interface KeyRow {
   key_id: string;
   prefix: string;
   hash: string;
+  lives_ms: number | null;
   revoked: boolean;
   expired: boolean;
   id: string;
@@ -42,23 +47,35 @@ interface KeyRow {
   revision: number;
 }
 
-export function createCredentialStore(database: Database): CredentialStore {
+export function createCredentialStore(database: Database, seals: RowSeals): CredentialStore {
   return {
     findKey: async (keyId) => {
       const [row] = await database.query<KeyRow>(FIND_KEY, [keyId]);
-      return row === undefined ? undefined : storedKey(row);
+      return row === undefined ? undefined : storedKey(row, seals);
     },
     noteUse: async (keyId) => void (await database.query(NOTE_USE, [keyId])),
   };
 }
 
-function storedKey(row: KeyRow): StoredKey {
+/** A row that says that it grants nothing is believed without a look at its seal. */
+function storedKey(row: KeyRow, seals: RowSeals): StoredKey {
+  const { revoked, expired } = row;
+  const sealed = revoked || expired || isWhole(row, seals);
+  const principal = sealed ? principalOf(row) : withoutAuthority(row);
   return {
-    caller: { principal: principalOf(row), keyId: row.key_id, keyPrefix: row.prefix },
+    caller: { principal, keyId: row.key_id, keyPrefix: row.prefix },
     hash: row.hash,
-    revoked: row.revoked,
-    expired: row.expired,
+    revoked,
+    expired,
+    livesMs: row.lives_ms,
+    isWhole: sealed,
   };
+}
+
+/** Both are looked at, so that both are reported. */
+function isWhole(row: KeyRow, seals: RowSeals): boolean {
+  const [key, agent] = [seals.fits(judgedRow('api_keys', row)), seals.fits(judgedRow('agents', row))];
+  return key && agent;
 }
 
 /** What the row grants was validated when it was written; a row that no longer parses is a fault, never a grant. */
@@ -66,15 +83,21 @@ function principalOf(row: KeyRow): Principal {
   const policy = row.policy === null ? null : parseAgentPolicy(JSON.parse(row.policy));
   if (policy?.ok === false) throw new Error(`agent ${row.id} has a policy that does not parse`);
   return {
-    id: row.id,
-    name: row.name,
-    role: row.role,
+    ...withoutAuthority(row),
     policy: policy?.policy ?? null,
     effectiveScopes: grantedScopes({
       role: row.role,
       allowedScopes: row.allowed_scopes,
       allowedNamespaces: row.allowed_namespaces,
     }),
-    revision: row.revision,
   };
 }
+
+const withoutAuthority = ({ id, name, role, revision }: KeyRow): Principal => ({
+  id,
+  name,
+  role,
+  policy: null,
+  effectiveScopes: [],
+  revision,
+});

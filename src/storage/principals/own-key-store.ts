@@ -19,7 +19,7 @@ const REVOKE_OWN: Statement = {
     ), own as (
       select from api_keys where key_id = $2 and agent_id = $3::uuid
     ), revoked as (
-      update api_keys set revoked_at = clock_timestamp() from actor
+      update api_keys set revoked_at = clock_timestamp(), seal = null from actor
       where key_id = $2 and key_id <> $1 and agent_id = $3::uuid and ${isNotRevoked('api_keys')}
       returning key_id
     ), event as (
@@ -45,7 +45,7 @@ export function createOwnKeyStore(database: Database): OwnKeyStore {
           .where(eq(apiKeys.agentId, agentId))
           .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
       );
-      return rows.map(({ hash: _hash, agentId: _agentId, ...key }) => key);
+      return rows.map(({ hash: _hash, seal: _seal, agentId: _agentId, ...key }) => key);
     },
     revokeOwn: ({ keyId, agentId }, actorKeyId, event) =>
       database.transaction(async (session) => {

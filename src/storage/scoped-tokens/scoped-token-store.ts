@@ -6,7 +6,9 @@
 import { ACCESS_TIERS, type AccessTier } from '../../domain/secrets/access-tier.ts';
 import { RESTRICTION_MEMBERS, statedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../../use-cases/audit/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type {
+  FoundScopedToken,
   NewScopedToken,
   ScopedTokenRecord,
   ScopedTokenStore,
@@ -15,6 +17,7 @@ import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import {
   columns,
   columnTypes,
@@ -32,19 +35,34 @@ import { scopedTokens } from '../schema.ts';
 const KEPT = ['id', 'agentId', 'keyId', 'scopes', 'description', ...RESTRICTION_MEMBERS] as const;
 
 /** Of the members of `newTokenRow`. */
-export const NEW_TOKEN_TYPES: Expressions<keyof NewScopedToken> = {
+export const NEW_TOKEN_TYPES: Expressions<keyof NewScopedToken | 'sealHex'> = {
   ...columnTypes(scopedTokens, KEPT),
   tokenHashHex: 'text',
   agentRevision: 'int',
   createdAt: 'float8',
   expiresAt: 'float8',
+  sealHex: 'text',
 };
+
+/** What only the token of an approval has. */
+interface ClaimedGrant {
+  readonly tier: AccessTier;
+  readonly boundSecrets: readonly string[] | null;
+}
+
+const UNCLAIMED: ClaimedGrant = { tier: 'standard', boundSecrets: null };
 
 /**
  * Times in milliseconds, because a date's text costs more than all the rest. What is null is left out, and read as null:
  * its name would be written, sent and parsed for nothing.
  */
-export function newTokenRow(token: NewScopedToken): Readonly<Record<keyof NewScopedToken, unknown>> {
+export function newTokenRow(
+  token: NewScopedToken,
+  seals: RowSeals,
+  claimed: ClaimedGrant = UNCLAIMED,
+): Readonly<Record<keyof NewScopedToken | 'sealHex', unknown>> {
+  const expiresAt = token.expiresAt.getTime();
+  const seal = seals.of(newTokenMessage(token, claimed));
   const row = {
     id: token.id,
     tokenHashHex: token.tokenHashHex,
@@ -54,11 +72,30 @@ export function newTokenRow(token: NewScopedToken): Readonly<Record<keyof NewSco
     scopes: token.scopes,
     description: token.description ?? undefined,
     createdAt: token.createdAt.getTime(),
-    expiresAt: token.expiresAt.getTime(),
+    expiresAt,
+    sealHex: seal.toString('hex'),
   };
   // Not spread into one literal: that makes a hash table of so many members, which costs five times as much.
   return Object.assign(row, statedRestrictions(token));
 }
+
+/** The `messageOf` such a row, which a test holds it to; written out, it is made in half the time. */
+export const newTokenMessage = (
+  token: NewScopedToken,
+  { tier, boundSecrets }: ClaimedGrant = UNCLAIMED,
+): string =>
+  JSON.stringify([
+    'scoped_tokens',
+    token.id,
+    token.tokenHashHex,
+    token.agentId,
+    JSON.stringify(token.scopes),
+    token.maxUses,
+    token.allowedIps && JSON.stringify(token.allowedIps),
+    tier,
+    boundSecrets && JSON.stringify(boundSecrets),
+    token.expiresAt.getTime(),
+  ]);
 
 /** Inserts the rows of `granted`; `claimed` names what only the token of an approval has. */
 export const insertNewTokens = (
@@ -71,6 +108,7 @@ export const insertNewTokens = (
       tokenHash: `decode(granted."tokenHashHex", 'hex')`,
       createdAt: 'to_timestamp(granted."createdAt" / 1000)',
       expiresAt: 'to_timestamp(granted."expiresAt" / 1000)',
+      seal: `decode(granted."sealHex", 'hex')`,
       ...claimed,
     },
     'granted',
@@ -102,34 +140,49 @@ const ISSUE: Statement = {
     ${selectApplied('id')}`,
 };
 
+const LISTED = [
+  'id',
+  'agentId',
+  'scopes',
+  'uses',
+  'description',
+  'createdAt',
+  'expiresAt',
+  'revokedAt',
+  ...RESTRICTION_MEMBERS,
+] as const;
+
 const SELECT = `
     select ${selectList<ScopedTokenRecord>({
-      ...columns(scopedTokens, 'token', [
-        'id',
-        'agentId',
-        'scopes',
-        'uses',
-        'description',
-        'createdAt',
-        'expiresAt',
-        'revokedAt',
-        ...RESTRICTION_MEMBERS,
-      ]),
+      ...columns(scopedTokens, 'token', LISTED),
       state: TOKEN_STATE,
     })}
     from scoped_tokens token join agents agent on agent.id = token.agent_id`;
 
+/** With all that is needed to judge both rows. */
+const SELECT_JUDGED = SELECT.replace(
+  'from scoped_tokens',
+  `, ${sealList('scoped_tokens', 'token')}, ${sealList('agents', 'agent')} from scoped_tokens`,
+);
+
 const FIND: Statement = {
   name: 'find_scoped_token',
   effect: 'read',
-  text: `${SELECT} where token.id = $1`,
+  text: `${SELECT_JUDGED} where token.id = $1`,
 };
 
 const FIND_BY_HASH: Statement = {
   name: 'find_scoped_token_by_hash',
   effect: 'read',
-  text: `${SELECT} where token.token_hash = decode($1, 'hex')`,
+  text: `${SELECT_JUDGED} where token.token_hash = decode($1, 'hex')`,
 };
+
+/** The record alone: the row may hold what was read to judge it. */
+function recordOf(row: ScopedTokenRecord): ScopedTokenRecord {
+  const record: Record<string, unknown> = {};
+  for (const member of [...LISTED, 'state'] as const) record[member] = row[member];
+  return record as unknown as ScopedTokenRecord;
+}
 
 const HELD: HeldTokens = {
   name: 'scoped_token',
@@ -158,7 +211,9 @@ interface Member {
 
 const revokeToken = createTokenRevocation(HELD);
 
-export function createScopedTokenStore(database: Database): ScopedTokenStore {
+export function createScopedTokenStore(database: Database, seals: RowSeals): ScopedTokenStore {
+  const rowOf = ({ token, event }: Member): object =>
+    Object.assign(newTokenRow(token, seals), groupedEvent(event));
   const queue = createBatcher<Member, { issued: boolean }>({
     orderKey: ({ token }) => token.id,
     run: async (members) => {
@@ -166,9 +221,13 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
       return members.map(({ token }) => ({ issued: isIssued(token.id) }));
     },
   });
-  const findOne = async (statement: Statement, value: unknown): Promise<ScopedTokenRecord | undefined> => {
-    const [record] = await database.query<ScopedTokenRecord>(statement, [value]);
-    return record;
+  const findOne = async (statement: Statement, value: unknown): Promise<FoundScopedToken | undefined> => {
+    const [row] = await database.query<ScopedTokenRecord>(statement, [value]);
+    if (row === undefined) return undefined;
+    const isWhole =
+      row.state !== 'live' ||
+      (seals.fits(judgedRow('scoped_tokens', row)) && seals.fits(judgedRow('agents', row)));
+    return { ...recordOf(row), isWhole };
   };
   return {
     issue: async (token, event) => (await queue.submit({ token, event })).issued,
@@ -188,5 +247,3 @@ export function createScopedTokenStore(database: Database): ScopedTokenStore {
     },
   };
 }
-
-const rowOf = ({ token, event }: Member): object => Object.assign(newTokenRow(token), groupedEvent(event));

@@ -12,10 +12,11 @@ import {
   RESTRICTION_MEMBERS,
   type TokenRestrictions,
 } from '../../domain/secrets/token-restrictions.ts';
-import type { Memories } from '../../use-cases/ports.ts';
+import type { Memories, RowSeals } from '../../use-cases/ports.ts';
 import type { PresentedToken } from '../../use-cases/secrets/ports.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
 import { TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { epochMs, judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { scopedTokens } from '../schema.ts';
 
@@ -37,23 +38,27 @@ export interface TokenRow extends RestrictionTexts {
   /** As JSON. */
   readonly allowedScopes: string | null;
   readonly allowedNamespaces: string | null;
+  readonly livesMs: number;
 }
 
 /** Of `token`, joined with its `agent`. */
-export const TOKEN_COLUMNS = selectList<TokenRow>({
-  tokenId: 'token.id',
-  agentId: 'token.agent_id',
-  scopes: `array_to_string(token.scopes, ' ')`,
-  ...columns(scopedTokens, 'token', RESTRICTION_MEMBERS, (column) => `to_json(${column})::text`),
-  limited: 'token.max_uses is not null',
-  tokenTier: 'token.access_tier',
-  boundSecrets: `array_to_string(token.bound_secrets, ',')`,
-  state: TOKEN_STATE,
-  agentRole: 'agent.role',
-  agentRevision: 'agent.revision',
-  allowedScopes: 'to_json(agent.allowed_scopes)::text',
-  allowedNamespaces: 'to_json(agent.allowed_namespaces)::text',
-});
+export const TOKEN_COLUMNS = `${sealList('scoped_tokens', 'token')}, ${sealList('agents', 'agent')}, ${selectList<TokenRow>(
+  {
+    tokenId: 'token.id',
+    agentId: 'token.agent_id',
+    scopes: `array_to_string(token.scopes, ' ')`,
+    ...columns(scopedTokens, 'token', RESTRICTION_MEMBERS, (column) => `to_json(${column})::text`),
+    limited: 'token.max_uses is not null',
+    tokenTier: 'token.access_tier',
+    boundSecrets: `array_to_string(token.bound_secrets, ',')`,
+    state: TOKEN_STATE,
+    agentRole: 'agent.role',
+    agentRevision: 'agent.revision',
+    allowedScopes: 'to_json(agent.allowed_scopes)::text',
+    allowedNamespaces: 'to_json(agent.allowed_namespaces)::text',
+    livesMs: `${epochMs('token.expires_at')} - ${epochMs('clock_timestamp()')}`,
+  },
+)}`;
 
 /** What `asRead` of a row is made of, for a statement that has `token`. */
 export const TOKEN_AS_READ = `concat_ws(' ', array_to_string(token.scopes, ' '), token.access_tier,
@@ -68,12 +73,20 @@ function asRead({ scopes, tokenTier, maxUses, allowedIps, boundSecrets }: TokenR
 const REMEMBERED = 10_000;
 
 /** Each text is parsed, and each pattern compiled, once. */
-export function createPresentedTokens(memories: Memories): (row: TokenRow) => PresentedToken {
+export function createPresentedTokens(
+  memories: Memories,
+  seals: RowSeals,
+): (row: TokenRow) => PresentedToken {
   const ofToken = createBoundedMemo<
     Pick<PresentedToken, 'scopes' | 'opens'> & { restrictions: AccessRestrictions }
   >({ memories, name: 'scopes and restrictions of tokens' }, REMEMBERED);
   const ofOwner = createBoundedMemo<readonly Scope[]>({ memories, name: 'scopes of owners' }, REMEMBERED);
   return (row) => {
+    // One that says that it is not live grants nothing, whoever wrote that.
+    if (row.state === 'live') {
+      seals.require(judgedRow('scoped_tokens', row));
+      seals.require(judgedRow('agents', row));
+    }
     const content = asRead(row);
     const { scopes, restrictions, opens } = ofToken(row.tokenId, content, () => ({
       scopes: row.scopes.split(' ').map(storedScope),
@@ -100,6 +113,7 @@ export function createPresentedTokens(memories: Memories): (row: TokenRow) => Pr
       restrictions,
       limited: row.limited,
       asRead: content,
+      livesMs: row.livesMs,
       state: row.state,
       opens,
     };

@@ -1,10 +1,12 @@
 /** What a request reads of tokens and secrets before its guarded write, many requests in one statement. */
 
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type { FoundSecret, SecretReader } from '../../use-cases/secrets/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { SERVER_START } from '../engine/history.ts';
 import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE } from '../engine/liveness-sql.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { columns, recordset, selectList } from '../engine/table-columns.ts';
 import { secretVersions } from '../schema.ts';
 import { createPresentedTokens, TOKEN_COLUMNS, type TokenRow } from './presented-tokens.ts';
@@ -31,11 +33,11 @@ const JOIN_SECRET = (kind: 'join' | 'left join') => `
       limit 1
     ) as held on true`;
 
-const SEALED_COLUMNS = selectList<SealedRow>({
+const SEALED_COLUMNS = `${selectList<SealedRow>({
   ...columns(secretVersions, 'held', ['wrappedKey', 'kekId', 'nonce', 'ciphertext']),
   heldVersion: 'held.version',
   rowsRead: ROWS_READ,
-});
+})}, ${sealList('secrets', 'secret')}`;
 
 const FIND_BY_TOKENS: Statement = {
   name: 'find_secrets_by_tokens',
@@ -102,8 +104,8 @@ interface Asked {
   readonly version: number | undefined;
 }
 
-export function createSecretReader(database: Database): SecretReader {
-  const presented = createPresentedTokens(database.memories);
+export function createSecretReader(database: Database, seals: RowSeals): SecretReader {
+  const presented = createPresentedTokens(database.memories, seals);
   const questions = createBatcher<Asked, { row: AskedRow | undefined }>({
     // Nothing is locked, so any order will do.
     orderKey: () => '',
@@ -118,11 +120,14 @@ export function createSecretReader(database: Database): SecretReader {
       const { row } = await questions.submit(asked);
       // Not in the group: a row that cannot be read is the fault of one request, not of all.
       if (row === undefined) return undefined;
-      return { token: presented(row), found: row.id === null ? undefined : foundOf(row, asked.version) };
+      return {
+        token: presented(row),
+        found: row.id === null ? undefined : foundOf(row, asked.version, seals),
+      };
     },
     find: async ({ path, version }) => {
       const [row] = await database.query<HeldRow>(FIND, [path, version ?? null]);
-      return row === undefined ? undefined : foundOf(row, version);
+      return row === undefined ? undefined : foundOf(row, version, seals);
     },
     list: async ({ namespace, limit, after }) =>
       (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(secretRecordOf),
@@ -134,8 +139,9 @@ function rowOf({ tokenHashHex, path, version }: Asked, position: number) {
   return { position, tokenHashHex, path, version };
 }
 
-function foundOf(row: HeldRow, asked: number | undefined): FoundSecret {
+function foundOf(row: HeldRow, asked: number | undefined, seals: RowSeals): FoundSecret {
   const { wrappedKey, kekId, nonce, ciphertext, rowsRead } = row;
   const sealed = row.heldVersion === null ? undefined : { wrappedKey, kekId, nonce, ciphertext };
-  return { secret: secretRecordOf(row), version: asked ?? row.version, sealed, rowsRead };
+  const isWhole = seals.fits(judgedRow('secrets', row));
+  return { secret: secretRecordOf(row), version: asked ?? row.version, sealed, rowsRead, isWhole };
 }

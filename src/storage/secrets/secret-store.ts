@@ -4,6 +4,7 @@
  */
 
 import { WritError } from '../../errors.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type {
   CredentialGuard,
   LockedSecret,
@@ -14,17 +15,20 @@ import type {
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, fromLiveActor, hasExpired, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { assignments, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
 import { secrets } from '../schema.ts';
 import {
-  ATTRIBUTE_MEMBERS,
-  attributeRow,
-  type SecretRow,
-  secretColumns,
-  secretRecordOf,
-} from './secret-rows.ts';
+  creationRow,
+  type HeldRow,
+  type Sealing,
+  sealedColumns,
+  versionRow,
+  type Written,
+} from './secret-change-rows.ts';
+import { ATTRIBUTE_MEMBERS, type SecretRow, secretColumns, secretRecordOf } from './secret-rows.ts';
 
 const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3`;
 
@@ -58,10 +62,13 @@ const LOCK_SECRETS: Statement = {
   name: 'lock_secrets',
   effect: 'write',
   text: `
-    select ${secretColumns('secret')}, ${hasExpired('secret')} as expired
+    select ${secretColumns('secret')}, ${hasExpired('secret')} as expired, ${sealList('secrets', 'secret')},
+      secret.first_readable_version as "firstReadableVersion"
     from secrets secret where path = any($1::text[])
     order by path for update`,
 };
+
+const SEAL_SENT = (row: string): string => `decode(${row}."sealHex", 'hex')`;
 
 const CREATED_MEMBERS = ['id', 'path', 'namespace', 'key', ...ATTRIBUTE_MEMBERS] as const;
 
@@ -72,26 +79,23 @@ const CREATE: Statement = {
   text: `
     ${insertFrom(
       secrets,
-      members('made', CREATED_MEMBERS),
-      recordset('$1', 'made', columnTypes(secrets, CREATED_MEMBERS)),
+      { ...members('made', CREATED_MEMBERS), seal: SEAL_SENT('made') },
+      recordset('$1', 'made', { ...columnTypes(secrets, CREATED_MEMBERS), sealHex: 'text' }),
     )}
     on conflict (path) do nothing
     returning ${secretColumns('secrets')}`,
 };
+
+const ADVANCED_MEMBERS = ['version', 'firstReadableVersion', ...ATTRIBUTE_MEMBERS] as const;
 
 const ADVANCE: Statement = {
   name: 'advance_secrets',
   effect: 'write',
   text: `
     update secrets secret set
-      ${assignments(secrets, members('next', ['version', ...ATTRIBUTE_MEMBERS]))},
-      first_readable_version =
-        case when next."hidesEarlier" then next.version else secret.first_readable_version end,
+      ${assignments(secrets, { ...members('next', ADVANCED_MEMBERS), seal: SEAL_SENT('next') })},
       revision = secret.revision + 1, updated_at = clock_timestamp()
-    from ${recordset('$1', 'next', {
-      ...columnTypes(secrets, ['id', 'version', ...ATTRIBUTE_MEMBERS]),
-      hidesEarlier: 'boolean',
-    })}
+    from ${recordset('$1', 'next', { ...columnTypes(secrets, ['id', ...ADVANCED_MEMBERS]), sealHex: 'text' })}
     where secret.id = next.id
     returning ${secretColumns('secret')}`,
 };
@@ -136,13 +140,15 @@ const FORGET_EMPTY: Statement = {
   text: `delete from namespaces where namespace = $1 and secret_count = 0`,
 };
 
-export function createSecretStore(database: Database): SecretStore {
+export function createSecretStore(database: Database, seals: RowSeals): SecretStore {
   return {
     change: async ({ guard, paths }, decide) => {
       try {
         return await database.transaction(async (session) => {
           await lockCredential(session, guard);
-          const rows = await session.query<SecretRow & { expired: boolean }>(LOCK_SECRETS, [paths]);
+          const rows = await session.query<HeldRow>(LOCK_SECRETS, [paths]);
+          // What somebody else wrote decides nothing, and is not made whole by a change.
+          for (const row of rows) seals.require(judgedRow('secrets', row));
           const stored = new Map(
             rows.map((row): [string, LockedSecret] => [
               row.path,
@@ -150,7 +156,7 @@ export function createSecretStore(database: Database): SecretStore {
             ]),
           );
           const { changes, event } = decide(stored);
-          const records = await write(session, changes);
+          const records = await write(session, changes, { held: rows, seals });
           await insertAuditEvents(session, [event]);
           return records;
         });
@@ -173,7 +179,11 @@ async function lockCredential(session: Session, guard: CredentialGuard): Promise
   if ((await session.query(statement, [id, agentId, agentRevision])).length === 0) throw new Rollback();
 }
 
-async function write(session: Session, changes: readonly SecretChange[]): Promise<readonly SecretRecord[]> {
+async function write(
+  session: Session,
+  changes: readonly SecretChange[],
+  sealing: Sealing,
+): Promise<readonly SecretRecord[]> {
   const made = changes.filter((change) => change.kind === 'create');
   const advanced = changes.filter((change) => change.kind === 'add-version');
   const deleted = changes.filter((change) => change.kind === 'delete');
@@ -181,12 +191,15 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
   if (made.length > 0) {
     // In one order everywhere: two imports that make the same paths would wait for each other.
     const inOrder = [...made].sort((a, b) => (a.path < b.path ? -1 : 1));
-    const created = await session.query<SecretRow>(CREATE, [JSON.stringify(inOrder.map(creationRow))]);
+    const created = await session.query<SecretRow>(CREATE, [
+      JSON.stringify(inOrder.map((change) => creationRow(change, sealing))),
+    ]);
     if (created.length < made.length) throw new Rollback();
     rows.push(...created);
   }
   if (advanced.length > 0) {
-    rows.push(...(await session.query<SecretRow>(ADVANCE, [JSON.stringify(advanced.map(versionRow))])));
+    const next = advanced.map((change) => versionRow(change, sealing));
+    rows.push(...(await session.query<SecretRow>(ADVANCE, [JSON.stringify(next)])));
   }
   await seal(session, [...made, ...advanced]);
   if (made.length > 0) await session.query(COUNT_MADE, [made.map((change) => change.namespace)]);
@@ -199,9 +212,7 @@ async function write(session: Session, changes: readonly SecretChange[]): Promis
   return changes.flatMap(({ id }) => byId.get(id) ?? []);
 }
 
-type Sealing = Exclude<SecretChange, { kind: 'delete' }>;
-
-async function seal(session: Session, changes: readonly Sealing[]): Promise<void> {
+async function seal(session: Session, changes: readonly Written[]): Promise<void> {
   if (changes.length === 0) return;
   const rows = await session.query(SEAL, sealedColumns(changes));
   if (rows.length === changes.length) return;
@@ -212,25 +223,4 @@ async function seal(session: Session, changes: readonly Sealing[]): Promise<void
       retryAfterSeconds: 5,
     },
   );
-}
-
-function creationRow({ id, path, namespace, key, attributes }: Extract<SecretChange, { kind: 'create' }>) {
-  return { id, path, namespace, key, ...attributeRow(attributes) };
-}
-
-function versionRow(change: Extract<SecretChange, { kind: 'add-version' }>) {
-  const { id, version, attributes, hidesEarlier } = change;
-  return { id, version, ...attributeRow(attributes), hidesEarlier };
-}
-
-/** In the order of the parameters of `SEAL`: as lists and not as JSON, which has no bytes. */
-function sealedColumns(changes: readonly Sealing[]): readonly (readonly unknown[])[] {
-  return [
-    changes.map((change) => change.id),
-    changes.map((change) => (change.kind === 'create' ? 1 : change.version)),
-    changes.map((change) => change.sealed.wrappedKey),
-    changes.map((change) => change.sealed.kekId),
-    changes.map((change) => change.sealed.nonce),
-    changes.map((change) => change.sealed.ciphertext),
-  ];
 }

@@ -18,3 +18,8 @@ export async function writeKekCheck(
 ): Promise<void> {
   await session.orm('write', (orm) => orm.insert(kekCheck).values(check).onConflictDoNothing());
 }
+
+/** From now on all rows are sealed. */
+export async function replaceKekCheck(session: Session, checkValue: Uint8Array): Promise<void> {
+  await session.orm('write', (orm) => orm.update(kekCheck).set({ checkValue }));
+}

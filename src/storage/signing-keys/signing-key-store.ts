@@ -4,10 +4,10 @@ import { asc, getTableColumns } from 'drizzle-orm';
 import type { Session } from '../engine/database.ts';
 import { signingKeys } from '../schema.ts';
 
-export type SigningKeyRow = Omit<typeof signingKeys.$inferSelect, 'createdAt'>;
+export type SigningKeyRow = Omit<typeof signingKeys.$inferSelect, 'createdAt' | 'seal'>;
 
 export async function readSigningKeys(session: Session): Promise<SigningKeyRow[]> {
-  const { createdAt: _createdAt, ...columns } = getTableColumns(signingKeys);
+  const { createdAt: _createdAt, seal: _seal, ...columns } = getTableColumns(signingKeys);
   return session.orm('read', (orm) =>
     orm.select(columns).from(signingKeys).orderBy(asc(signingKeys.createdAt), asc(signingKeys.kid)),
   );

@@ -39,7 +39,8 @@ export type EventType =
   | 'approval.granted'
   | 'approval.denied'
   | 'approval.claimed'
-  | 'integrity.failed';
+  | 'integrity.failed'
+  | 'integrity.sealed';
 
 export type ActorType = Role | 'anonymous' | 'system';
 

@@ -30,9 +30,11 @@ export interface AuthenticateDeps {
     get(fingerprint: string): CachedKey | undefined;
     /** Asked before a row is read: what was read before everything was dropped is not kept. */
     generation(): number;
-    set(fingerprint: string, key: CachedKey, generation: number): void;
+    /** `livesMs`: where it ends before that. */
+    set(fingerprint: string, key: CachedKey, generation: number, livesMs?: number): void;
     /** Changes an entry without extending how long it lives. */
     replace(fingerprint: string, key: CachedKey, generation: number): void;
+    delete(fingerprint: string): void;
   };
   /** bcrypt behind its gate: `'busy'` when there is no room. */
   readonly compare: (task: {
@@ -49,7 +51,7 @@ export interface AuthenticateDeps {
 export interface Authenticator {
   /** What is known without any work; undefined means that `verify` has to be asked. Malformed keys are refused here. */
   cached(keyText: string): CachedKey | undefined;
-  /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY` or `BUSY`. `origin` groups callers for the gate. */
+  /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY`, `INTEGRITY_ERROR` or `BUSY`. `origin` groups callers for the gate. */
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
   deny(refused: RefusedKey, context: RequestContext): Promise<never>;
@@ -101,7 +103,8 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       });
     }
     const result = evaluate(stored, matches, fingerprint);
-    keyCache.set(fingerprint, result, generation);
+    const livesMs = 'refused' in result ? undefined : (stored?.livesMs ?? undefined);
+    keyCache.set(fingerprint, result, generation, livesMs);
     if ('refused' in result) return deny(result, from.context);
     // The answer does not wait for a time stamp that is only information.
     void store.noteUse(result.caller.keyId).catch(() => {});
@@ -125,6 +128,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     confirm: async (caller, context) => {
       const generation = keyCache.generation();
       const stored = await store.findKey(caller.keyId);
+      if (stored?.isWhole === false) keyCache.delete(caller.fingerprint);
       // The secret was right when it was verified; only the row can have changed since.
       const result = evaluate(stored, true, caller.fingerprint);
       keyCache.replace(caller.fingerprint, result, generation);
@@ -137,6 +141,15 @@ function evaluate(stored: StoredKey | undefined, matches: boolean, fingerprint: 
   if (stored === undefined) return { refused: 'AUTH_INVALID_KEY' };
   if (!matches || stored.revoked) return refusedAs('AUTH_INVALID_KEY', stored, matches);
   if (stored.expired) return refusedAs('AUTH_EXPIRED_KEY', stored, matches);
+  if (!stored.isWhole) {
+    throw new WritError(
+      'INTEGRITY_ERROR',
+      'What is stored of this API key was changed, so nothing is granted.',
+      {
+        detail: `the row of key ${stored.caller.keyId} or of its agent does not fit its seal`,
+      },
+    );
+  }
   return { caller: { ...stored.caller, fingerprint } };
 }
 

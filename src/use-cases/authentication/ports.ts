@@ -33,6 +33,10 @@ export interface StoredKey {
   /** Revoked itself, or its agent is. */
   readonly revoked: boolean;
   readonly expired: boolean;
+  /** Until it expires; null: it does not. */
+  readonly livesMs: number | null;
+  /** False: the row, or its agent's, is not what Writ wrote, and grants nothing. It has been reported. */
+  readonly isWhole: boolean;
 }
 
 export interface CredentialStore {

@@ -11,7 +11,7 @@ import type {
   IntrospectIntentToken,
 } from '../intent-tokens/introspect-intent-token.ts';
 import type { SecretRequester } from '../secrets/authorized-request.ts';
-import type { ScopedTokenRecord, ScopedTokenStore } from './ports.ts';
+import type { FoundScopedToken, ScopedTokenRecord, ScopedTokenStore } from './ports.ts';
 
 /** Undefined: not active, or none of the asker's business. */
 export type IntrospectToken = (
@@ -35,7 +35,7 @@ export function createIntrospectToken(deps: {
       text === undefined
         ? await findOwn(deps.store, asker)
         : await deps.store.findByHash(deps.hashToken(text));
-    return record?.state === 'live' && concernsScoped(asker, record)
+    return record?.state === 'live' && record.isWhole && concernsScoped(asker, record)
       ? ({ kind: 'scoped_token', record } as const)
       : undefined;
   };
@@ -57,7 +57,7 @@ export function createIntrospectToken(deps: {
 async function findOwn(
   store: Pick<ScopedTokenStore, 'find'>,
   { guard }: SecretRequester,
-): Promise<ScopedTokenRecord | undefined> {
+): Promise<FoundScopedToken | undefined> {
   return guard.kind === 'scoped_token' ? store.find(guard.tokenId) : undefined;
 }
 

@@ -45,6 +45,11 @@ export interface ScopedTokenRecord extends TokenRestrictions {
   readonly state: TokenState;
 }
 
+export interface FoundScopedToken extends ScopedTokenRecord {
+  /** False: a live row, or its agent's, is not what Writ wrote, and grants nothing. It has been reported. */
+  readonly isWhole: boolean;
+}
+
 export interface ScopedTokenStore {
   /** One guarded write with its event. False: key or agent is not live, or the agent changed; nothing was written. */
   issue(token: NewScopedToken, event: AuditEvent): Promise<boolean>;
@@ -55,8 +60,8 @@ export interface ScopedTokenStore {
     readonly limit: number;
     readonly before: string | undefined;
   }): Promise<readonly ScopedTokenRecord[]>;
-  find(id: string): Promise<ScopedTokenRecord | undefined>;
-  findByHash(tokenHashHex: string): Promise<ScopedTokenRecord | undefined>;
+  find(id: string): Promise<FoundScopedToken | undefined>;
+  findByHash(tokenHashHex: string): Promise<FoundScopedToken | undefined>;
   /** `'unchanged'`: it was revoked before, and nothing was written. */
   revoke(
     id: string,

@@ -112,7 +112,7 @@ export function createSecretAuthorization(deps: SecretAuthorizationDeps): Secret
     const cacheRead = (): void => {
       const bytes = found?.sealed?.ciphertext.byteLength;
       if (key === undefined || fromCache || bytes === undefined || bytes > MAX_CACHED_BYTES) return;
-      readCache.set(key, { ...resolved, fromCache: true }, resolved.generation);
+      readCache.set(key, { ...resolved, fromCache: true }, resolved.generation, requester.livesMs);
     };
     return { requester, operation: decision.operation, version, found, reauthorize, cacheRead };
   };
@@ -206,6 +206,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
     },
     opens: token.opens,
     mayLowerTiers: false,
+    livesMs: token.livesMs,
   };
 }
 

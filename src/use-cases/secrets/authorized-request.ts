@@ -37,6 +37,8 @@ export interface SecretRequester {
   readonly grant: SecretGrant;
   readonly opens: TierGrant;
   readonly mayLowerTiers: boolean;
+  /** Of a token, until it expires: what was read of it is not remembered for longer. */
+  readonly livesMs?: number;
 }
 
 /** Who asks, with what was read to answer; not judged yet. */
@@ -68,7 +70,8 @@ export interface ReadCache {
   get(key: string): ResolvedRequester | undefined;
   /** Asked before reading: what was read before everything was dropped is not kept. */
   generation(): number;
-  set(key: string, read: ResolvedRequester, generation: number): void;
+  /** `livesMs`: where it ends before what the cache keeps of all. */
+  set(key: string, read: ResolvedRequester, generation: number, livesMs?: number): void;
   delete(key: string): void;
 }
 

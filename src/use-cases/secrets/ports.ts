@@ -38,6 +38,8 @@ export interface PresentedToken {
   readonly limited: boolean;
   /** All that the row says of what the token may do: another text where anybody has changed it. */
   readonly asRead: string;
+  /** Until it expires. */
+  readonly livesMs: number;
   readonly state: TokenState;
   readonly opens: TierGrant;
 }
@@ -95,6 +97,8 @@ export interface FoundSecret {
   readonly sealed: SealedValue | undefined;
   /** Says which rows were read: another text after every write of them, whoever wrote. */
   readonly rowsRead: string;
+  /** False: the row of the secret is not what Writ wrote, and gives nothing out. It has been reported. */
+  readonly isWhole: boolean;
 }
 
 export interface NamespaceCount {

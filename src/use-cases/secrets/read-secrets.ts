@@ -121,7 +121,7 @@ async function open(
     await refuseSecret(deps, requester, context, { error: tierTooHigh, resource });
   }
   const binding = { secretId: secret.id, path: secret.path, version };
-  const bytes = sealed === undefined ? undefined : deps.cipher.open(sealed, binding);
+  const bytes = sealed === undefined || !found.isWhole ? undefined : deps.cipher.open(sealed, binding);
   if (bytes === undefined) {
     throw new WritError(
       'INTEGRITY_ERROR',

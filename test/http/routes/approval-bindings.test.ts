@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, errorOf, openTestApp } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { buildApprovalCalls, type OpenedView } from './approval-calls.ts';
 
 const NOT_BOUND = { status: 403, code: 'APPROVAL_REQUIRED' };
@@ -162,6 +163,7 @@ test('an approval of a pattern', { skip: postgresSkip }, async (t) => {
     const token = await claim(id);
     for (const edit of [`'{}'`, 'null', `array['critical']`, `array['critical x rows/A']`, `array['']`]) {
       await sql(`update scoped_tokens set bound_secrets = ${edit} where approval_id = $1`, [id]);
+      await resealRows(sql, 'scoped_tokens', 'approval_id = $1', [id]);
       // Another process has nothing remembered of it.
       const { call } = await openTestApp(t, calls.databaseUrl);
       const headers = { authorization: `Bearer ${token}` };
@@ -170,6 +172,7 @@ test('an approval of a pattern', { skip: postgresSkip }, async (t) => {
     // From before tokens were bound.
     const old = await calls.aToken({ by: agent.key });
     await sql(`update scoped_tokens set access_tier = 'critical' where id = $1`, [old.id]);
+    await resealRows(sql, 'scoped_tokens', 'id = $1', [old.id]);
     assertNew(await read(old.token, 'rows/A'));
   });
 

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { buildTestApp, type CreatedAgent, type TestAnswer, type TestApp } from '../../support/app.ts';
 import { openApiCheckOf } from '../../support/openapi-check.ts';
+import { resealRows } from '../../support/test-seals.ts';
 
 export type Tier = 'standard' | 'sensitive' | 'critical';
 
@@ -103,6 +104,7 @@ export async function buildSecretCalls(t: Pick<TestContext, 'after'>): Promise<S
        where id = $1`,
       [id, tier],
     );
+    await resealRows(sql, 'scoped_tokens', 'id = $1', [id]);
   };
 
   const events = (except: readonly string[]) =>
@@ -144,6 +146,7 @@ export async function buildSecretCalls(t: Pick<TestContext, 'after'>): Promise<S
         [paths],
       );
       assert.equal(rows.length, paths.length);
+      await resealRows(sql, 'secrets', 'path = any($1::text[])', [paths]);
     },
     eventsOf: async (effect) => {
       const before = (await events([])).map(({ id }) => id);

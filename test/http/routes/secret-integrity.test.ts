@@ -11,6 +11,7 @@ import { postgresSkip } from '../../support/postgres.ts';
 import { startNode, startServer } from '../../support/processes.ts';
 import { SERVER } from '../../support/programs.ts';
 import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { buildSecretCalls, type ListView, type SecretCalls } from './secret-calls.ts';
 
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };
@@ -72,7 +73,8 @@ test('a secret whose rows were changed', { skip: postgresSkip }, async (t) => {
           assert.doesNotMatch(answer.text, /PLANTED|version \d|"details"/, target);
         }
       });
-      assert.deepEqual(events, [], 'nothing was read, so nothing is on record as read');
+      const read = events.filter(({ event_type }) => event_type !== 'integrity.failed');
+      assert.deepEqual(read, [], 'nothing was read, so nothing is on record as read');
     }
     assert.equal(await calls.usesOf(limited), 0);
   };
@@ -142,6 +144,8 @@ test('a secret whose rows were changed', { skip: postgresSkip }, async (t) => {
       [id],
     );
     await sql('update secrets set version = 3 where id = $1', [id]);
+    await assertShut('replayed/K', 'replayed/K?version=3', 'replayed/K?version=1');
+    await resealRows(sql, 'secrets', 'id = $1', [id]);
     await assertShut('replayed/K', 'replayed/K?version=3');
     await assertOpens('replayed/K?version=1', `${value('replayed/K')} 1`);
   });

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, buildTestApp, errorOf, type TestRequest } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { type IssuedToken, tokenClient } from './token-calls.ts';
 
 const HOME = '192.0.2.1';
@@ -258,11 +259,13 @@ test('a use by database time', { skip: postgresSkip }, async (t) => {
 
   await t.test('a token is refused from the moment of its expiry on, and not before', async () => {
     const { token, token_id } = await make(server.adminKey, { scopes: ['secrets:read:team/*'] });
-    const set = (when: string) =>
-      server.sql(`update scoped_tokens set expires_at = clock_timestamp() + $2::interval where id = $1`, [
-        token_id,
-        when,
-      ]);
+    const set = async (when: string) => {
+      await server.sql(
+        `update scoped_tokens set expires_at = clock_timestamp() + $2::interval where id = $1`,
+        [token_id, when],
+      );
+      await resealRows(server.sql, 'scoped_tokens', 'id = $1', [token_id]);
+    };
     for (const [when, status] of [
       ['1 hour', 200],
       ['-1 microsecond', 401],

@@ -6,6 +6,7 @@ import { createAgentStore } from '../../../src/storage/principals/agent-store.ts
 import { untilHeldUp } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
+import { TEST_SEALS } from '../../support/test-seals.ts';
 import { anAgent, aWrite, storedAgent } from '../builders.ts';
 
 /** The most that a test has waiting at once. */
@@ -32,7 +33,7 @@ async function opened(t: TestContext) {
     );
     return rows[0]?.n ?? 0;
   };
-  return { database, agents: createAgentStore(database), open, connect, waiting };
+  return { database, agents: createAgentStore(database, TEST_SEALS), open, connect, waiting };
 }
 
 test('two administrators who revoke each other at once do not both succeed', {
@@ -69,7 +70,7 @@ test('a change that is under way when its administrator is revoked does not happ
   const change = agents.create(wanted, aWrite(admin.key.keyId)).catch((error: unknown) => error);
   await untilHeldUp('the change waits', [change], async () => (await waiting()) === 1);
   // It gives up soon: the change that it may have to wait for is held up until it has ended.
-  const revoker = createAgentStore(await open())
+  const revoker = createAgentStore(await open(), TEST_SEALS)
     .revoke(admin.id, aWrite())
     .catch((error: unknown) => error);
   const revoked = await revoker;

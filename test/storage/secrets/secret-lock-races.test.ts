@@ -9,6 +9,7 @@ import type { NewAgent } from '../../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken } from '../../../src/use-cases/scoped-tokens/ports.ts';
 import { untilHeldUp } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { TEST_SEALS } from '../../support/test-seals.ts';
 import { anEvent, aWrite, storedAgent } from '../builders.ts';
 import { heldLocks } from '../held-locks.ts';
 import { rows } from '../opened.ts';
@@ -37,7 +38,7 @@ test('of two who make the same paths in opposite orders one makes them all, and 
      values (gen_random_uuid(), 'n/m', 'n', 'm', 'custom', 'standard', '{}')`,
   );
   const make = (database: Database, paths: readonly string[]) =>
-    createSecretStore(database).change({ guard: keyGuard(agent), paths }, () => ({
+    createSecretStore(database, TEST_SEALS).change({ guard: keyGuard(agent), paths }, () => ({
       changes: paths.map((path) => aCreation(path)),
       event: anEvent({ eventType: 'secret.imported' }),
     }));
@@ -61,7 +62,7 @@ test('of two who change the same secrets in opposite orders the second adds to w
   await holder.query('begin');
   await holder.query(`select 1 from secrets where path = 'n/m' for update`);
   const advance = (database: Database, paths: readonly string[]) =>
-    createSecretStore(database).change({ guard: keyGuard(agent), paths }, (stored) => ({
+    createSecretStore(database, TEST_SEALS).change({ guard: keyGuard(agent), paths }, (stored) => ({
       changes: paths.map((path) => anAdvance(stored.get(path) ?? assert.fail())),
       event: anEvent({ eventType: 'secret.imported' }),
     }));
@@ -82,15 +83,16 @@ interface Credential {
 
 const ENDINGS: Record<string, (database: Database, credential: Credential) => Promise<string>> = {
   'its token is revoked': (database, { agent, token }) =>
-    createScopedTokenStore(database).revoke(token.id, {
+    createScopedTokenStore(database, TEST_SEALS).revoke(token.id, {
       actorKeyId: agent.key.keyId,
       event: anEvent({ eventType: 'token.revoked' }),
     }),
   'its key is revoked': (database, { agent }) =>
-    createAgentStore(database).revokeKey({ agentId: agent.id, keyId: agent.key.keyId }, aWrite()),
-  'its agent is revoked': (database, { agent }) => createAgentStore(database).revoke(agent.id, aWrite()),
+    createAgentStore(database, TEST_SEALS).revokeKey({ agentId: agent.id, keyId: agent.key.keyId }, aWrite()),
+  'its agent is revoked': (database, { agent }) =>
+    createAgentStore(database, TEST_SEALS).revoke(agent.id, aWrite()),
   'its agent is narrowed': (database, { agent }) =>
-    createAgentStore(database).update(agent.id, { allowedScopes: [] }, aWrite()),
+    createAgentStore(database, TEST_SEALS).update(agent.id, { allowedScopes: [] }, aWrite()),
 };
 const HELD_BY = { 'a limited token': 3, 'an unlimited token': null, 'an API key': undefined } as const;
 /** A token does not end with a key, nor a key with a token. */
@@ -117,7 +119,7 @@ for (const [when, end] of Object.entries(ENDINGS)) {
       await holder.query('begin');
       await holder.query('select 1 from secrets where path = $1 for update', [record.path]);
       // The change finds its credential live, then waits for the secret.
-      const change = createSecretStore(database).change({ guard, paths: [record.path] }, () => ({
+      const change = createSecretStore(database, TEST_SEALS).change({ guard, paths: [record.path] }, () => ({
         changes: [anAdvance(record)],
         event: anEvent({ eventType: 'secret.updated' }),
       }));

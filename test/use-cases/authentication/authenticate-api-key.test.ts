@@ -41,6 +41,8 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
     hash: `hash of ${keyId}`,
     revoked: false,
     expired: false,
+    livesMs: null,
+    isWhole: true,
     ...changes,
   };
 }

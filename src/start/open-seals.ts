@@ -1,0 +1,66 @@
+/**
+ * From the master key to the seals of rows: the key is proven against the database, and a database from before rows had
+ * seals is sealed. While no other process starts.
+ */
+
+import type { Config } from '../config.ts';
+import { createKeyEncryption, type KeyEncryption } from '../keys/encryption/key-encryption.ts';
+import { createRowSeals } from '../keys/encryption/row-seals.ts';
+import { insertAuditEvents } from '../storage/audit/audit-store.ts';
+import type { Database } from '../storage/engine/database.ts';
+import { sealAllRows } from '../storage/seal-rows.ts';
+import { readKekCheck, replaceKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
+import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
+import type { RowSeals } from '../use-cases/ports.ts';
+import { resolveMasterKey } from './master-key.ts';
+import { StartError } from './start-error.ts';
+
+export interface OpenSealsOptions {
+  readonly database: Database;
+  readonly config: Config;
+  readonly newId: () => string;
+}
+
+/** The seals report to nobody. Rejects with `StartError` for another master key than the database's. */
+export async function openSeals(options: OpenSealsOptions): Promise<{ kek: KeyEncryption; seals: RowSeals }> {
+  const kek = await openMasterKey(options.database, options.config);
+  const seals = createRowSeals({ kek, onForged: () => undefined });
+  await sealIfUnsealed(options, kek, seals);
+  return { kek, seals };
+}
+
+/**
+ * Once, where the check value is from before rows had seals. Only who has the master key makes one that says so, so that
+ * a row which loses its seal later, or a check value that is deleted, gets nothing sealed.
+ */
+async function sealIfUnsealed(
+  { database, newId }: OpenSealsOptions,
+  kek: KeyEncryption,
+  seals: RowSeals,
+): Promise<void> {
+  const check = await readKekCheck(database);
+  if (check === undefined || kek.readCheckValue(check.checkValue) === 'sealed') return;
+  const rows = await sealAllRows(database, seals);
+  await database.transaction(async (session) => {
+    await replaceKekCheck(session, kek.checkValue());
+    const event = auditEvent(SYSTEM, NO_REQUEST, {
+      id: newId(),
+      type: 'integrity.sealed',
+      resource: { type: 'database', id: '*' },
+      metadata: { rows },
+    });
+    await insertAuditEvents(session, [event]);
+  });
+}
+
+async function openMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
+  const check = await readKekCheck(database);
+  const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
+  if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
+  else if (check.kekId !== kek.kekId || kek.readCheckValue(check.checkValue) === undefined) {
+    throw new StartError([
+      'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
+    ]);
+  }
+  return kek;
+}

@@ -1,0 +1,175 @@
+/**
+ * Which columns of which tables the seal of a row covers, and in which form. Every column of these tables is either
+ * sealed or named with the reason why not; a test over the schema holds the two together. A row is sealed while it may
+ * grant: revoking it takes the seal away, so that clearing `revoked_at` revives nothing.
+ */
+
+import { getTableColumns } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
+import { sha256 } from '../../domain/crypto/sha256.ts';
+import { rowMessage, type SealedValue } from '../../domain/formats/row-message.ts';
+import type { SealedRow } from '../../use-cases/ports.ts';
+import { agents, apiKeys, scopedTokens, secrets } from '../schema.ts';
+import { columns, type Expressions } from './table-columns.ts';
+
+const TOLD = 'told, and decides nothing';
+const REVOKED = 'a row that says it is revoked is refused as such, and has no seal';
+
+/** The first sealed member is the primary key. */
+export const SEALED_TABLES = {
+  agents: {
+    table: agents,
+    sealed: ['id', 'name', 'role', 'allowedScopes', 'allowedNamespaces', 'policy'],
+    /** A text of any length, whose SHA-256 stands for it: a read that does not need it does not carry it. */
+    hashed: ['policy'],
+    open: {
+      email: TOLD,
+      description: TOLD,
+      revision: 'a trigger draws it anew with every change, whoever makes it',
+      createdAt: TOLD,
+      revokedAt: REVOKED,
+    },
+  },
+  api_keys: {
+    table: apiKeys,
+    sealed: ['keyId', 'agentId', 'hash', 'expiresAt'],
+    hashed: [],
+    open: { name: TOLD, prefix: TOLD, createdAt: TOLD, lastUsedAt: TOLD, revokedAt: REVOKED },
+  },
+  scoped_tokens: {
+    table: scopedTokens,
+    sealed: [
+      'id',
+      'tokenHash',
+      'agentId',
+      'scopes',
+      'maxUses',
+      'allowedIps',
+      'tier',
+      'boundSecrets',
+      'expiresAt',
+    ],
+    hashed: [],
+    open: {
+      uses: 'SQL alone counts it; `writ doctor` compares it with the trail',
+      keyId: TOLD,
+      approvalId: TOLD,
+      description: TOLD,
+      createdAt: TOLD,
+      revokedAt: REVOKED,
+    },
+  },
+  secrets: {
+    table: secrets,
+    sealed: ['id', 'path', 'tier', 'version', 'firstReadableVersion', 'expiresAt'],
+    hashed: [],
+    open: {
+      namespace: 'a constraint: `path` is made of it; lists show names only',
+      key: 'a constraint: `path` is made of it; lists show names only',
+      secretType: TOLD,
+      metadata: TOLD,
+      description: TOLD,
+      tags: TOLD,
+      revision: 'SQL alone counts it, and nothing is decided by it',
+      createdAt: TOLD,
+      updatedAt: TOLD,
+    },
+  },
+} as const satisfies Record<
+  string,
+  {
+    readonly table: PgTable;
+    readonly sealed: readonly string[];
+    readonly hashed: readonly string[];
+    readonly open: Readonly<Record<string, string>>;
+  }
+>;
+
+export type SealedTable = keyof typeof SEALED_TABLES;
+export type SealedMember<Table extends SealedTable> = (typeof SEALED_TABLES)[Table]['sealed'][number];
+
+/** As a column is kept by JavaScript, or as `sealedColumns` reads it. */
+type Given = SealedValue | Date | readonly string[] | Uint8Array;
+
+/** A column in the form that is sealed, in SQL: the same as `formOf` has. */
+function sqlForm(column: string, type: string, isHashed: boolean): string {
+  if (isHashed) return `encode(sha256(convert_to(${column}, 'UTF8')), 'hex')`;
+  if (type === 'text[]') return `to_json(${column})::text`;
+  if (type === 'bytea') return `encode(${column}, 'hex')`;
+  if (type.startsWith('timestamp')) return epochMs(column);
+  return column;
+}
+
+/** Of a time: to the millisecond, which is what JavaScript gives. */
+export const epochMs = (column: string): string => `trunc(extract(epoch from ${column}) * 1000)::float8`;
+
+function formOf(value: Given): SealedValue {
+  if (value === null || typeof value !== 'object') return value;
+  if (value instanceof Date) return value.getTime();
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return JSON.stringify(value);
+}
+
+/** The SHA-256 of a text that is sealed by it, in hex. */
+export const hashOf = (text: string | null): string | null =>
+  text === null ? null : Buffer.from(sha256(new TextEncoder().encode(text))).toString('hex');
+
+/** The sealed columns of `row`, an alias of the table, in the form that is sealed. */
+export function sealedColumns<Table extends SealedTable>(
+  name: Table,
+  row: string,
+): Expressions<SealedMember<Table>> {
+  const { table, sealed, hashed } = SEALED_TABLES[name];
+  const known = getTableColumns(table as PgTable);
+  const forms = sealed.map((member) => {
+    const [column = ''] = Object.values(columns(table as PgTable, row, [member]));
+    const isHashed = (hashed as readonly string[]).includes(member);
+    return [member, sqlForm(column, known[member]?.getSQLType() ?? '', isHashed)];
+  });
+  return Object.fromEntries(forms) as Expressions<SealedMember<Table>>;
+}
+
+/** What the seal of a row covers. A member that is hashed is given as `hashOf` it. */
+export function messageOf<Table extends SealedTable>(
+  name: Table,
+  row: Readonly<Record<SealedMember<Table>, Given>>,
+): string {
+  const { sealed } = SEALED_TABLES[name];
+  const values = (sealed as readonly SealedMember<Table>[]).map((member) => formOf(row[member]));
+  return rowMessage(name, values);
+}
+
+/** A row to be judged. */
+export function sealedRow<Table extends SealedTable>(
+  name: Table,
+  row: Readonly<Record<SealedMember<Table>, Given>>,
+  seal: Uint8Array | null,
+): SealedRow {
+  const [idMember] = SEALED_TABLES[name].sealed as readonly SealedMember<Table>[];
+  const id = idMember === undefined ? '' : String(row[idMember]);
+  return { table: name, id, message: messageOf(name, row), seal };
+}
+
+/** For a `select`: what `judgedRow` reads of `row`, an alias of the table. */
+export function sealList(name: SealedTable, row: string): string {
+  const list = Object.entries(sealedColumns(name, row)).map(
+    ([member, expression]) => `${expression} as "${name}.${member}"`,
+  );
+  return [...list, `${row}.seal as "${name}.seal"`].join(', ');
+}
+
+/** The row of a table that was read by `sealList`, to be judged. */
+export function judgedRow(name: SealedTable, row: object): SealedRow {
+  const read = row as Readonly<Record<string, SealedValue>>;
+  const values = READ_AS[name].map((column) => read[column] ?? null);
+  const seal = (row as Readonly<Record<string, Uint8Array | null>>)[`${name}.seal`] ?? null;
+  return { table: name, id: String(values[0]), message: rowMessage(name, values), seal };
+}
+
+/** The columns of `sealList`, in the order in which they are sealed. */
+const READ_AS = Object.fromEntries(
+  Object.entries(SEALED_TABLES).map(([name, { sealed }]) => [
+    name,
+    sealed.map((member) => `${name}.${member}`),
+  ]),
+) as unknown as Readonly<Record<SealedTable, readonly string[]>>;
