@@ -5,9 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
+import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { startCluster } from '../support/cluster.ts';
 import { prepareStandby } from '../support/cluster-home.ts';
 import { FAILOVER_ANSWERS, onlyInFullRun } from '../support/effort.ts';
@@ -51,9 +52,12 @@ interface Change extends Timed {
   readonly certain: boolean;
 }
 
-test('a failover to a standby that lacks the last commits', {
-  skip: postgresSkip || onlyInFullRun || programsSkip,
-}, async (t) => {
+const skip = postgresSkip || onlyInFullRun || programsSkip;
+
+test('a failover to a standby that lacks the last commits', { skip }, (t) => failOver(t, 'asynchronous'));
+test('a failover to a synchronous standby loses nothing', { skip }, (t) => failOver(t, 'synchronous'));
+
+async function failOver(t: TestContext, following: 'asynchronous' | 'synchronous'): Promise<void> {
   const programs = postgresPrograms();
   const primary = await startCluster({ programs });
   t.after(() => primary.remove());
@@ -61,6 +65,7 @@ test('a failover to a standby that lacks the last commits', {
   t.after(() => rm(folder, { recursive: true, force: true }));
   const standby = await startCluster({ programs, dataDir: folder });
   t.after(() => standby.remove());
+  const readOnly = await openDatabase({ databaseUrl: standby.url, dataDir: '', poolMax: 1 });
   const line = await movableLine(t, primary.port);
   const databaseUrl = Object.assign(new URL(primary.url), { port: String(line.port) }).href;
   const admin = generateApiKey().text;
@@ -101,6 +106,23 @@ test('a failover to a standby that lacks the last commits', {
     assert.equal(answer?.status, 201, answer?.text);
     return JSON.parse(answer.text) as Record<string, string>;
   };
+
+  await assert.rejects(
+    readOnly.query({ name: 'of_a_standby', text: 'select 1', effect: 'read' }, []),
+    { code: 'UNAVAILABLE', sqlState: '25006' },
+    'no history is read that may still be another’s',
+  );
+  await readOnly.close();
+  if (following === 'synchronous') {
+    // Writ's sessions wait for the standby, whatever is set on their role.
+    await queryDatabase(primary.url, 'alter role postgres set synchronous_commit = local');
+    await queryDatabase(primary.url, "alter system set synchronous_standby_names = '*'");
+    await queryDatabase(primary.url, 'select pg_reload_conf()');
+    await until('the standby is synchronous', async () => {
+      const [found] = await queryDatabase(primary.url, 'select sync_state from pg_stat_replication');
+      return found?.['sync_state'] === 'sync';
+    });
+  }
 
   const everywhere = PLACES.map((place) => `secrets:read:${place}/*`);
   for (const place of PLACES) await made(admin, '/v1/secrets', { path: `${place}/K`, value: 'v' });
@@ -243,14 +265,16 @@ test('a failover to a standby that lacks the last commits', {
   };
 
   await more('answers of the primary', FAILOVER_ANSWERS);
-  // From here on the standby receives nothing: what is acknowledged now is lost.
-  await queryDatabase(standby.url, "alter system set primary_conninfo = ''");
-  await queryDatabase(standby.url, 'select pg_reload_conf()');
-  await until(
-    'the standby follows nobody',
-    async () => (await queryDatabase(standby.url, 'select 1 from pg_stat_wal_receiver')).length === 0,
-  );
-  await more('answers that the standby will not know of', FAILOVER_ANSWERS / 2);
+  if (following === 'asynchronous') {
+    // From here on the standby receives nothing: what is acknowledged now is lost.
+    await queryDatabase(standby.url, "alter system set primary_conninfo = ''");
+    await queryDatabase(standby.url, 'select pg_reload_conf()');
+    await until(
+      'the standby follows nobody',
+      async () => (await queryDatabase(standby.url, 'select 1 from pg_stat_wal_receiver')).length === 0,
+    );
+    await more('answers that the standby will not know of', FAILOVER_ANSWERS / 2);
+  }
   await primary.kill();
   // Whatever is sent from now on, the primary does not answer.
   const killed = next();
@@ -275,10 +299,12 @@ test('a failover to a standby that lacks the last commits', {
   const isNew = ({ requestId }: Timed) => epochOf.get(requestId) === present;
   const isKept = ({ requestId }: Timed) => epochOf.has(requestId);
   const lost = [...grants, ...changes.filter(({ certain }) => certain)].filter((one) => !isKept(one));
-  assert.ok(lost.length > 0, 'the standby lacked nothing');
+  if (following === 'synchronous') assert.deepEqual(lost, []);
+  else assert.ok(lost.length > 0, 'the standby lacked nothing');
   const unrecorded = lost.filter(({ sent }) => sent > killed);
   assert.deepEqual(unrecorded, [], 'what the standby granted is on record');
-  assert.ok(changes.some((one) => one.certain && typeof one.of === 'number' && !isKept(one)));
+  const isLostNarrowing = (one: Change) => one.certain && typeof one.of === 'number' && !isKept(one);
+  assert.equal(changes.some(isLostNarrowing), following === 'asynchronous');
   assert.ok(grants.filter(isNew).length >= FAILOVER_ANSWERS / 2);
 
   const inHistoryOf = (grant: Grant) => (one: Change) => (isNew(grant) ? isKept(one) : one.sent < killed);
@@ -318,4 +344,4 @@ test('a failover to a standby that lacks the last commits', {
     `${grants.length} grants, ${changes.length} changes, ${lost.length} lost, ${opened} single uses of ${singleUse.size} tokens`,
   );
   for (const server of servers) assert.equal(await server.stop(), 0, server.stderr());
-});
+}
