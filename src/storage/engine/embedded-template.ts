@@ -30,7 +30,8 @@ interface Entry {
 export function templateFingerprint(): string {
   const manifest = new URL('../package.json', import.meta.resolve('@electric-sql/pglite'));
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
-  const migrations = readMigrationFiles(MIGRATIONS).map(({ hash }) => hash);
+  // The migrator goes by the moment of a migration: with another one, it would make the same change again.
+  const migrations = readMigrationFiles(MIGRATIONS).map(({ hash, folderMillis }) => [folderMillis, hash]);
   return JSON.stringify({ layout: 1, pglite: version, migrations });
 }
 

@@ -103,9 +103,15 @@ describe('the template', () => {
 
   test('of other migrations, cut off or damaged makes no database', async () => {
     const other = (bytes: Buffer) => Buffer.concat([Buffer.from('{}'), bytes.subarray(bytes.indexOf('\n'))]);
+    const otherMoment = (bytes: Buffer) => {
+      const end = bytes.indexOf('\n');
+      const line = bytes.toString('utf8', 0, end).replace(/\d{13}/, (moment) => String(Number(moment) + 1));
+      return Buffer.concat([Buffer.from(line), bytes.subarray(end)]);
+    };
     const files = {
       absent: join(folder, 'absent'),
       other: await spoiled('other', other),
+      otherMoment: await spoiled('other-moment', otherMoment),
       cutOff: await spoiled('cut-off', (bytes) => bytes.subarray(0, bytes.length / 2)),
       damaged: await spoiled('damaged', (bytes) => bytes.fill(0, bytes.indexOf('\n') + 1)),
       empty: await spoiled('empty', () => new Uint8Array()),
