@@ -4,6 +4,7 @@
  */
 
 import { SIGNING_ALGS } from './domain/crypto/jwk.ts';
+import { HIGHEST_BCRYPT_COST } from './domain/principals/api-key.ts';
 import {
   ADDRESS_BLOCKS,
   API_KEY,
@@ -110,7 +111,7 @@ export const SETTINGS = {
     help: 'API key of the first administrator; if unset, the first start generates one and prints it once.',
   },
   BCRYPT_COST: {
-    ...wholeNumber(10, 13),
+    ...wholeNumber(10, HIGHEST_BCRYPT_COST),
     group: 'Keys',
     default: '10',
     help: 'bcrypt cost of the hashes of API keys.',

@@ -8,6 +8,7 @@ import { sweep } from '../storage/sweep.ts';
 import { createDeliverWebhooks } from '../use-cases/approvals/deliver-webhooks.ts';
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
+import type { AuthenticationPart } from './compose-authentication.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 const SECOND_MS = 1000;
@@ -16,13 +17,18 @@ const HOUR_MS = 3_600_000;
 /** Starts them all; what it returns stops them and waits for those that run. */
 export function startSchedule(
   app: AppContext,
-  parts: { readonly audit: AuditPart; readonly signingKeys: SigningKeysPart },
+  parts: {
+    readonly audit: AuditPart;
+    readonly authentication: AuthenticationPart;
+    readonly signingKeys: SigningKeysPart;
+  },
 ): () => Promise<void> {
   const { config, database, clock, log } = app;
   const jobs: readonly Job[] = [
     ...deliverWebhooks(app),
     { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
     { name: 'signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
+    { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
     { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },
     { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
     { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },

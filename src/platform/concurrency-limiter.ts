@@ -40,7 +40,7 @@ export function createBoundedWork(limits: {
     });
   };
 
-  /** A known key is not turned away for the sake of unknown ones: the last of those gives up its place. */
+  /** The preferred are not turned away for the sake of others: the last of those gives up its place. */
   const makeRoom = (preferred: boolean): boolean => {
     const last = queue.at(-1);
     if (!preferred || last === undefined || last.preferred) return false;

@@ -8,6 +8,8 @@ import { postgresSkip } from '../support/postgres.ts';
 
 const REMEMBERED = [
   'API keys',
+  'API keys verified lately',
+  'costs of API keys',
   'offset of the clock',
   'owners of tokens',
   'readiness',

@@ -14,6 +14,9 @@ const CHECKSUM_START = 64;
 /** Of what is public: `ak_live_` or `ak_test_` and the key id. */
 export const API_KEY_PREFIX_LENGTH = 24;
 
+/** Of a key at rest: `BCRYPT_COST` admits no more, and no key of ours has more. */
+export const HIGHEST_BCRYPT_COST = 13;
+
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte;
   for (let bit = 0; bit < 8; bit++) {

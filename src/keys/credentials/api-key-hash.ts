@@ -29,7 +29,15 @@ export function compareApiKey(text: string, hash: string): Promise<boolean> {
   return bcrypt.compare(text, hash);
 }
 
-/** A hash that no key has, so that an unknown key id costs the same work as a wrong secret. */
+const HASH = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
+
+/** Undefined for what is no bcrypt hash, on which no work is done. */
+export function costOfHash(hash: string): number | undefined {
+  const cost = HASH.exec(hash)?.[1];
+  return cost === undefined ? undefined : Number(cost);
+}
+
+/** A hash that no key has. */
 export function dummyHash(cost: number): Promise<string> {
   return bcrypt.hash(randomBytes(36).toString('hex'), cost);
 }

@@ -1,7 +1,7 @@
 /**
  * Who is calling? (contract section 2). An API key is checked for shape and checksum, then by bcrypt behind a
- * bounded gate; verified and refused keys are remembered for at most 60 s. Unknown and wrong look the same and cost
- * the same. What is remembered never proves liveness: `confirm`, or the guarded write itself, reads the live row.
+ * bounded gate; verified and refused keys are remembered for at most 60 s. Unknown and wrong look the same, wait in the
+ * same queue and cost the same. What is remembered never proves liveness: `confirm`, or the guarded write itself, reads the live row.
  */
 
 import { parseApiKey } from '../../domain/principals/api-key.ts';
@@ -19,6 +19,8 @@ export interface RefusedKey {
   /** For the trail, when the key id is one of ours. */
   readonly denied?: Omit<DeniedRequester, 'context'>;
 }
+/** What has not the form of a key has no id that could be known. */
+const MALFORMED: RefusedKey = { refused: 'AUTH_INVALID_KEY' };
 export type CachedKey = { readonly caller: Caller } | RefusedKey;
 
 export interface AuthenticateDeps {
@@ -36,15 +38,24 @@ export interface AuthenticateDeps {
     replace(fingerprint: string, key: CachedKey, generation: number): void;
     delete(fingerprint: string): void;
   };
-  /** bcrypt behind its gate: `'busy'` when there is no room. */
+  /** Fingerprints of keys that were right, which wait in front of the others: by the whole key, never by its public id. */
+  readonly verifiedLately: {
+    get(fingerprint: string): true | undefined;
+    generation(): number;
+    set(fingerprint: string, verified: true, generation: number): void;
+  };
+  /** bcrypt behind its gate: `'busy'` when there is no room. Without a hash it is false after the same work. */
   readonly compare: (task: {
     keyText: string;
-    hash: string;
+    hash: string | undefined;
     origin: string;
     preferred: boolean;
   }) => Promise<boolean | 'busy'>;
-  /** A bcrypt hash that nothing matches. */
-  readonly dummyHash: string;
+  /**
+   * Resolves after longer than an event takes to be written. Every refusal of a key with an id waits for it, or the event
+   * that only a known one has would tell that it is known.
+   */
+  readonly pause: () => Promise<void>;
   readonly denialLog: DenialLog;
 }
 
@@ -72,7 +83,7 @@ export function refusedKey(code: RefusalCode): WritError {
 }
 
 export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
-  const { store, fingerprint: fingerprintOf, keyCache, denialLog } = deps;
+  const { store, fingerprint: fingerprintOf, keyCache, verifiedLately, denialLog } = deps;
   const inFlight = new Map<string, Promise<Caller>>();
 
   const deny = async ({ refused, denied }: RefusedKey, context: RequestContext): Promise<never> => {
@@ -80,6 +91,13 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     if (denied === undefined) throw error;
     const resource = { type: 'api_key', id: denied.credentialId };
     return denyOnRecord(denialLog, { ...denied, context }, error, { type: 'auth.denied', resource });
+  };
+
+  const refuse = async (refused: RefusedKey, context: RequestContext): Promise<never> => {
+    if (refused === MALFORMED) return deny(refused, context);
+    const denied = deny(refused, context);
+    await Promise.allSettled([denied, deps.pause()]);
+    return denied;
   };
 
   const check = async (
@@ -93,9 +111,9 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     const stored = await store.findKey(parsed.key.keyId);
     const matches = await deps.compare({
       keyText,
-      hash: stored?.hash ?? deps.dummyHash,
+      hash: stored?.hash,
       origin: from.origin,
-      preferred: stored !== undefined,
+      preferred: verifiedLately.get(fingerprint) === true,
     });
     if (matches === 'busy') {
       throw new WritError('BUSY', 'Too many keys are being checked; try again shortly.', {
@@ -105,7 +123,8 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     const result = evaluate(stored, matches, fingerprint);
     const livesMs = 'refused' in result ? undefined : (stored?.livesMs ?? undefined);
     keyCache.set(fingerprint, result, generation, livesMs);
-    if ('refused' in result) return deny(result, from.context);
+    if ('refused' in result) return refuse(result, from.context);
+    verifiedLately.set(fingerprint, true, generation);
     // The answer does not wait for a time stamp that is only information.
     void store.noteUse(result.caller.keyId).catch(() => {});
     return result.caller;
@@ -114,8 +133,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   return {
     // What is cached was well-formed when it was verified.
     cached: (keyText) =>
-      keyCache.get(fingerprintOf(keyText)) ??
-      (parseApiKey(keyText).ok ? undefined : { refused: 'AUTH_INVALID_KEY' }),
+      keyCache.get(fingerprintOf(keyText)) ?? (parseApiKey(keyText).ok ? undefined : MALFORMED),
     verify: (keyText, from) => {
       const fingerprint = fingerprintOf(keyText);
       const running = inFlight.get(fingerprint);
@@ -124,7 +142,7 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       inFlight.set(fingerprint, started);
       return started;
     },
-    deny,
+    deny: refuse,
     confirm: async (caller, context) => {
       const generation = keyCache.generation();
       const stored = await store.findKey(caller.keyId);

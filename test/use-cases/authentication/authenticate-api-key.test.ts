@@ -20,7 +20,6 @@ import {
 import type { StoredKey } from '../../../src/use-cases/authentication/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
-const DECOY = 'decoy hash';
 const context: RequestContext = { requestId: 'r', ipAddress: '192.0.2.1' };
 const from = { origin: '192.0.2.1', context };
 
@@ -48,7 +47,13 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
 }
 
 /** Everything that is asked of the outside, on record; `compare` finds out what the test says. */
-function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: () => Promise<void> } = {}) {
+function aBench(
+  options: {
+    compare?: () => Promise<boolean | 'busy'>;
+    record?: () => Promise<void>;
+    pause?: () => Promise<void>;
+  } = {},
+) {
   const clock = { ms: 0 };
   const keyCache = createTtlCache<CachedKey>({
     memories: createMemories(),
@@ -61,7 +66,7 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
   const stored = new Map<string, StoredKey>();
   const looked: string[] = [];
   const noted: string[] = [];
-  const compared: { keyText: string; hash: string; origin: string; preferred: boolean }[] = [];
+  const compared: { keyText: string; hash: string | undefined; origin: string; preferred: boolean }[] = [];
   const recorded: Denial[] = [];
   const authenticator = createAuthenticator({
     store: {
@@ -81,9 +86,16 @@ function aBench(options: { compare?: () => Promise<boolean | 'busy'>; record?: (
     },
     compare: async (task) => {
       compared.push(task);
-      return options.compare === undefined ? task.hash !== DECOY : options.compare();
+      return options.compare === undefined ? task.hash !== undefined : options.compare();
     },
-    dummyHash: DECOY,
+    verifiedLately: createTtlCache<true>({
+      memories: createMemories(),
+      name: 'API keys verified lately',
+      maxEntries: 100,
+      maxAgeMs: 3_600_000,
+      monotonicMs: () => clock.ms,
+    }),
+    pause: options.pause ?? (async () => {}),
     denialLog: {
       record: async (refusal) => {
         await options.record?.();
@@ -202,21 +214,86 @@ test('an unknown id costs one compare, with the same words as a wrong secret', a
   }
   assert.equal(messages.size, 1);
   assert.deepEqual(
-    compared.map(({ hash, preferred }) => [hash === DECOY, preferred]),
+    compared.map(({ hash, preferred }) => [hash === undefined, preferred]),
     [
       [true, false],
-      [false, true],
+      [false, false],
     ],
   );
 });
 
-test('a key that would match the decoy is still unknown', async () => {
+test('what was right lately waits in front: the whole key, and not what has its id', async () => {
+  const { authenticator, aKey, stored, clock, compared } = aBench();
+  const { text, keyId } = aKey();
+  const known = generateApiKey();
+  await authenticator.verify(text, from);
+  clock.ms = 60_000;
+  await authenticator.verify(text, from);
+  // Another secret of the same id, as the database would know it, and an id of its own.
+  const hash = stored.get(keyId)?.hash;
+  stored.set(known.keyId, aStoredKey(known.keyId, { hash: hash ?? '' }));
+  await authenticator.verify(known.text, from);
+  await assert.rejects(authenticator.verify(generateApiKey().text, from));
+  clock.ms = 60_000 + 3_600_000;
+  await authenticator.verify(text, from);
+  assert.deepEqual(
+    compared.map(({ preferred }) => preferred),
+    [false, true, false, false, false],
+  );
+});
+
+test('every refusal waits alike, whether an event is written meanwhile or not', async () => {
+  for (const isKnown of [true, false]) {
+    const [pause, written] = [deferred(), deferred()];
+    const { authenticator, aKey, recorded } = aBench({
+      compare: async () => false,
+      record: () => written.promise,
+      pause: () => pause.promise,
+    });
+    const { text } = isKnown ? aKey() : generateApiKey();
+    let isAnswered = false;
+    const refused = assert
+      .rejects(authenticator.verify(text, from), refusedWith('AUTH_INVALID_KEY'))
+      .then(() => {
+        isAnswered = true;
+      });
+    await settled();
+    assert.equal(isAnswered, false);
+    written.resolve();
+    await settled();
+    assert.deepEqual([isAnswered, recorded.length], [false, isKnown ? 1 : 0]);
+    pause.resolve();
+    await refused;
+    // From memory as well: a minute of counting may end there.
+    const remembered = authenticator.cached(text);
+    assert.ok(remembered !== undefined && 'refused' in remembered);
+    await assert.rejects(authenticator.deny(remembered, context), refusedWith('AUTH_INVALID_KEY'));
+    assert.equal(recorded.length, isKnown ? 2 : 0);
+  }
+});
+
+test('an event that is not written when the pause is over holds the refusal up', async () => {
+  const written = deferred();
+  const { authenticator, aKey } = aBench({ compare: async () => false, record: () => written.promise });
+  let isAnswered = false;
+  const refused = authenticator.verify(aKey().text, from).catch((error: unknown) => {
+    isAnswered = true;
+    throw error;
+  });
+  await settled();
+  assert.equal(isAnswered, false);
+  written.reject(new WritError('UNAVAILABLE', 'x'));
+  await assert.rejects(refused, refusedWith('UNAVAILABLE'));
+});
+
+test('an unknown id is unknown whatever the compare says', async () => {
   const { authenticator } = aBench({ compare: async () => true });
   await assert.rejects(authenticator.verify(generateApiKey().text, from), refusedWith('AUTH_INVALID_KEY'));
 });
 
 test('what has not the form of a key costs neither look-up nor compare', async () => {
-  const { authenticator, looked, compared } = aBench();
+  const pause = async () => assert.fail('there is no id to hide');
+  const { authenticator, looked, compared } = aBench({ pause });
   const { text } = generateApiKey();
   for (const malformed of [
     '',
@@ -226,7 +303,12 @@ test('what has not the form of a key costs neither look-up nor compare', async (
     text.slice(0, 71),
     `ast_tok_${'A'.repeat(43)}`,
   ]) {
-    assert.deepEqual(authenticator.cached(malformed), { refused: 'AUTH_INVALID_KEY' });
+    const known = authenticator.cached(malformed);
+    assert.deepEqual(known, { refused: 'AUTH_INVALID_KEY' });
+    await assert.rejects(
+      authenticator.deny(known as { refused: 'AUTH_INVALID_KEY' }, context),
+      refusedWith('AUTH_INVALID_KEY'),
+    );
     await assert.rejects(authenticator.verify(malformed, from), refusedWith('AUTH_INVALID_KEY'));
   }
   assert.deepEqual([looked, compared], [[], []]);
@@ -330,8 +412,9 @@ test('a time stamp of use that cannot be written holds nobody up', async () => {
       maxAgeMs: 1,
       monotonicMs: () => 0,
     }),
+    verifiedLately: { get: () => undefined, generation: () => 0, set: () => {} },
     compare: async () => true,
-    dummyHash: DECOY,
+    pause: async () => {},
     denialLog: { record: async () => {}, flush: async () => {} },
   });
   assert.equal((await authenticator.verify(text, from)).keyId, keyId);
