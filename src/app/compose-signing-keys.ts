@@ -7,7 +7,7 @@ import { type KeyRing, NoActiveKeyError, openKeyRing } from '../keys/signing/key
 import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
 import { StartError } from '../start/start-error.ts';
-import { readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
+import { readWholeSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import { strongEntityTag } from './strong-entity-tag.ts';
@@ -22,11 +22,11 @@ export interface SigningKeysPart extends ServedPart {
 /** Rejects with `StartError` where no row that says it is active opens. */
 export async function composeSigningKeys(
   { config, database, provisioned }: AppContext,
-  { audit: { integrityFaults } }: { readonly audit: AuditPart },
+  { audit: { integrityFaults, seals } }: { readonly audit: AuditPart },
 ): Promise<SigningKeysPart> {
   const { signingAlg: alg } = config;
   const thread = createSigningThread();
-  const load = () => readSigningKeys(database);
+  const load = () => readWholeSigningKeys(database, seals);
   const onForged = integrityFaults.report;
   const keyRing = await openKeyRing({
     kek: provisioned.kek,

@@ -25,7 +25,7 @@ export function startSchedule(
 ): () => Promise<void> {
   const { config, database, clock, log } = app;
   const jobs: readonly Job[] = [
-    ...deliverWebhooks(app),
+    ...deliverWebhooks(app, parts.audit),
     { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
     { name: 'signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
     { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
@@ -37,10 +37,10 @@ export function startSchedule(
 }
 
 /** None where no webhook is configured. */
-function deliverWebhooks({ config, database, clock, log }: AppContext): readonly Job[] {
+function deliverWebhooks({ config, database, clock, log }: AppContext, { seals }: AuditPart): readonly Job[] {
   if (config.approvalWebhook === undefined) return [];
   const run = createDeliverWebhooks({
-    outbox: createWebhookOutbox(database),
+    outbox: createWebhookOutbox(database, seals),
     send: createWebhook(config.approvalWebhook, clock.now),
     onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
   });

@@ -4,7 +4,7 @@ import { Argument } from 'commander';
 import { SETTINGS } from '../settings-table.ts';
 import { readSettings, setSetting } from '../storage/settings-store.ts';
 import { type CommandContext, type DeclareCommand, JSON_FLAG, print, UsageError } from './command.ts';
-import { withDatabase } from './configured-database.ts';
+import { MASTER_KEY_VARIABLES, openCommandSeals, withDatabase } from './configured-database.ts';
 
 /** The stored setting's name, and the variable whose rules its value follows. */
 const STORED = { issuer_url: SETTINGS.ISSUER_URL, token_audience: SETTINGS.TOKEN_AUDIENCE } as const;
@@ -46,8 +46,8 @@ async function change(
   if (STORED[name].parse(value) === undefined) {
     throw new UsageError(`${name} must be ${STORED[name].allowed}`);
   }
-  await withDatabase(context.env, [], async ({ database }) => {
-    await setSetting(database, name, value);
+  await withDatabase(context.env, MASTER_KEY_VARIABLES, async ({ database, config }) => {
+    await setSetting(database, { name, value }, await openCommandSeals(database, config));
     const people = `${name} is ${value}. Start every replica again, with this or no ${name.toUpperCase()} in its environment.`;
     print(context, { json, value: { [name]: value }, people });
   });

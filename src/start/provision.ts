@@ -18,7 +18,7 @@ import { readServerFacts } from '../storage/engine/server-facts.ts';
 import { sqlStateOf } from '../storage/engine/storage-errors.ts';
 import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
 import { findUnfitNames } from '../storage/principals/principal-names.ts';
-import { addSetting, readSettings } from '../storage/settings-store.ts';
+import { addSetting, findForgedSettings, readSettings } from '../storage/settings-store.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
@@ -57,9 +57,11 @@ export async function provision(options: {
       throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
     });
     if (differing.length > 0) throw new StartError(differing);
-    const { issuer, audience } = await resolveSettings(database, stored, config);
+    const forged = await findForgedSettings(database, seals);
+    if (forged.length > 0) throw new StartError(forged.map(forgedSetting));
+    const { issuer, audience } = await resolveSettings({ database, config, seals }, stored);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
-      await addFirstSigningKey(database, generateSigningKey(kek));
+      await addFirstSigningKey(database, generateSigningKey(kek), seals);
     }
     const newAdminKey = await addFirstAdmin(options, seals);
     const unfitNames = await findUnfitNames(database, PRINCIPAL_NAME);
@@ -113,15 +115,18 @@ function differingSettings(stored: ReadonlyMap<string, string>, config: Config):
   });
 }
 
+/** The repair is a command, after looking. */
+const forgedSetting = (name: string): string =>
+  `The stored ${name} is not what Writ wrote. Look at it with: writ settings show. Then set it with: writ settings set ${name} VALUE`;
+
 /** What is stored; the first start stores what it is told. */
 async function resolveSettings(
-  database: Database,
+  { database, config, seals }: { database: Database; config: Config; seals: RowSeals },
   stored: ReadonlyMap<string, string>,
-  config: Config,
 ): Promise<{ issuer: string; audience: string }> {
   const settle = async (name: string, configured: string | undefined, fallback: string): Promise<string> => {
     const known = stored.get(name);
-    if (known === undefined) await addSetting(database, name, configured ?? fallback);
+    if (known === undefined) await addSetting(database, { name, value: configured ?? fallback }, seals);
     return known ?? configured ?? fallback;
   };
   const host = config.host.includes(':') ? `[${config.host}]` : config.host;

@@ -4,7 +4,9 @@
  */
 
 import { sql } from 'drizzle-orm';
+import type { RowSeals } from '../use-cases/ports.ts';
 import type { Session } from './engine/database.ts';
+import { messageOf, sealedRow } from './engine/sealed-rows.ts';
 import { settings } from './schema.ts';
 
 export async function readSettings(session: Session): Promise<ReadonlyMap<string, string>> {
@@ -12,16 +14,38 @@ export async function readSettings(session: Session): Promise<ReadonlyMap<string
   return new Map(rows.map((row) => [row.name, row.value]));
 }
 
-/** Keeps what is stored already. */
-export async function addSetting(session: Session, name: string, value: string): Promise<void> {
-  await session.orm('write', (orm) => orm.insert(settings).values({ name, value }).onConflictDoNothing());
+export interface Setting {
+  readonly name: string;
+  readonly value: string;
 }
 
-export async function setSetting(session: Session, name: string, value: string): Promise<void> {
+const sealed = (setting: Setting, seals: RowSeals) => ({
+  ...setting,
+  seal: seals.of(messageOf('settings', setting)),
+});
+
+/** The names of those that are not what Writ wrote. */
+export async function findForgedSettings(session: Session, seals: RowSeals): Promise<readonly string[]> {
+  const rows = await session.orm('read', (orm) => orm.select().from(settings));
+  return rows.filter((row) => !seals.fits(sealedRow('settings', row, row.seal))).map(({ name }) => name);
+}
+
+/** Keeps what is stored already. */
+export async function addSetting(session: Session, setting: Setting, seals: RowSeals): Promise<void> {
+  const row = sealed(setting, seals);
+  await session.orm('write', (orm) => orm.insert(settings).values(row).onConflictDoNothing());
+}
+
+/** Whatever is stored, and whoever wrote it. */
+export async function setSetting(session: Session, setting: Setting, seals: RowSeals): Promise<void> {
+  const { name, value, seal } = sealed(setting, seals);
   await session.orm('write', (orm) =>
     orm
       .insert(settings)
-      .values({ name, value })
-      .onConflictDoUpdate({ target: settings.name, set: { value, updatedAt: sql`clock_timestamp()` } }),
+      .values({ name, value, seal })
+      .onConflictDoUpdate({
+        target: settings.name,
+        set: { value, seal, updatedAt: sql`clock_timestamp()` },
+      }),
   );
 }

@@ -8,6 +8,7 @@ import { A_PLAN } from '../support/issuing.ts';
 import { createProvisionedDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { queryDatabase, refusedStart } from '../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../support/test-config.ts';
+import { resealRows } from '../support/test-seals.ts';
 
 /** What the owner of the database may do to the row of a key. */
 const BAD = {
@@ -34,6 +35,8 @@ test('a bad row beside a good one: the process starts, signs and publishes, and 
     const [row] = await sql<{ kid: string }>(
       `update signing_keys set ${change} where state = 'retiring' returning kid`,
     );
+    // So that what the key itself proves is judged.
+    await resealRows(sql, 'signing_keys');
     const restarted = await openTestApp(t, databaseUrl, {}, {}, adminKey);
     const issued = await restarted.call({
       method: 'POST',

@@ -122,7 +122,7 @@ for (const backend of BACKENDS) {
         for (let round = 0; round < 12; round += 1) {
           await assert.rejects(
             on.database.transaction(async (session) => {
-              await addSetting(session, name, 'x');
+              await addSetting(session, { name: name, value: 'x' }, TEST_SEALS);
               await session.query({ name: 'test_division', effect: 'read', text: 'select 1 / $1::int' }, [0]);
             }),
           );
@@ -135,7 +135,7 @@ for (const backend of BACKENDS) {
         // The embedded database has one connection: it runs the reader after the transaction instead of beside it.
         const order: string[] = [];
         await on.database.transaction(async (session) => {
-          await addSetting(session, name, 'x');
+          await addSetting(session, { name: name, value: 'x' }, TEST_SEALS);
           order.push('written');
         });
         order.push((await readSettings(on.database)).get(name) ?? 'absent');
@@ -147,7 +147,7 @@ for (const backend of BACKENDS) {
         const outcomes = await Promise.allSettled(
           names.map((name, index) =>
             on.database.transaction(async (session) => {
-              await addSetting(session, name, 'x');
+              await addSetting(session, { name: name, value: 'x' }, TEST_SEALS);
               if (index % 2 === 0) throw new Error('rolled back');
             }),
           ),
@@ -184,11 +184,11 @@ for (const backend of BACKENDS) {
 
       test('settings: adding keeps what is stored, setting replaces it', async (t) => {
         const own = await fresh(t);
-        await addSetting(own, 'issuer_url', 'one');
-        await addSetting(own, 'issuer_url', 'two');
+        await addSetting(own, { name: 'issuer_url', value: 'one' }, TEST_SEALS);
+        await addSetting(own, { name: 'issuer_url', value: 'two' }, TEST_SEALS);
         assert.deepEqual([...(await readSettings(own))], [['issuer_url', 'one']]);
-        await setSetting(own, 'issuer_url', 'three');
-        await setSetting(own, 'token_audience', 'writ');
+        await setSetting(own, { name: 'issuer_url', value: 'three' }, TEST_SEALS);
+        await setSetting(own, { name: 'token_audience', value: 'writ' }, TEST_SEALS);
         assert.deepEqual(
           [...(await readSettings(own))].sort(),
           [
@@ -207,7 +207,7 @@ for (const backend of BACKENDS) {
           kekId: 'kek',
         });
         await Promise.all(
-          Array.from({ length: 10 }, (_, index) => addFirstSigningKey(own, key(`kid ${index}`))),
+          Array.from({ length: 10 }, (_, index) => addFirstSigningKey(own, key(`kid ${index}`), TEST_SEALS)),
         );
         const [only, ...others] = await readSigningKeys(own);
         assert.deepEqual(others, []);
@@ -257,7 +257,7 @@ for (const backend of BACKENDS) {
         const work = async (fails: boolean) => {
           inside += 1;
           most = Math.max(most, inside);
-          await addSetting(own, uuidv7(), 'x');
+          await addSetting(own, { name: uuidv7(), value: 'x' }, TEST_SEALS);
           inside -= 1;
           if (fails) throw new Error('on purpose');
         };
@@ -311,7 +311,7 @@ for (const backend of BACKENDS) {
           own,
           'create trigger refuse before insert on settings for each row execute function refuse()',
         );
-        await assert.rejects(addSetting(own, CANARY, CANARY), (error) => {
+        await assert.rejects(addSetting(own, { name: CANARY, value: CANARY }, TEST_SEALS), (error) => {
           assert.ok(error instanceof WritError);
           assert.equal(error.code, 'UNAVAILABLE');
           assert.doesNotMatch(

@@ -2,6 +2,7 @@
 
 import type { BoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
@@ -59,6 +60,7 @@ const GUARDED_SECRETS: Statement = {
 
 export function createApprovalRequestStore(
   database: Database,
+  seals: RowSeals,
 ): Pick<ApprovalStore, 'open' | 'guardedMatching'> {
   return {
     open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
@@ -70,7 +72,7 @@ export function createApprovalRequestStore(
           if ((count?.pending ?? 0) >= maxPending) return 'too_many';
           const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [JSON.stringify([approval])]);
           if (opened === undefined) throw new Rollback();
-          await enqueueEvent(session, approval.id, notice);
+          await enqueueEvent(session, approval.id, notice, seals);
           await insertAuditEvents(session, [event]);
           return opened;
         }),

@@ -119,7 +119,7 @@ const CLAIM: Statement = {
 
 export function createApprovalStore(database: Database, seals: RowSeals): ApprovalStore {
   return {
-    ...createApprovalRequestStore(database),
+    ...createApprovalRequestStore(database, seals),
 
     find: async (id) => {
       const [row] = await database.query<ApprovalRow>(FIND, [id]);
@@ -155,7 +155,7 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
             effectiveAt = effect?.effectiveAt ?? null;
           }
         }
-        await enqueueEvent(session, id, notice(effectiveAt));
+        await enqueueEvent(session, id, notice(effectiveAt), seals);
         await insertAuditEvents(session, [event(effectiveAt)]);
         return 'decided';
       }),

@@ -1,12 +1,14 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { WebhookEvent, WebhookOutbox } from '../../use-cases/approvals/ports.ts';
+import type { QueuedWebhookEvent, WebhookEvent, WebhookOutbox } from '../../use-cases/approvals/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
+import { judgedRow, messageOf, sealList } from '../engine/sealed-rows.ts';
 
 const OWE_NOTICE: Statement = {
   name: 'owe_webhook_notice',
   effect: 'write',
-  text: `insert into webhook_outbox (id, approval_id, payload) values ($1, $2, $3)`,
+  text: `insert into webhook_outbox (id, approval_id, payload, seal) values ($1, $2, $3, $4)`,
 };
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */
@@ -21,7 +23,7 @@ const LEASE: Statement = {
       where delivered_at is null and given_up_at is null and next_attempt_at <= clock_timestamp()
       order by next_attempt_at limit $1 for update skip locked
     )
-    returning id, payload, attempts`,
+    returning id, payload, attempts, ${sealList('webhook_outbox', 'webhook_outbox')}`,
 };
 
 const DELIVERED: Statement = {
@@ -40,9 +42,19 @@ const FAILED: Statement = {
     where id = $1 and delivered_at is null`,
 };
 
-export function createWebhookOutbox(database: Database): WebhookOutbox {
+export function createWebhookOutbox(database: Database, seals: RowSeals): WebhookOutbox {
+  const giveUp = (id: string) => database.query(FAILED, [id, 'it is not what Writ wrote', null]);
   return {
-    lease: ({ limit, seconds }) => database.query(LEASE, [limit, seconds]),
+    lease: async ({ limit, seconds }) => {
+      const rows = await database.query<QueuedWebhookEvent>(LEASE, [limit, seconds]);
+      const whole: QueuedWebhookEvent[] = [];
+      for (const row of rows) {
+        const { id, payload, attempts } = row;
+        if (seals.fits(judgedRow('webhook_outbox', row))) whole.push({ id, payload, attempts });
+        else await giveUp(id);
+      }
+      return whole;
+    },
     delivered: async (id) => void (await database.query(DELIVERED, [id])),
     failed: async (id, { why, retryAfterSeconds }) =>
       void (await database.query(FAILED, [id, why, retryAfterSeconds ?? null])),
@@ -54,6 +66,9 @@ export async function enqueueEvent(
   session: Session,
   approvalId: string,
   notice: WebhookEvent,
+  seals: RowSeals,
 ): Promise<void> {
-  if (notice !== undefined) await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload]);
+  if (notice === undefined) return;
+  const seal = seals.of(messageOf('webhook_outbox', { ...notice, approvalId }));
+  await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload, seal]);
 }

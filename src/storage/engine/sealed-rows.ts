@@ -9,7 +9,7 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { sha256 } from '../../domain/crypto/sha256.ts';
 import { rowMessage, type SealedValue } from '../../domain/formats/row-message.ts';
 import type { SealedRow } from '../../use-cases/ports.ts';
-import { agents, apiKeys, scopedTokens, secrets } from '../schema.ts';
+import { agents, apiKeys, scopedTokens, secrets, settings, signingKeys, webhookOutbox } from '../schema.ts';
 import { columns, type Expressions } from './table-columns.ts';
 
 const TOLD = 'told, and decides nothing';
@@ -73,6 +73,31 @@ export const SEALED_TABLES = {
       revision: 'SQL alone counts it, and nothing is decided by it',
       createdAt: TOLD,
       updatedAt: TOLD,
+    },
+  },
+  signing_keys: {
+    table: signingKeys,
+    sealed: ['kid', 'publicKey', 'wrappedPrivateKey', 'kekId', 'state'],
+    hashed: [],
+    open: { createdAt: 'the order in which keys are published' },
+  },
+  settings: {
+    table: settings,
+    sealed: ['name', 'value'],
+    hashed: [],
+    open: { updatedAt: TOLD },
+  },
+  webhook_outbox: {
+    table: webhookOutbox,
+    sealed: ['id', 'approvalId', 'payload'],
+    hashed: [],
+    open: {
+      createdAt: TOLD,
+      attempts: 'SQL alone counts it; set back, a notice of Writ is sent again, which it may be anyway',
+      nextAttemptAt: 'when a notice of Writ is sent, never what it says',
+      deliveredAt: 'cleared, a notice of Writ is sent again, which it may be anyway',
+      givenUpAt: 'cleared, a notice of Writ is sent again, which it may be anyway',
+      lastFailure: TOLD,
     },
   },
 } as const satisfies Record<

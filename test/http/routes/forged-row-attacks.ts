@@ -528,3 +528,46 @@ export const ATTACKS: readonly Attack[] = [
   secretAttack(['seal'], 'no seal', 'seal = null', { opensBefore: true }),
   secretAttack(['seal'], 'a seal of random bytes', RANDOM_SEAL, { opensBefore: true }),
 ];
+
+/** Of rows that no request names: how one is changed, up to the `where`. */
+export const OTHER_ATTACKS: readonly {
+  readonly table: SealedTable;
+  readonly columns: readonly string[];
+  readonly what: string;
+  readonly forge: string;
+}[] = [
+  ...Object.entries({
+    kid: `kid = $1 || 'x'`,
+    publicKey: `public_key = (select public_key from signing_keys where state = 'active')`,
+    wrappedPrivateKey: `wrapped_private_key = (select wrapped_private_key from signing_keys where state = 'active')`,
+    kekId: `kek_id = '0000000000000000'`,
+    state: `state = 'next'`,
+    seal: `seal = (select seal from signing_keys where state = 'active')`,
+  }).map(([column, set]) => ({
+    table: 'signing_keys' as const,
+    columns: [column],
+    what: column,
+    forge: `update signing_keys set ${set}`,
+  })),
+  ...Object.entries({
+    name: `name = 'other'`,
+    value: `value = 'https://elsewhere.example'`,
+    seal: 'seal = null',
+  }).map(([column, set]) => ({
+    table: 'settings' as const,
+    columns: [column],
+    what: column,
+    forge: `update settings set ${set}`,
+  })),
+  ...Object.entries({
+    id: 'id = gen_random_uuid()',
+    approvalId: `approval_id = 'apr_b'`,
+    payload: `payload = '{"type":"approval.granted"}'`,
+    seal: RANDOM_SEAL,
+  }).map(([column, set]) => ({
+    table: 'webhook_outbox' as const,
+    columns: [column],
+    what: column,
+    forge: `update webhook_outbox set ${set}`,
+  })),
+];

@@ -6,17 +6,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { getTableColumns } from 'drizzle-orm';
+import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { generateSigningKey } from '../../../src/keys/signing/signing-key.ts';
+import { createWebhookOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
 import { SEALED_TABLES } from '../../../src/storage/engine/sealed-rows.ts';
-import {
-  assertRefused,
-  buildTestApp,
-  openTestApp,
-  type TestAnswer,
-  type TestApp,
-} from '../../support/app.ts';
-import { postgresSkip } from '../../support/postgres.ts';
-import { resealRows } from '../../support/test-seals.ts';
-import { ATTACKS, type Attack } from './forged-row-attacks.ts';
+import { createDeliverWebhooks } from '../../../src/use-cases/approvals/deliver-webhooks.ts';
+import { assertRefused, buildTestApp, openTestApp, type TestAnswer } from '../../support/app.ts';
+import { runHere } from '../../support/command-line.ts';
+import { createProvisionedDatabase, postgresSkip } from '../../support/postgres.ts';
+import { queryDatabase, refusedStart, startedOnce } from '../../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
+import { ATTACKS, type Attack, OTHER_ATTACKS } from './forged-row-attacks.ts';
 
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };
 
@@ -31,7 +32,8 @@ test('every column of a table that grants is sealed, or named with the reason wh
 
 test('every sealed column, the seal itself and every end by revocation has its attack', () => {
   for (const [name, { sealed, open }] of Object.entries(SEALED_TABLES)) {
-    const attacked = new Set(ATTACKS.filter(({ table }) => table === name).flatMap(({ columns }) => columns));
+    const attacks = [...ATTACKS, ...OTHER_ATTACKS].filter(({ table }) => table === name);
+    const attacked = new Set(attacks.flatMap(({ columns }) => columns));
     const owed = [...sealed, ...('revokedAt' in open ? ['revokedAt'] : []), 'seal'];
     assert.deepEqual(
       owed.filter((column) => !attacked.has(column)),
@@ -70,7 +72,10 @@ test('the attacks by SQL', { skip: postgresSkip }, async (t) => {
     const rows = await warm.sql<{ table: string }>(
       `select distinct resource_type as "table" from audit_events where event_type = 'integrity.failed'`,
     );
-    assert.deepEqual(rows.map(({ table }) => table).sort(), Object.keys(SEALED_TABLES).sort());
+    assert.deepEqual(
+      rows.map(({ table }) => table).sort(),
+      [...new Set(ATTACKS.map(({ table }) => table))].sort(),
+    );
     const ready = await cold.call<{ integrity_errors: number }>({ method: 'GET', url: '/ready' });
     assert.ok(ready.body.integrity_errors >= ATTACKS.length / 2);
   });
@@ -81,4 +86,79 @@ function shut(answer: TestAnswer, before: unknown): boolean {
   return answer.status >= 400 || JSON.stringify(shown(answer)) === JSON.stringify(before);
 }
 
-export type { TestApp };
+const KEK = createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex'));
+
+test('a row of a signing key that was changed is published by no start', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { sql, databaseUrl, adminKey } = await buildTestApp(t);
+  const published = async (): Promise<number> => {
+    const { app, call } = await openTestApp(t, databaseUrl, {}, {}, adminKey);
+    const { body } = await call<{ keys: unknown[] }>({ method: 'GET', url: '/.well-known/jwks.json' });
+    await app.close();
+    return body.keys.length;
+  };
+  for (const { table, forge, what } of OTHER_ATTACKS) {
+    if (table !== 'signing_keys') continue;
+    await sql(`delete from signing_keys where state <> 'active'`);
+    const { kid, publicKey, wrappedPrivateKey, kekId } = generateSigningKey(KEK);
+    await sql(
+      `insert into signing_keys (kid, public_key, wrapped_private_key, kek_id, state) values ($1, $2, $3, $4, 'retiring')`,
+      [kid, publicKey, wrappedPrivateKey, kekId],
+    );
+    await resealRows(sql, table, 'kid = $1', [kid]);
+    assert.equal(await published(), 2, 'the control');
+    await sql(`${forge} where kid = $1`, [kid]);
+    assert.equal(await published(), 1, what);
+  }
+});
+
+test('a setting that was changed is served by no start, until a command sets it', {
+  skip: postgresSkip,
+}, async (t) => {
+  for (const { table, forge, what } of OTHER_ATTACKS) {
+    if (table !== 'settings') continue;
+    const { url } = await createProvisionedDatabase(t);
+    const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+    await queryDatabase(url, `${forge} where name = 'token_audience'`);
+    const { code, said } = await refusedStart(env);
+    assert.equal(code, 2, what);
+    assert.match(said, /is not what Writ wrote\. Look at it with: writ settings show/, what);
+    await queryDatabase(url, `update settings set name = 'token_audience' where name = 'other'`);
+    const set = await runHere(['settings', 'set', 'token_audience', 'writ'], env);
+    assert.equal(set.code, 0, set.stderr);
+    await startedOnce(env);
+  }
+});
+
+test('a notice that was changed, or that nobody owes, is never sent', { skip: postgresSkip }, async (t) => {
+  const { sql, database } = await buildTestApp(t);
+  const sent: string[] = [];
+  const deliver = createDeliverWebhooks({
+    outbox: createWebhookOutbox(database, TEST_SEALS),
+    send: async ({ payload }) => void sent.push(payload),
+    onDeadLetter: () => undefined,
+  });
+  const owe = async (): Promise<string> => {
+    const [row] = await sql<{ id: string }>(
+      `insert into webhook_outbox (id, approval_id, payload) values (gen_random_uuid(), 'apr_a', '{}') returning id`,
+    );
+    return row?.id ?? '';
+  };
+  await resealRows(sql, 'webhook_outbox', 'id = $1', [await owe()]);
+  await deliver();
+  assert.deepEqual(sent.splice(0), ['{}'], 'the control');
+  for (const { table, forge, what } of OTHER_ATTACKS) {
+    if (table !== 'webhook_outbox') continue;
+    const id = await owe();
+    await resealRows(sql, table, 'id = $1', [id]);
+    await sql(`${forge} where id = $1`, [id]);
+    await deliver();
+    assert.deepEqual(sent, [], what);
+  }
+  await owe();
+  await deliver();
+  assert.deepEqual(sent, [], 'one that was only inserted');
+  const left = await sql('select 1 from webhook_outbox where delivered_at is null and given_up_at is null');
+  assert.deepEqual(left, [], 'each was given up');
+});

@@ -20,6 +20,7 @@ import {
 } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { resealRows } from '../../support/test-seals.ts';
 
 interface Issued {
   readonly token: string;
@@ -515,6 +516,7 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
       "insert into signing_keys (kid, public_key, wrapped_private_key, kek_id, state) values ($1, $2, $3, $4, 'active')",
       [kid, Buffer.from(publicKey), Buffer.from(wrappedPrivateKey), kekId],
     );
+    await resealRows(sql, 'signing_keys');
   };
 
   await t.test('another process answers with the same token', async (t) => {
@@ -549,6 +551,7 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
     const { server, agent, key, first, next } = await issuedBefore(t);
     await server.sql("update settings set value = 'https://moved.example' where name = 'issuer_url'");
     await server.sql("update settings set value = 'elsewhere' where name = 'token_audience'");
+    await resealRows(server.sql, 'settings');
     const issue = await next();
     assertSame(await issue(key, agent.key), first);
     const later = await issue(aKey(), agent.key);

@@ -11,6 +11,8 @@ import { printedKey, until } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
+import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
+import { rows } from '../opened.ts';
 
 const skip = postgresSkip;
 
@@ -31,7 +33,8 @@ suite('an owed notice', { skip }, () => {
         id,
       ]);
     }
-    const outboxes = [createWebhookOutbox(one), createWebhookOutbox(other)];
+    await resealRows((text, values) => rows(one, text, values), 'webhook_outbox');
+    const outboxes = [createWebhookOutbox(one, TEST_SEALS), createWebhookOutbox(other, TEST_SEALS)];
     const lease = (limit: number) =>
       Promise.all(
         outboxes.flatMap((outbox) => [1, 2, 3, 4].map(() => outbox.lease({ limit, seconds: 600 }))),
@@ -69,7 +72,8 @@ suite('an owed notice', { skip }, () => {
         id,
       ]);
     }
-    const outbox = createWebhookOutbox(database);
+    await resealRows((text, values) => rows(database, text, values), 'webhook_outbox');
+    const outbox = createWebhookOutbox(database, TEST_SEALS);
     const lease = () => outbox.lease({ limit: 10, seconds: 600 });
     assert.equal((await lease()).length, 2);
     await outbox.delivered(taken);
@@ -92,7 +96,8 @@ suite('an owed notice', { skip }, () => {
     const run = (name: string, text: string) =>
       database.query<{ pause: number }>({ name, effect: 'write', text }, [id]);
     await run('owe', `insert into webhook_outbox (id, approval_id, payload) values ($1, 'apr_a', '{}')`);
-    const outbox = createWebhookOutbox(database);
+    await resealRows((text, values) => rows(database, text, values), 'webhook_outbox');
+    const outbox = createWebhookOutbox(database, TEST_SEALS);
     const lease = () => outbox.lease({ limit: 10, seconds: 600 });
     await lease();
     await outbox.failed(id, { why: 'status 500', retryAfterSeconds: 28_800 });
