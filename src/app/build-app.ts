@@ -12,6 +12,7 @@ import { VERSION } from '../platform/version.ts';
 import { type AppDeps, createAppContext } from './app-context.ts';
 import { composeApprovals } from './compose-approvals.ts';
 import { composeAudit } from './compose-audit.ts';
+import { composeAuditReading } from './compose-audit-reading.ts';
 import { composeAuthentication } from './compose-authentication.ts';
 import { composeDelegation } from './compose-delegation.ts';
 import { composeIntentInventory } from './compose-intent-inventory.ts';
@@ -50,7 +51,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
     secrets,
-    audit,
+    composeAuditReading(app, { authentication }),
   ];
   const server = createServer({
     requestTimeoutMs: config.requestTimeoutMs,

@@ -2,7 +2,10 @@
 
 import Type from 'typebox';
 import { WritError } from '../../errors.ts';
-import type { AuditTrailReading } from '../../use-cases/audit/read-audit-trail.ts';
+import type { RequestContext } from '../../use-cases/audit/ports.ts';
+import type { RecordedTrailReading, TrailReader } from '../../use-cases/audit/record-trail-reading.ts';
+import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
+import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { Routes } from '../routing/route.ts';
 import { freeObject, instant, nullable, oneOf, strictObject, uuid } from '../routing/schemas.ts';
 import { csvOf, jsonLinesOf, reported, type WriteCsv } from './audit-export.ts';
@@ -39,13 +42,21 @@ const READING = {
 } as const;
 
 export interface AuditRouteDeps {
-  readonly trail: AuditTrailReading;
+  readonly trail: RecordedTrailReading;
+  readonly deadKey: DenyCaller['deadKey'];
   readonly writeCsv: WriteCsv;
   /** An export broke off: its answer had begun, so nobody else can be told. */
   readonly onBrokenOff: (error: unknown) => void;
 }
 
-export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }: AuditRouteDeps): void {
+export function addAuditRoutes(routes: Routes, deps: AuditRouteDeps): void {
+  const { trail, writeCsv, onBrokenOff } = deps;
+  const readerOf = (caller: Caller, context: RequestContext): TrailReader => ({
+    actor: caller.principal,
+    keyId: caller.keyId,
+    context,
+    deadKey: () => deps.deadKey(caller, context),
+  });
   routes.authenticated({
     ...READING,
     url: '/v1/audit',
@@ -70,7 +81,7 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
         next_cursor: nullable(Type.String()),
       }),
     },
-    handle: async ({ query }) => {
+    handle: async ({ query, caller, context }) => {
       if (query.page !== undefined && query.cursor !== undefined) {
         throw new WritError('VALIDATION_ERROR', 'The query names a page and a cursor: give one of them.', {
           details: { pointer: '/cursor' },
@@ -79,7 +90,10 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
       const limit = query.limit === undefined ? DEFAULT_LIMIT : Number(query.limit);
       const page = query.page === undefined ? 1 : Number(query.page);
       const before = readPosition(query.cursor);
-      const found = await trail.page({ filter: filterOf(query), limit, page, before });
+      const found = await trail.page(
+        { filter: filterOf(query), limit, page, before },
+        readerOf(caller, context),
+      );
       const body = {
         events: found.events,
         total: found.total,
@@ -104,15 +118,16 @@ export function addAuditRoutes(routes: Routes, { trail, writeCsv, onBrokenOff }:
       cursor: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_HORIZON_CURSOR })),
     }),
     mediaTypes: ['application/x-ndjson', 'text/csv'],
-    refusals: ['CURSOR_OUTDATED'],
+    refusals: ['CURSOR_OUTDATED', 'AUDIT_UNAVAILABLE'],
     answerHeaders: {
       'X-Next-Cursor': Type.String({ description: 'the `cursor` with which the next export goes on' }),
       'Content-Disposition': Type.String(),
     },
     answers: { 200: Type.String() },
-    handle: async ({ query }) => {
+    handle: async ({ query, caller, context }) => {
       const from = readHorizon(query.cursor);
-      const { horizon, batches } = await trail.export(filterOf(query), from);
+      const asked = { filter: filterOf(query), from, format: query.format };
+      const { horizon, batches } = await trail.export(asked, readerOf(caller, context));
       const write = query.format === 'csv' ? csvOf(writeCsv) : jsonLinesOf;
       return {
         status: 200,

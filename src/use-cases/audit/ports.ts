@@ -40,7 +40,9 @@ export type EventType =
   | 'approval.denied'
   | 'approval.claimed'
   | 'integrity.failed'
-  | 'integrity.sealed';
+  | 'integrity.sealed'
+  | 'audit.read'
+  | 'audit.exported';
 
 export type ActorType = Role | 'anonymous' | 'system';
 

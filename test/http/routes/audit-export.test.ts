@@ -143,6 +143,17 @@ test('the export', { skip }, async (t) => {
   const app = await buildTestApp(t, {}, { lockMs: 250 });
   const { ask, read, cells } = exporterOf(app);
 
+  await t.test('leaves one event, which is in the next export and not in its own', async () => {
+    const first = await read();
+    const next = await read({ cursor: first.cursor });
+    assert.deepEqual(
+      next.events.map(({ event_type, metadata }) => [event_type, metadata['filter'], metadata['format']]),
+      [['audit.exported', {}, 'jsonl']],
+    );
+    assert.ok(!first.events.some(({ id }) => id === next.events[0]?.id));
+    assert.equal((await read({ cursor: next.cursor })).events.length, 1);
+  });
+
   await t.test('is oldest first, as lines of JSON or of CSV, and names where the next goes on', async () => {
     const offsets = [3, 1, 2, 0];
     await plant(

@@ -89,10 +89,54 @@ test('the audit trail', { skip: postgresSkip }, async (t) => {
     assert.doesNotMatch(found.text, /PLANTED-VALUE/);
   });
 
-  await t.test('reads nothing into the trail by being read', async () => {
+  await t.test('has each reading of it: who, what was asked for, and after what was answered', async () => {
     const before = (await read({})).total;
-    await read({});
-    assert.equal((await read({})).total, before);
+    const filtered = { actor_id: approver.id, since: '2026-01-01T01:00:00+01:00' };
+    const asked = await ask({ ...filtered, limit: 7 }, approver.key);
+    const after = await read({ limit: 2 });
+    assert.equal(after.total, before + 2, 'itself is not in it');
+    const [{ id, created_at, ...event } = assert.fail('no event'), own] = after.events;
+    assert.equal(own?.event_type, 'audit.read');
+    assert.deepEqual(event, {
+      event_type: 'audit.read',
+      actor_id: approver.id,
+      actor_type: 'approver',
+      resource_type: 'audit_trail',
+      resource_id: '*',
+      metadata: {
+        key_id: approver.keyId,
+        filter: { actor_id: approver.id, since: '2026-01-01T00:00:00.000000Z' },
+        limit: 7,
+        page: 1,
+        count: asked.body.events.length,
+      },
+      ip_address: '127.0.0.1',
+      request_id: asked.headers['x-request-id'],
+    });
+    const next = await read({ limit: 1, cursor: after.next_cursor ?? '' });
+    const [last] = (await read({ limit: 1 })).events;
+    assert.deepEqual(
+      [last?.metadata['before'], last?.metadata['page'], last?.metadata['count']],
+      [own?.created_at, undefined, next.events.length],
+    );
+  });
+
+  await t.test('is answered to nobody where the event of the reading cannot be written', async () => {
+    const ended = await createAgent({ role: 'approver' });
+    assert.equal((await ask({}, ended.key)).status, 200);
+    const readings = () =>
+      sql("select 1 from audit_events where actor_id = $1 and event_type ~ '^audit[.]'", [ended.id]);
+    await sql('alter table audit_events add constraint shut check (event_type !~ $$^audit[.]$$) not valid');
+    try {
+      for (const url of ['/v1/audit', '/v1/audit/export?format=jsonl']) {
+        const { status, text } = await call({ method: 'GET', url, key: ended.key });
+        assert.ok(status >= 500, text);
+        assert.doesNotMatch(text, /created_at/);
+      }
+    } finally {
+      await sql('alter table audit_events drop constraint shut');
+    }
+    assert.equal((await readings()).length, 1);
   });
 
   await t.test('is newest first, to the microsecond, and by id where the moment is the same', async () => {
