@@ -187,7 +187,8 @@ async function failOver(t: TestContext, following: 'asynchronous' | 'synchronous
   const change = async (of: number | string, allows: readonly string[], asked: ReturnType<typeof ask>) => {
     const { answer, timed } = await asked;
     const certain = isGranted(answer);
-    const isUnknown = answer === undefined || errorCodeOf(answer) === 'OUTCOME_UNKNOWN';
+    // Also `UNAVAILABLE`: what is read for the answer, after the change, may be what failed. The trail knows.
+    const isUnknown = answer === undefined || answer.status >= 500;
     if (certain || isUnknown) changes.push({ ...timed, of, allows, certain });
     await delay(certain ? 25 : 100);
   };
