@@ -25,7 +25,7 @@ const OWN_HISTORY = `concat_ws(' ', pg_postmaster_start_time(),
 export const HISTORY = `select ${OWN_HISTORY} as history`;
 
 /**
- * Begins an epoch of the audit trail (decision 0014) unless the newest one is of this history. Closes the race of several
+ * Begins an epoch of the audit trail (decision 0015) unless the newest one is of this history. Closes the race of several
  * processes that find the same: each would give it the next position, and whoever comes second adds nothing.
  */
 export const BEGIN_EPOCH = {
