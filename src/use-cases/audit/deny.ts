@@ -16,6 +16,9 @@ export interface DeniedRequester {
 /** What is wrong with a request's form, what is absent, and a fault of the server are no denials. */
 const ON_RECORD: ReadonlySet<ErrorKind> = new Set(['denied', 'unauthenticated', 'limited']);
 
+/** That somebody asked for what was changed is on record, beside the fault itself. */
+const isOnRecord = ({ kind, code }: WritError): boolean => ON_RECORD.has(kind) || code === 'INTEGRITY_ERROR';
+
 /** Rejects with `error`, which may be anything that was thrown. */
 export async function deny(
   log: Pick<DenialLog, 'record'>,
@@ -27,7 +30,7 @@ export async function deny(
     readonly metadata?: Readonly<Record<string, unknown>>;
   },
 ): Promise<never> {
-  if (error instanceof WritError && ON_RECORD.has(error.kind)) {
+  if (error instanceof WritError && isOnRecord(error)) {
     await log.record({ ...what, code: error.code, actor, credentialId, context });
   }
   throw error;

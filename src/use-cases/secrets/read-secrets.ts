@@ -123,13 +123,12 @@ async function open(
   const binding = { secretId: secret.id, path: secret.path, version };
   const bytes = sealed === undefined || !found.isWhole ? undefined : deps.cipher.open(sealed, binding);
   if (bytes === undefined) {
-    throw new WritError(
+    const error = new WritError(
       'INTEGRITY_ERROR',
       'What is stored of this secret was changed, so it is not given out.',
-      {
-        detail: `version ${version} of secret ${secret.id} does not open`,
-      },
+      { detail: `version ${version} of secret ${secret.id} does not open` },
     );
+    return refuseSecret(deps, requester, context, { error, resource });
   }
   const event = secretEvent(deps.newId(), requester, context, {
     type: 'secret.read',

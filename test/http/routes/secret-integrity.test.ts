@@ -73,8 +73,11 @@ test('a secret whose rows were changed', { skip: postgresSkip }, async (t) => {
           assert.doesNotMatch(answer.text, /PLANTED|version \d|"details"/, target);
         }
       });
-      const read = events.filter(({ event_type }) => event_type !== 'integrity.failed');
-      assert.deepEqual(read, [], 'nothing was read, so nothing is on record as read');
+      const others = events.filter(({ event_type }) => event_type !== 'integrity.failed');
+      for (const { event_type, metadata } of others) {
+        assert.match(event_type, /^(?:secret|token)[.]denied$/, 'nothing is on record as read');
+        assert.equal(metadata['code'], BROKEN.code);
+      }
     }
     assert.equal(await calls.usesOf(limited), 0);
   };
@@ -82,6 +85,24 @@ test('a secret whose rows were changed', { skip: postgresSkip }, async (t) => {
   const assertOpens = async (target: string, expected: string): Promise<void> => {
     assert.equal((await ask(adminKey, `GET /v1/secrets/${target}`)).body.value, expected);
   };
+
+  await t.test('is on record with who asked for it', async () => {
+    const id = await twoVersions('asked/K');
+    await sql("update secret_versions set ciphertext = '\\x00' where secret_id = $1", [id]);
+    const events = await calls.eventsOf(async () => {
+      for (const as of [adminKey, limited.token])
+        assertRefused(await ask(as, 'GET /v1/secrets/asked/K'), BROKEN);
+    });
+    assert.deepEqual(
+      events
+        .filter(({ event_type }) => event_type.endsWith('.denied'))
+        .map(({ event_type, resource_id, metadata }) => [event_type, resource_id, metadata['code']]),
+      [
+        ['secret.denied', 'asked/K', BROKEN.code],
+        ['token.denied', 'asked/K', BROKEN.code],
+      ],
+    );
+  });
 
   for (const [index, [what, change]] of Object.entries(CHANGED_COLUMNS).entries()) {
     await t.test(`does not open with ${what}`, async () => {

@@ -33,11 +33,12 @@ test('a denial is on record with its code, its actor, its credential and its res
   assert.deepEqual(recorded, [{ ...what, ...requester, code: 'SCOPE_DENIED' }]);
 });
 
-test('of all codes, those that deny, reject a credential or limit are on record', async () => {
+test('of all codes, those that deny, reject a credential, limit, or tell of a changed row are on record', async () => {
   for (const [code, { kind }] of Object.entries(ERROR_CODES)) {
     const { recorded, thrown } = await denied(new WritError(code as ErrorCode, 'No.'));
     assert.ok(thrown instanceof WritError, code);
-    assert.equal(recorded.length, ['denied', 'unauthenticated', 'limited'].includes(kind) ? 1 : 0, code);
+    const isOnRecord = ['denied', 'unauthenticated', 'limited'].includes(kind) || code === 'INTEGRITY_ERROR';
+    assert.equal(recorded.length, isOnRecord ? 1 : 0, code);
   }
 });
 
