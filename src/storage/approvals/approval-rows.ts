@@ -2,7 +2,9 @@
 
 import { RESTRICTION_MEMBERS } from '../../domain/secrets/token-restrictions.ts';
 import type { ApprovalRecord, ApprovalVote } from '../../use-cases/approvals/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import { APPROVAL_STATUS, isRevoked, VOTE_COUNTS } from '../engine/liveness-sql.ts';
+import { sealedRow } from '../engine/sealed-rows.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
 
@@ -25,7 +27,10 @@ export const REQUEST_MEMBERS = [
 
 export interface ApprovalRow extends Omit<ApprovalRecord, 'votes'> {
   /** From JSON, which has no dates. */
-  readonly votes: readonly (Omit<ApprovalVote, 'at'> & { readonly at: string })[];
+  readonly votes: readonly (Omit<ApprovalVote, 'at' | 'isWhole'> & {
+    readonly at: string;
+    readonly sealHex: string | null;
+  })[];
 }
 
 const VOTES = `
@@ -33,7 +38,8 @@ const VOTES = `
         select json_agg(
           json_build_object(
             'approverId', vote.approver_id, 'approverName', approver.name, 'keyId', vote.key_id,
-            'counts', ${VOTE_COUNTS}, 'reason', vote.reason, 'at', vote.at
+            'counts', ${VOTE_COUNTS}, 'reason', vote.reason, 'at', vote.at,
+            'sealHex', encode(vote.seal, 'hex')
           ) order by vote.at
         )
         from approval_votes vote join agents approver on approver.id = vote.approver_id
@@ -58,6 +64,13 @@ export const SELECT_APPROVAL = `
     })}
     from approvals approval join agents agent on agent.id = approval.agent_id`;
 
-export function approvalRecordOf({ votes, ...row }: ApprovalRow): ApprovalRecord {
-  return { ...row, votes: votes.map((vote) => ({ ...vote, at: new Date(vote.at) })) };
+export function approvalRecordOf({ votes, ...row }: ApprovalRow, seals: RowSeals): ApprovalRecord {
+  return {
+    ...row,
+    votes: votes.map(({ sealHex, at, ...vote }) => {
+      const seal = sealHex === null ? null : Buffer.from(sealHex, 'hex');
+      const isWhole = seals.fits(sealedRow('approval_votes', { ...vote, approvalId: row.id }, seal));
+      return { ...vote, at: new Date(at), isWhole };
+    }),
+  };
 }

@@ -8,6 +8,7 @@ import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { APPROVAL_STATUS, DECIDES_APPROVALS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { messageOf } from '../engine/sealed-rows.ts';
 import { members, recordset } from '../engine/table-columns.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
 import { createApprovalRequestStore } from './approval-request-store.ts';
@@ -70,9 +71,9 @@ const VOTE: Statement = {
   name: 'vote_on_approval',
   effect: 'write',
   text: `
-    insert into approval_votes (approval_id, approver_id, key_id, reason) values ($1, $2, $3, $4)
+    insert into approval_votes (approval_id, approver_id, key_id, reason, seal) values ($1, $2, $3, $4, $5)
     on conflict (approval_id, approver_id) do update
-      set key_id = excluded.key_id, reason = excluded.reason, at = excluded.at`,
+      set key_id = excluded.key_id, reason = excluded.reason, at = excluded.at, seal = excluded.seal`,
 };
 
 const TAKE_EFFECT: Statement = {
@@ -123,7 +124,7 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
 
     find: async (id) => {
       const [row] = await database.query<ApprovalRow>(FIND, [id]);
-      return row === undefined ? undefined : approvalRecordOf(row);
+      return row === undefined ? undefined : approvalRecordOf(row, seals);
     },
 
     list: async ({ status, limit, before }) =>
@@ -134,7 +135,7 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
           status ?? null,
           limit,
         ])
-      ).map(approvalRecordOf),
+      ).map((row) => approvalRecordOf(row, seals)),
 
     decide: (id, actorKeyId, decide) =>
       database.transaction(async (session) => {
@@ -145,11 +146,13 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
         if (row === undefined) return 'absent';
         // Who voted in between may be revoked in this very moment.
         if (row.votes.some(({ approverId }) => !held.includes(approverId))) return 'not_held';
-        const { change, event, notice } = decide(approvalRecordOf(row));
+        const { change, event, notice } = decide(approvalRecordOf(row, seals));
         let effectiveAt: Date | null = null;
         if (change.kind === 'deny') await session.query(DENY, [id, change.reason]);
         else {
-          await session.query(VOTE, [id, change.approverId, actorKeyId, change.reason]);
+          const vote = { approvalId: id, approverId: change.approverId, keyId: actorKeyId };
+          const seal = seals.of(messageOf('approval_votes', vote));
+          await session.query(VOTE, [id, change.approverId, actorKeyId, change.reason, seal]);
           if (change.isLast) {
             const [effect] = await session.query<{ effectiveAt: Date }>(TAKE_EFFECT, [id]);
             effectiveAt = effect?.effectiveAt ?? null;

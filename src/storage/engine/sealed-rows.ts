@@ -9,7 +9,16 @@ import type { PgTable } from 'drizzle-orm/pg-core';
 import { sha256 } from '../../domain/crypto/sha256.ts';
 import { rowMessage, type SealedValue } from '../../domain/formats/row-message.ts';
 import type { SealedRow } from '../../use-cases/ports.ts';
-import { agents, apiKeys, scopedTokens, secrets, settings, signingKeys, webhookOutbox } from '../schema.ts';
+import {
+  agents,
+  apiKeys,
+  approvalVotes,
+  scopedTokens,
+  secrets,
+  settings,
+  signingKeys,
+  webhookOutbox,
+} from '../schema.ts';
 import { columns, type Expressions } from './table-columns.ts';
 
 const TOLD = 'told, and decides nothing';
@@ -74,6 +83,12 @@ export const SEALED_TABLES = {
       createdAt: TOLD,
       updatedAt: TOLD,
     },
+  },
+  approval_votes: {
+    table: approvalVotes,
+    sealed: ['approvalId', 'approverId', 'keyId'],
+    hashed: [],
+    open: { reason: TOLD, at: TOLD },
   },
   signing_keys: {
     table: signingKeys,

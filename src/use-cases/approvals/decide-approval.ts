@@ -156,6 +156,9 @@ export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, appro
   if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
     throw wasChanged(`approval ${approval.id} does not fit its digest`);
   }
+  if (approval.votes.some(({ isWhole }) => !isWhole)) {
+    throw wasChanged(`approval ${approval.id} has a vote that nobody cast`);
+  }
   // The digest does not cover the times, so one that was set by hand must not stand for the votes. Votes that count no
   // more were cast all the same.
   if (approval.effectiveAt !== null && approval.votes.length < approval.approvalsRequired) {

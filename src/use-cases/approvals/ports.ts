@@ -30,6 +30,8 @@ export interface ApprovalVote {
   readonly keyId: string | null;
   /** Whoever cast it may still decide, and is live as its key is; judged by the database. */
   readonly counts: boolean;
+  /** False: nobody cast it through Writ. It has been reported. */
+  readonly isWhole: boolean;
   readonly reason: string | null;
   readonly at: Date;
 }

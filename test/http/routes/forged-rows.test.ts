@@ -32,6 +32,8 @@ test('every column of a table that grants is sealed, or named with the reason wh
 
 test('every sealed column, the seal itself and every end by revocation has its attack', () => {
   for (const [name, { sealed, open }] of Object.entries(SEALED_TABLES)) {
+    // In forged-votes.test.ts.
+    if (name === 'approval_votes') continue;
     const attacks = [...ATTACKS, ...OTHER_ATTACKS].filter(({ table }) => table === name);
     const attacked = new Set(attacks.flatMap(({ columns }) => columns));
     const owed = [...sealed, ...('revokedAt' in open ? ['revokedAt'] : []), 'seal'];
