@@ -60,7 +60,7 @@ export const SEALED_TABLES = {
     ],
     hashed: [],
     open: {
-      uses: 'SQL alone counts it; `writ doctor` compares it with the trail',
+      uses: 'SQL alone counts it, so it can be set back; the trail has an event for each use',
       keyId: TOLD,
       approvalId: TOLD,
       description: TOLD,
