@@ -5,21 +5,23 @@
 
 import type { RowSeals } from '../use-cases/ports.ts';
 import type { Database, Session, Statement } from './engine/database.ts';
-import { isNotRevoked } from './engine/liveness-sql.ts';
+import { isNotRevoked, isUndecided } from './engine/liveness-sql.ts';
 import { judgedRow, SEALED_TABLES, type SealedTable, sealList } from './engine/sealed-rows.ts';
 
 const BATCH = 500;
 
-/** A revoked row stays without. */
-const isLive = (name: SealedTable): string =>
-  'revokedAt' in SEALED_TABLES[name].open ? isNotRevoked('unsealed') : 'true';
+/** A row that has ended stays without. */
+function mayGrant(name: SealedTable): string {
+  if (name === 'approvals') return isUndecided('unsealed');
+  return 'revokedAt' in SEALED_TABLES[name].open ? isNotRevoked('unsealed') : 'true';
+}
 
 const unsealed = (name: SealedTable): Statement => ({
   name: `find_unsealed_${name}`,
   effect: 'write',
   text: `
     select ${sealList(name, 'unsealed')}, unsealed.ctid::text as place from ${name} unsealed
-    where seal is null and ${isLive(name)} limit ${BATCH} for update`,
+    where seal is null and ${mayGrant(name)} limit ${BATCH} for update`,
 });
 
 /** By their places, which do not move while the rows are held. */

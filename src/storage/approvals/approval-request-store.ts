@@ -6,6 +6,7 @@ import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { messageOf } from '../engine/sealed-rows.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
@@ -30,9 +31,11 @@ const COUNT_PENDING: Statement = {
   name: 'count_pending_approvals',
   effect: 'read',
   text: `
-    select count(*)::int as pending from approvals approval join agents agent on agent.id = approval.agent_id
+    select count(*)::int as pending, clock_timestamp() as now from approvals approval join agents agent on agent.id = approval.agent_id
     where approval.agent_id = $1 and ${APPROVAL_STATUS} = 'pending'`,
 };
+
+const OPENED_MEMBERS = [...REQUEST_MEMBERS, 'expiresAt'] as const;
 
 const OPEN: Statement = {
   name: 'open_approval',
@@ -41,13 +44,13 @@ const OPEN: Statement = {
     ${insertFrom(
       approvals,
       {
-        ...members('asked', REQUEST_MEMBERS),
-        expiresAt: 'clock_timestamp() + make_interval(secs => asked."windowSeconds")',
+        ...members('asked', OPENED_MEMBERS),
+        seal: `decode(asked."sealHex", 'hex')`,
       },
-      recordset('$1', 'asked', columnTypes(approvals, REQUEST_MEMBERS)),
+      recordset('$1', 'asked', { ...columnTypes(approvals, OPENED_MEMBERS), sealHex: 'text' }),
     )}
     on conflict (id) do nothing
-    returning expires_at as "expiresAt"`,
+    returning 1`,
 };
 
 const GUARDED_SECRETS: Statement = {
@@ -68,13 +71,18 @@ export function createApprovalRequestStore(
         database.transaction(async (session) => {
           await require(session, LOCK_AGENT, [approval.agentId, agentRevision]);
           await require(session, LOCK_KEY, [keyId, approval.agentId]);
-          const [count] = await session.query<{ pending: number }>(COUNT_PENDING, [approval.agentId]);
-          if ((count?.pending ?? 0) >= maxPending) return 'too_many';
-          const [opened] = await session.query<{ expiresAt: Date }>(OPEN, [JSON.stringify([approval])]);
-          if (opened === undefined) throw new Rollback();
+          const [count] = await session.query<{ pending: number; now: Date }>(COUNT_PENDING, [
+            approval.agentId,
+          ]);
+          if (count === undefined) throw new Rollback();
+          if (count.pending >= maxPending) return 'too_many';
+          const expiresAt = new Date(count.now.getTime() + approval.windowSeconds * 1000);
+          const opened = { ...approval, expiresAt };
+          const seal = seals.of(messageOf('approvals', { ...opened, effectiveAt: null }));
+          await require(session, OPEN, [JSON.stringify([{ ...opened, sealHex: seal.toString('hex') }])]);
           await enqueueEvent(session, approval.id, notice, seals);
           await insertAuditEvents(session, [event]);
-          return opened;
+          return { expiresAt };
         }),
       ),
 

@@ -1,9 +1,12 @@
-/** An approval as every statement reads it, its status judged by the database clock and its votes beside it. */
+/**
+ * An approval as every statement reads it, its status judged by the database clock and its votes beside it. Whether its
+ * seal and those of its votes fit is judged here.
+ */
 
 import { RESTRICTION_MEMBERS } from '../../domain/secrets/token-restrictions.ts';
 import type { ApprovalRecord, ApprovalVote } from '../../use-cases/approvals/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
-import { APPROVAL_STATUS, isRevoked, VOTE_COUNTS } from '../engine/liveness-sql.ts';
+import { APPROVAL_STATUS, isRevoked, VOTER_IS_LIVE } from '../engine/liveness-sql.ts';
 import { sealedRow } from '../engine/sealed-rows.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { approvals } from '../schema.ts';
@@ -25,12 +28,18 @@ export const REQUEST_MEMBERS = [
   ...RESTRICTION_MEMBERS,
 ] as const;
 
-export interface ApprovalRow extends Omit<ApprovalRecord, 'votes'> {
-  /** From JSON, which has no dates. */
-  readonly votes: readonly (Omit<ApprovalVote, 'at' | 'isWhole'> & {
-    readonly at: string;
-    readonly sealHex: string | null;
-  })[];
+/** From JSON, which has no dates and no bytes. */
+interface VoteRow extends Omit<ApprovalVote, 'at' | 'counts'> {
+  readonly at: string;
+  readonly isLive: boolean;
+  readonly sealHex: string | null;
+}
+
+export interface ApprovalRow extends Omit<ApprovalRecord, 'votes' | 'isWhole'> {
+  readonly votes: readonly VoteRow[];
+  readonly seal: Uint8Array | null;
+  /** By the database clock. */
+  readonly readAt: Date;
 }
 
 const VOTES = `
@@ -38,8 +47,7 @@ const VOTES = `
         select json_agg(
           json_build_object(
             'approverId', vote.approver_id, 'approverName', approver.name, 'keyId', vote.key_id,
-            'counts', ${VOTE_COUNTS}, 'reason', vote.reason, 'at', vote.at,
-            'sealHex', encode(vote.seal, 'hex')
+            'isLive', ${VOTER_IS_LIVE}, 'reason', vote.reason, 'at', vote.at, 'sealHex', encode(vote.seal, 'hex')
           ) order by vote.at
         )
         from approval_votes vote join agents approver on approver.id = vote.approver_id
@@ -61,16 +69,30 @@ export const SELECT_APPROVAL = `
       agentRevoked: isRevoked('agent'),
       status: APPROVAL_STATUS,
       votes: VOTES,
+      seal: 'approval.seal',
+      readAt: 'clock_timestamp()',
     })}
     from approvals approval join agents agent on agent.id = approval.agent_id`;
 
-export function approvalRecordOf({ votes, ...row }: ApprovalRow, seals: RowSeals): ApprovalRecord {
-  return {
-    ...row,
-    votes: votes.map(({ sealHex, at, ...vote }) => {
-      const seal = sealHex === null ? null : Buffer.from(sealHex, 'hex');
-      const isWhole = seals.fits(sealedRow('approval_votes', { ...vote, approvalId: row.id }, seal));
-      return { ...vote, at: new Date(at), isWhole };
-    }),
-  };
+/** What has ended is not judged: it is refused as that. */
+export function approvalRecordOf(row: ApprovalRow, seals: RowSeals): ApprovalRecord {
+  const { votes: voteRows, seal, readAt: _, ...approval } = row;
+  const votes = voteRows.map((vote) => voteOf(vote, row.id, seals));
+  const isOpen = row.status === 'pending' || row.status === 'approved';
+  const isWhole = !isOpen || seals.fits(sealedRow('approvals', approval, seal));
+  const counted = votes.filter(({ counts }) => counts).length;
+  // The statement counts every vote that has a seal, be it whose it may.
+  const isShort = row.status === 'approved' && counted < row.approvalsRequired;
+  return { ...approval, status: isShort ? 'pending' : row.status, votes, isWhole };
+}
+
+function voteOf(
+  { at: text, isLive, sealHex, ...vote }: VoteRow,
+  approvalId: string,
+  seals: RowSeals,
+): ApprovalVote {
+  const at = new Date(text);
+  const seal = sealHex === null ? null : Buffer.from(sealHex, 'hex');
+  const counts = isLive && seals.fits(sealedRow('approval_votes', { ...vote, approvalId, at }, seal));
+  return { ...vote, at, counts };
 }

@@ -7,7 +7,13 @@ import type { ApprovalStore } from '../../use-cases/approvals/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { APPROVAL_STATUS, DECIDES_APPROVALS, fromLiveActor, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import {
+  APPROVAL_STATUS,
+  countedVotes,
+  DECIDES_APPROVALS,
+  fromLiveActor,
+  KEY_IS_LIVE,
+} from '../engine/liveness-sql.ts';
 import { messageOf } from '../engine/sealed-rows.ts';
 import { members, recordset } from '../engine/table-columns.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
@@ -71,7 +77,8 @@ const VOTE: Statement = {
   name: 'vote_on_approval',
   effect: 'write',
   text: `
-    insert into approval_votes (approval_id, approver_id, key_id, reason, seal) values ($1, $2, $3, $4, $5)
+    insert into approval_votes (approval_id, approver_id, key_id, reason, at, seal)
+    values ($1, $2, $3, $4, $5, $6)
     on conflict (approval_id, approver_id) do update
       set key_id = excluded.key_id, reason = excluded.reason, at = excluded.at, seal = excluded.seal`,
 };
@@ -79,36 +86,32 @@ const VOTE: Statement = {
 const TAKE_EFFECT: Statement = {
   name: 'approval_takes_effect',
   effect: 'write',
-  text: `
-    update approvals set effective_at = clock_timestamp() + make_interval(secs => delay_seconds)
-    where id = $1 returning effective_at as "effectiveAt"`,
+  text: `update approvals set effective_at = $2, seal = $3 where id = $1`,
 };
 
+/** What has ended has no seal, so that clearing a column reopens nothing. */
 const DENY: Statement = {
   name: 'deny_approval',
   effect: 'write',
-  text: `update approvals set denied_at = clock_timestamp(), reason = $2 where id = $1`,
+  text: `update approvals set denied_at = clock_timestamp(), reason = $2, seal = null where id = $1`,
 };
 
 /**
  * Under the lock of the approval, which closes the race of two polls: the second waits, and finds it claimed. Its status
- * counts the votes whose voters and keys are live now; `$5` are the principals that are held, and a vote of another one,
- * which came between, is a reason to start over.
+ * counts the votes whose voters and keys are live now; `$5` names those that were found whole, of voters who are held.
  */
 const CLAIM: Statement = {
   name: 'claim_approval',
   effect: 'write',
   text: `
     with granted as (
-      update approvals approval set claimed_at = clock_timestamp(), token_id = asked.id
+      update approvals approval set claimed_at = clock_timestamp(), token_id = asked.id, seal = null
       from ${recordset('$3', 'asked', { ...NEW_TOKEN_TYPES, tier: 'text', boundSecrets: 'text[]' })}
       join agents agent on agent.id = asked."agentId"
       join api_keys key on key.key_id = asked."keyId" and key.agent_id = agent.id
       where approval.id = $1 and approval.request_digest = $2 and approval.agent_id = agent.id
         and ${APPROVAL_STATUS} = 'approved' and ${KEY_IS_LIVE}
-        and not exists (
-          select from approval_votes vote where vote.approval_id = approval.id and vote.approver_id <> all ($5::uuid[])
-        )
+        and ${countedVotes(`concat(vote.approver_id, ' ', vote.key_id) = any ($5::text[])`)} >= approval.approvals_required
       returning asked.*, approval.id as "approvalId"
     ), token as (
       ${insertNewTokens(members('granted', ['tier', 'boundSecrets', 'approvalId']))}
@@ -144,18 +147,21 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
         await session.query(LOCK_APPROVAL, [id]);
         const [row] = await session.query<ApprovalRow>(FIND, [id]);
         if (row === undefined) return 'absent';
+        const approval = approvalRecordOf(row, seals);
         // Who voted in between may be revoked in this very moment.
-        if (row.votes.some(({ approverId }) => !held.includes(approverId))) return 'not_held';
-        const { change, event, notice } = decide(approvalRecordOf(row, seals));
+        if (approval.votes.some(({ approverId }) => !held.includes(approverId))) return 'not_held';
+        const { change, event, notice } = decide(approval);
         let effectiveAt: Date | null = null;
         if (change.kind === 'deny') await session.query(DENY, [id, change.reason]);
         else {
-          const vote = { approvalId: id, approverId: change.approverId, keyId: actorKeyId };
+          const { approverId, reason } = change;
+          const vote = { approvalId: id, approverId, keyId: actorKeyId, at: row.readAt };
           const seal = seals.of(messageOf('approval_votes', vote));
-          await session.query(VOTE, [id, change.approverId, actorKeyId, change.reason, seal]);
+          await session.query(VOTE, [id, approverId, actorKeyId, reason, vote.at, seal]);
           if (change.isLast) {
-            const [effect] = await session.query<{ effectiveAt: Date }>(TAKE_EFFECT, [id]);
-            effectiveAt = effect?.effectiveAt ?? null;
+            effectiveAt = new Date(row.readAt.getTime() + approval.delaySeconds * 1000);
+            const effective = seals.of(messageOf('approvals', { ...approval, effectiveAt }));
+            await session.query(TAKE_EFFECT, [id, effectiveAt, effective]);
           }
         }
         await enqueueEvent(session, id, notice(effectiveAt), seals);
@@ -167,6 +173,9 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
       database.transaction(async (session) => {
         const held = await holdPrincipals(session, token.keyId, id);
         await session.query(LOCK_APPROVAL, [id]);
+        const [row] = await session.query<ApprovalRow>(FIND, [id]);
+        const found = row && approvalRecordOf(row, seals);
+        if (found?.isWhole !== true) return false;
         const rows = await session.query(CLAIM, [
           id,
           requestDigest,
@@ -174,7 +183,9 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
             { ...newTokenRow(token, seals, token), tier: token.tier, boundSecrets: token.boundSecrets },
           ]),
           JSON.stringify(events),
-          held,
+          found.votes
+            .filter(({ counts, approverId }) => counts && held.includes(approverId))
+            .map(({ approverId, keyId }) => `${approverId} ${keyId ?? ''}`),
         ]);
         return rows.length === 1;
       }),

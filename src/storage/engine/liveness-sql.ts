@@ -74,10 +74,10 @@ export const REPEATABLE_FOR = `interval '10 minutes'`;
 export const DECIDES_APPROVALS = `agent.role in ('admin', 'approver')`;
 
 /**
- * Of a `vote` on an `approval`: whoever cast it is live and may decide what somebody else has asked for, and the key it
+ * Of a `vote` on an `approval`, its seal apart: whoever cast it is live and may decide what somebody else has asked for, and the key it
  * was cast with is live as well. A row from before keys were kept has none, and goes by its voter.
  */
-export const VOTE_COUNTS = `
+export const VOTER_IS_LIVE = `
   (vote.approver_id <> approval.agent_id
     and exists (
       select from agents agent where agent.id = vote.approver_id and ${AGENT_IS_LIVE} and ${DECIDES_APPROVALS}
@@ -87,8 +87,13 @@ export const VOTE_COUNTS = `
       where key.key_id = vote.key_id and key.agent_id = vote.approver_id and ${KEY_IS_LIVE}
     )))`;
 
-const COUNTED_VOTES = `
-  (select count(*) from approval_votes vote where vote.approval_id = approval.id and ${VOTE_COUNTS})`;
+/** Of an approval: its row may still grant. */
+export const isUndecided = (row: string): string => `${row}.denied_at is null and ${row}.claimed_at is null`;
+
+/** Of an `approval`; `which` narrows them further: in SQL a vote has a seal or none. */
+export const countedVotes = (which = 'true'): string => `
+  (select count(*) from approval_votes vote
+   where vote.approval_id = approval.id and ${isSealed('vote')} and ${VOTER_IS_LIVE} and ${which})`;
 
 /** Above standard and from before approvals named their secrets: it would open none of them, and is to be asked for again. */
 const NAMES_NO_SECRET = `(approval.access_tier <> 'standard' and approval.bound_secrets = '{}')`;
@@ -105,6 +110,6 @@ export const APPROVAL_STATUS = `
     when approval.effective_at is null and ${hasExpired('approval')} then 'expired'
     when approval.effective_at is null or approval.effective_at > clock_timestamp() then 'pending'
     when approval.effective_at + make_interval(secs => approval.window_seconds) <= clock_timestamp() then 'expired'
-    when ${COUNTED_VOTES} < approval.approvals_required then 'pending'
+    when ${countedVotes()} < approval.approvals_required then 'pending'
     else 'approved'
   end`;

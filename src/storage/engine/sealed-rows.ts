@@ -12,6 +12,7 @@ import type { SealedRow } from '../../use-cases/ports.ts';
 import {
   agents,
   apiKeys,
+  approvals,
   approvalVotes,
   scopedTokens,
   secrets,
@@ -24,7 +25,7 @@ import { columns, type Expressions } from './table-columns.ts';
 const TOLD = 'told, and decides nothing';
 const REVOKED = 'a row that says it is revoked is refused as such, and has no seal';
 
-/** The first sealed member is the primary key. */
+/** The first sealed member is the primary key, or begins it. */
 export const SEALED_TABLES = {
   agents: {
     table: agents,
@@ -84,12 +85,6 @@ export const SEALED_TABLES = {
       updatedAt: TOLD,
     },
   },
-  approval_votes: {
-    table: approvalVotes,
-    sealed: ['approvalId', 'approverId', 'keyId'],
-    hashed: [],
-    open: { reason: TOLD, at: TOLD },
-  },
   signing_keys: {
     table: signingKeys,
     sealed: ['kid', 'publicKey', 'wrappedPrivateKey', 'kekId', 'state'],
@@ -101,6 +96,40 @@ export const SEALED_TABLES = {
     sealed: ['name', 'value'],
     hashed: [],
     open: { updatedAt: TOLD },
+  },
+  approvals: {
+    table: approvals,
+    sealed: [
+      'id',
+      'agentId',
+      'scopes',
+      'ttlSeconds',
+      'maxUses',
+      'allowedIps',
+      'description',
+      'tier',
+      'boundSecrets',
+      'approvalsRequired',
+      'delaySeconds',
+      'windowSeconds',
+      'requestDigest',
+      'expiresAt',
+      'effectiveAt',
+    ],
+    hashed: [],
+    open: {
+      createdAt: TOLD,
+      deniedAt: 'a row that says it is denied is refused as such, and has no seal',
+      reason: TOLD,
+      claimedAt: 'a row that says it is claimed is refused as such, and has no seal',
+      tokenId: TOLD,
+    },
+  },
+  approval_votes: {
+    table: approvalVotes,
+    sealed: ['approvalId', 'approverId', 'keyId', 'at'],
+    hashed: [],
+    open: { reason: TOLD },
   },
   webhook_outbox: {
     table: webhookOutbox,

@@ -153,14 +153,12 @@ export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: strin
 
 /** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
 export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {
+  if (!approval.isWhole) throw wasChanged(`the seal of approval ${approval.id} does not fit`);
   if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
     throw wasChanged(`approval ${approval.id} does not fit its digest`);
   }
-  if (approval.votes.some(({ isWhole }) => !isWhole)) {
-    throw wasChanged(`approval ${approval.id} has a vote that nobody cast`);
-  }
-  // The digest does not cover the times, so one that was set by hand must not stand for the votes. Votes that count no
-  // more were cast all the same.
+  // What was there when rows were first sealed was sealed as it was, and the digest does not cover the times: one that was
+  // set by hand must not stand for the votes. Votes that count no more were cast all the same.
   if (approval.effectiveAt !== null && approval.votes.length < approval.approvalsRequired) {
     throw wasChanged(`approval ${approval.id} took effect with too few votes`);
   }

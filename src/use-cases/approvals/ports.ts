@@ -28,10 +28,8 @@ export interface ApprovalVote {
   readonly approverName: string;
   /** The key it was cast with; null of a vote from before keys were kept. */
   readonly keyId: string | null;
-  /** Whoever cast it may still decide, and is live as its key is; judged by the database. */
+  /** Writ wrote it as it is; whoever cast it may still decide, and is live as its key is. */
   readonly counts: boolean;
-  /** False: nobody cast it through Writ. It has been reported. */
-  readonly isWhole: boolean;
   readonly reason: string | null;
   readonly at: Date;
 }
@@ -57,6 +55,8 @@ export interface ApprovalRecord extends ApprovalRequest {
   readonly claimedAt: Date | null;
   readonly tokenId: string | null;
   readonly votes: readonly ApprovalVote[];
+  /** False: it is open, and is not what Writ wrote. */
+  readonly isWhole: boolean;
 }
 
 /** A notice that is owed to the webhook; undefined where there is none. */
@@ -112,7 +112,8 @@ export interface ApprovalStore {
   ): Promise<'decided' | 'absent' | 'actor_not_live' | 'not_held'>;
   /**
    * One transaction that holds whoever has voted: the approval is claimed, the token made, the events written, or
-   * nothing is. False when it cannot be claimed (any more), when too few of its votes count, or the key or its agent is not live.
+   * nothing is. False when it cannot be claimed (any more), when it is not whole, when too few of its votes count, or the
+   * key or its agent is not live.
    */
   claim(
     approval: { readonly id: string; readonly requestDigest: string },

@@ -185,12 +185,14 @@ test('an approval of a pattern', { skip: postgresSkip }, async (t) => {
         if (isVoted) await vote(id);
         // As the migration leaves such a row.
         await sql(`update approvals set bound_secrets = default where id = $1`, [id]);
+        await resealRows(sql, 'approvals', 'id = $1', [id]);
         const { status, body, text } = await poll(agent.key, id);
         assert.deepEqual([status, body.status, body.token], [200, 'expired', undefined], text);
         assert.equal((await view(id)).status, 'expired');
       }
       const plain = await opened(agent.key, { scopes: ['secrets:read:nothing/*'] });
       await sql(`update approvals set bound_secrets = default where id = $1`, [plain]);
+      await resealRows(sql, 'approvals', 'id = $1', [plain]);
       await vote(plain);
       await claim(plain);
     },

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { CreatedAgent, TestAnswer } from '../../support/app.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { buildSecretCalls, type SecretCalls, type Tier } from './secret-calls.ts';
 
 export interface OpenedView {
@@ -82,6 +83,7 @@ export async function buildApprovalCalls(t: Pick<TestContext, 'after'>): Promise
   const move = async (id: string, column: string, to: string): Promise<void> => {
     const moved = await sql(`update approvals set ${column} = ${to} where id = $1 returning id`, [id]);
     assert.equal(moved.length, 1, 'there is such an approval');
+    await resealRows(sql, 'approvals', 'id = $1', [id]);
   };
   const decide =
     (verb: string) =>

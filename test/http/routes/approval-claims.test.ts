@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertRefused, errorOf, openTestApp, type TestAnswer } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { buildApprovalCalls, type PollView } from './approval-calls.ts';
 
 const MINUTE_MS = 60_000;
@@ -106,6 +107,7 @@ test('what is claimed', { skip: postgresSkip }, async (t) => {
        where id = $1`,
       [id],
     );
+    await resealRows(sql, 'approvals', 'id = $1', [id]);
     const { body, text } = await poll(agent.key, id);
     const {
       token = '',

@@ -207,6 +207,7 @@ test('the votes of an approval', { skip: postgresSkip }, async (t) => {
         // So that what counts is judged, and not who wrote the row.
         await resealRows(sql, 'approval_votes', 'approval_id = $1', [id]);
         await sql('update approvals set effective_at = clock_timestamp() where id = $1', [id]);
+        await resealRows(sql, 'approvals', 'id = $1', [id]);
         assert.deepEqual(
           await counted(id),
           ['pending', [false], 'not in effect'],

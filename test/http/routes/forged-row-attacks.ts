@@ -179,7 +179,7 @@ async function expireKey(app: TestApp, agent: CreatedAgent): Promise<void> {
 
 const RANDOM_SEAL = `seal = '\\x${randomBytes(32).toString('hex')}'`;
 
-export const ATTACKS: readonly Attack[] = [
+export const ROW_ATTACKS: readonly Attack[] = [
   {
     table: 'agents',
     columns: ['id', 'seal'],
@@ -571,13 +571,3 @@ export const OTHER_ATTACKS: readonly {
     forge: `update webhook_outbox set ${set}`,
   })),
 ];
-
-/** Of the votes on an approval, beside what the test itself inserts: from what there is besides. */
-export const VOTE_ATTACKS: Readonly<
-  Record<string, (there: { otherApproval: string; approver: CreatedAgent }) => string>
-> = {
-  approvalId: ({ otherApproval }) => `approval_id = '${otherApproval}'`,
-  approverId: ({ approver }) => `approver_id = '${approver.id}', key_id = '${approver.keyId}'`,
-  keyId: () => 'key_id = null',
-  seal: () => RANDOM_SEAL,
-};

@@ -17,7 +17,12 @@ import { createProvisionedDatabase, postgresSkip } from '../../support/postgres.
 import { queryDatabase, refusedStart, startedOnce } from '../../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../../support/test-config.ts';
 import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
-import { ATTACKS, type Attack, OTHER_ATTACKS } from './forged-row-attacks.ts';
+import { APPROVAL_ATTACKS } from './forged-approval-attacks.ts';
+import { type Attack, OTHER_ATTACKS, ROW_ATTACKS } from './forged-row-attacks.ts';
+
+const ATTACKS = [...ROW_ATTACKS, ...APPROVAL_ATTACKS];
+/** What ends a row that may grant. */
+const ENDS: readonly string[] = ['revokedAt', 'deniedAt', 'claimedAt'];
 
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };
 
@@ -30,13 +35,11 @@ test('every column of a table that grants is sealed, or named with the reason wh
   }
 });
 
-test('every sealed column, the seal itself and every end by revocation has its attack', () => {
+test('every sealed column, the seal itself and every end of a row has its attack', () => {
   for (const [name, { sealed, open }] of Object.entries(SEALED_TABLES)) {
-    // In forged-votes.test.ts.
-    if (name === 'approval_votes') continue;
     const attacks = [...ATTACKS, ...OTHER_ATTACKS].filter(({ table }) => table === name);
     const attacked = new Set(attacks.flatMap(({ columns }) => columns));
-    const owed = [...sealed, ...('revokedAt' in open ? ['revokedAt'] : []), 'seal'];
+    const owed = [...sealed, ...Object.keys(open).filter((column) => ENDS.includes(column)), 'seal'];
     assert.deepEqual(
       owed.filter((column) => !attacked.has(column)),
       [],

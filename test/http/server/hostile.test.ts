@@ -17,6 +17,7 @@ import {
   type TestRequest,
 } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { resealRows } from '../../support/test-seals.ts';
 
 interface HostileRoute {
   readonly method: string;
@@ -785,6 +786,7 @@ async function reopen({ sql }: TestApp, { approvalId }: Held): Promise<void> {
     [approvalId],
   );
   assert.equal(reopened.length, 1);
+  await resealRows(sql, 'approvals', 'id = $1', [approvalId]);
 }
 
 async function makeTokens({ call, adminKey, sql }: TestApp) {

@@ -7,6 +7,7 @@ import { assertRefused, buildTestApp, errorOf, type TestAnswer } from '../../sup
 import { RACE_ROUNDS } from '../../support/effort.ts';
 import { type Answer, errorCodeOf, until } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
+import { resealRows } from '../../support/test-seals.ts';
 import { startTwoServers } from '../../support/two-servers.ts';
 
 const POLLS = 20;
@@ -136,9 +137,18 @@ test('two processes', { skip: postgresSkip }, async (t) => {
       `round ${round}: a vote, a denial and the end of its time at once: one outcome`,
       async () => {
         const id = await opened();
-        const lapse = database.query(`update approvals set expires_at = clock_timestamp() where id = $1`, [
-          id,
-        ]);
+        // As time passes: a row that has expired is not judged, and one that took effect before has a seal that fits.
+        const lapse = database
+          .query(`begin; update approvals set expires_at = clock_timestamp() where id = '${id}'`)
+          .then(() =>
+            resealRows(
+              async (...query) => (await database.query(query[0], [...query[1]])).rows,
+              'approvals',
+              'id = $1',
+              [id],
+            ),
+          )
+          .then(() => database.query('commit'));
         const [vote, denial] = await Promise.all([
           maria(round, 'POST', `/v1/approvals/${id}/approve`),
           noor(round + 1, 'POST', `/v1/approvals/${id}/deny`),
@@ -365,6 +375,7 @@ test('a vote in the last moment that waits until the time is over is refused', {
     const id = await open(ANY);
     // Nobody changes the row while it is waited for: it is the clock alone that goes on.
     await sql(`update approvals set expires_at = clock_timestamp() + interval '700 ms' where id = $1`, [id]);
+    await resealRows(sql, 'approvals', 'id = $1', [id]);
     const isOver = async () => {
       const [now] = await sql<{ over: boolean }>(
         'select expires_at <= clock_timestamp() as over from approvals where id = $1',
@@ -389,8 +400,10 @@ test('a vote before the end of the time counts, and what is approved does not en
   const { open, approve, poll, sql, maria } = await heldUp(t);
   const id = await open(ANY);
   await sql(`update approvals set expires_at = clock_timestamp() + interval '5 minutes' where id = $1`, [id]);
+  await resealRows(sql, 'approvals', 'id = $1', [id]);
   assert.equal((await approve(maria, id)).body['status'], 'approved');
   await sql(`update approvals set expires_at = clock_timestamp() - interval '1 second' where id = $1`, [id]);
+  await resealRows(sql, 'approvals', 'id = $1', [id]);
   assert.match(String((await poll(id)).body['token']), /^ast_tok_/);
 });
 
