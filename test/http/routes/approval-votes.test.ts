@@ -219,6 +219,23 @@ test('the votes of an approval', { skip: postgresSkip }, async (t) => {
     },
   );
 
+  await t.test('a row that Writ did not write is no vote, and is in no vote’s way', async () => {
+    const [maria, noor] = [await anApprover(), await anApprover()];
+    const id = await sensitive();
+    const plant = ({ id: approver, keyId }: CreatedAgent) =>
+      sql('insert into approval_votes (approval_id, approver_id, key_id) values ($1, $2, $3)', [
+        id,
+        approver,
+        keyId,
+      ]);
+    await plant(maria);
+    assert.deepEqual(await counted(id), ['pending', [false], 'not in effect']);
+    await voted(maria, id);
+    await plant(noor);
+    assert.deepEqual(await counted(id), ['approved', [true, false], 'in effect']);
+    assert.match((await poll(agent.key, id)).body.token ?? '', TOKEN);
+  });
+
   await t.test('what has lost its votes ends with its time to be claimed', async () => {
     const maria = await anApprover();
     const id = await sensitive();
