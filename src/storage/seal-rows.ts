@@ -52,7 +52,7 @@ export async function sealAllRows(
 
 async function sealBatch(session: Session, seals: RowSeals, name: SealedTable): Promise<number> {
   const rows = await session.query<{ place: string }>(unsealed(name), []);
-  const made = rows.map((row) => seals.of(judgedRow(name, row).message).toString('hex'));
+  const made = rows.map((row) => seals.hexOf(judgedRow(name, row).message));
   if (rows.length > 0) await session.query(sealPlaces(name), [rows.map(({ place }) => place), made]);
   return rows.length;
 }

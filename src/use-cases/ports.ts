@@ -48,6 +48,8 @@ export interface SealedRow {
 export interface RowSeals {
   /** 32 bytes. */
   of(message: string): Buffer;
+  /** The same, in lower-case hex: half as dear where it is sent as text. */
+  hexOf(message: string): string;
   /** A row that does not fit is reported. */
   fits(row: SealedRow): boolean;
   /** Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. */

@@ -1,6 +1,7 @@
 /** What of a token and its event stands in the tables: what was given, and of a secret text only its hash. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { messageOf } from '../../src/storage/engine/sealed-rows.ts';
 import { newTokenMessage } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
 import { TEST_SEALS } from '../support/test-seals.ts';
 import { anIssue, storedAgent } from './builders.ts';
@@ -66,7 +67,10 @@ export function contractOfRows(on: ContractStores): void {
         [token.id],
       );
       const { seal, ...row } = stored ?? assert.fail('there is no row');
-      assert.deepEqual(Buffer.from(seal), TEST_SEALS.of(newTokenMessage(token)));
+      const unclaimed = { tier: 'standard', boundSecrets: null };
+      const message = messageOf('scoped_tokens', { ...token, tokenHash: token.tokenHashHex, ...unclaimed });
+      assert.equal(newTokenMessage(token), message);
+      assert.deepEqual(Buffer.from(seal), TEST_SEALS.of(message));
       assert.deepEqual(
         { ...row, token_hash: Buffer.from(row.token_hash).toString('hex') },
         {

@@ -11,8 +11,7 @@ export interface RequestDigest {
 }
 
 export function createRequestDigest(kek: KeyEncryption): RequestDigest {
-  const hmac = createHmacOf(kek.deriveKey('writ approval request'));
-  const of = (text: string): string => hmac(text).toString('hex');
+  const of = createHmacOf(kek.deriveKey('writ approval request'));
   return {
     of,
     matches: (text, digestHex) => {

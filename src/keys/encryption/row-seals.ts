@@ -19,7 +19,8 @@ export function createRowSeals(options: {
   readonly kek: Pick<KeyEncryption, 'deriveKey'>;
   readonly onForged: (row: ForgedRow) => void;
 }): RowSeals {
-  const of = createHmacOf(options.kek.deriveKey('writ row seal'));
+  const hexOf = createHmacOf(options.kek.deriveKey('writ row seal'));
+  const of = (message: string): Buffer => Buffer.from(hexOf(message), 'hex');
 
   /** The seal of each message that was found whole, in the order in which they came. */
   const known = new Map<string, Uint8Array>();
@@ -47,6 +48,7 @@ export function createRowSeals(options: {
 
   return {
     of,
+    hexOf,
     fits,
     require: (row) => {
       if (!fits(row)) throw integrityError(`${row.table} ${row.id}`);

@@ -40,7 +40,7 @@ export function versionRow(
 }
 
 const sealHexOf = (seals: RowSeals, row: Parameters<typeof messageOf<'secrets'>>[1]): string =>
-  seals.of(messageOf('secrets', row)).toString('hex');
+  seals.hexOf(messageOf('secrets', row));
 
 /** In the order of the parameters of `SEAL`: as lists and not as JSON, which has no bytes. */
 export function sealedColumns(changes: readonly Written[]): readonly (readonly unknown[])[] {

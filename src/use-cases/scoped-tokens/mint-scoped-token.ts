@@ -33,18 +33,18 @@ export function tokenIssuedEvent(
   context: RequestContext,
   approval?: { readonly approval_id: string },
 ): AuditEvent {
+  const metadata = {
+    key_id: keyId,
+    scopes: token.scopes,
+    expires_at: formatTimestamp(token.expiresAt),
+    description: token.description,
+    ...namedRestrictions(token),
+  };
   return auditEvent(principal, context, {
     id: deps.newId(),
     type: 'token.issued',
     resource: { type: 'scoped_token', id: token.id },
-    metadata: {
-      key_id: keyId,
-      scopes: token.scopes,
-      expires_at: formatTimestamp(token.expiresAt),
-      ...namedRestrictions(token),
-      description: token.description,
-      ...approval,
-    },
+    metadata: approval === undefined ? metadata : { ...metadata, ...approval },
   });
 }
 

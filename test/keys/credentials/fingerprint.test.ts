@@ -1,10 +1,17 @@
-/** A fingerprint is SHA-256 under a key: held against the streaming hash of `node:crypto`, and told apart by key and text. */
+/**
+ * A fingerprint is SHA-256 under a key, and what others see an HMAC: held against the streaming ones of `node:crypto`, and
+ * told apart by key and text.
+ */
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createFingerprint, createProcessFingerprint } from '../../../src/keys/credentials/fingerprint.ts';
+import {
+  createFingerprint,
+  createHmacOf,
+  createProcessFingerprint,
+} from '../../../src/keys/credentials/fingerprint.ts';
 
 test('it is the SHA-256 of node:crypto over key and text, whatever the text, one after the other', () => {
   fc.assert(
@@ -41,6 +48,7 @@ test('what is cut from the end of the key and put before the text gives another 
 test('a key of another length is a mistake of ours', () => {
   for (const bytes of [0, 16, 31, 33, 64]) {
     assert.throws(() => createFingerprint(new Uint8Array(bytes)), TypeError);
+    assert.throws(() => createHmacOf(new Uint8Array(bytes)), TypeError);
   }
 });
 
@@ -51,4 +59,27 @@ test('a key’s fingerprint is its own, differs in every process and is a whole 
   assert.notEqual(one(key), one(`${key} `));
   assert.notEqual(one(key), other(key));
   assert.equal(Buffer.from(one(key), 'base64').length, 32);
+});
+
+test('an HMAC is that of node:crypto, whatever the text and its length, one after the other', () => {
+  const text = fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 300 }),
+    fc.string({ unit: 'binary', maxLength: 300 }),
+    // Either side of what is hashed in place, with as many bytes to a character as there are.
+    fc
+      .tuple(fc.constantFrom('a', '\u00e9', '\uffff', '\ud800'), fc.integer({ min: 1020, max: 1030 }))
+      .map(([character, times]) => character.repeat(times)),
+  );
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      fc.array(text, { minLength: 1, maxLength: 5 }),
+      (key, texts) => {
+        const hmacOf = createHmacOf(key);
+        for (const each of texts) {
+          assert.equal(hmacOf(each), createHmac('sha256', key).update(each).digest('hex'), each);
+        }
+      },
+    ),
+  );
 });
