@@ -1,4 +1,4 @@
-/** Opens the configured database for one command and closes it again, migrations applied. */
+/** Opens the configured database for one command and closes it again, with migrations applied or as it is. */
 
 import { type Config, loadConfig } from '../config.ts';
 import { newId } from '../platform/ids.ts';
@@ -6,7 +6,8 @@ import type { ConfigVariable } from '../settings-table.ts';
 import { openSeals } from '../start/open-seals.ts';
 import { migrateIfPending } from '../start/provision.ts';
 import { StartError } from '../start/start-error.ts';
-import type { Database } from '../storage/engine/database.ts';
+import type { Database, DatabaseTimeouts } from '../storage/engine/database.ts';
+import { readMigrationState } from '../storage/engine/migrations.ts';
 import { openDatabase } from '../storage/engine/open-database.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 
@@ -20,19 +21,65 @@ export async function openCommandSeals(database: Database, config: Config): Prom
   return (await database.exclusively(() => openSeals({ database, config, newId }))).seals;
 }
 
+interface Opened {
+  readonly database: Database;
+  readonly config: Config;
+}
+
 /** `applied` is how many migrations this call ran. */
-export async function withDatabase<T>(
+export function withDatabase<T>(
   env: NodeJS.ProcessEnv,
   variables: readonly ConfigVariable[],
-  work: (open: { database: Database; config: Config; applied: number }) => Promise<T>,
+  work: (open: Opened & { readonly applied: number }) => Promise<T>,
 ): Promise<T> {
-  const loaded = loadConfig(env, [...DATABASE_VARIABLES, ...variables]);
+  return open(env, { variables }, async (opened) => {
+    const { database } = opened;
+    const applied = await database.exclusively((migrate) => migrateIfPending(database, migrate));
+    return work({ ...opened, applied });
+  });
+}
+
+/** For a look at all rows of a table: a statement of it takes longer than one of a request. */
+const PATIENT = {
+  connectMs: 5000,
+  statementMs: 300_000,
+  lockMs: 2000,
+  idleInTransactionMs: 5000,
+  silenceMs: 310_000,
+} as const satisfies DatabaseTimeouts;
+
+/** Neither migrates nor seals: rejects with `StartError` where a start would do either. */
+export function withDatabaseAsItIs<T>(
+  env: NodeJS.ProcessEnv,
+  variables: readonly ConfigVariable[],
+  work: (open: Opened) => Promise<T>,
+): Promise<T> {
+  return open(env, { variables, timeouts: PATIENT }, async (opened) => {
+    const { pending, unknown } = await readMigrationState(opened.database);
+    if (pending > 0 || unknown > 0)
+      throw new StartError([
+        'The database is of another version of Writ. Run that one, or `writ migrate` first.',
+      ]);
+    return work(opened);
+  });
+}
+
+async function open<T>(
+  env: NodeJS.ProcessEnv,
+  options: { readonly variables: readonly ConfigVariable[]; readonly timeouts?: DatabaseTimeouts },
+  work: (opened: Opened) => Promise<T>,
+): Promise<T> {
+  const loaded = loadConfig(env, [...DATABASE_VARIABLES, ...options.variables]);
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
-  const database = await openDatabase({ ...config, poolMax: config.databasePoolMax });
+  const { timeouts } = options;
+  const database = await openDatabase({
+    ...config,
+    poolMax: config.databasePoolMax,
+    ...(timeouts === undefined ? {} : { timeouts }),
+  });
   try {
-    const applied = await database.exclusively((migrate) => migrateIfPending(database, migrate));
-    return await work({ database, config, applied });
+    return await work({ database, config });
   } finally {
     await database.close();
   }

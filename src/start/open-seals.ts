@@ -53,14 +53,34 @@ async function sealIfUnsealed(
   });
 }
 
+/**
+ * Nothing is written. The seals report to nobody. Rejects with `StartError` for another master key than the database's,
+ * and for a database that no start has sealed.
+ */
+export async function readSeals(database: Database, config: Config): Promise<RowSeals> {
+  const check = await readKekCheck(database);
+  if (check !== undefined) {
+    const kek = createKeyEncryption(resolveMasterKey(config, true));
+    if (proveMasterKey(kek, check) === 'sealed') return createRowSeals({ kek, onForged: () => undefined });
+  }
+  throw new StartError([
+    'The rows of this database are not sealed: Writ of this version has not been started on it. If the audit trail has the event integrity.sealed, it has been, and somebody took the row of kek_check away or put an older one back. A start puts that right, and seals all rows as they are where the older one is there: look first.',
+  ]);
+}
+
 async function openMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
   const check = await readKekCheck(database);
   const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
   if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
-  else if (check.kekId !== kek.kekId || kek.readCheckValue(check.checkValue) === undefined) {
-    throw new StartError([
-      'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
-    ]);
-  }
+  else proveMasterKey(kek, check);
   return kek;
+}
+
+/** What the check value says. Throws `StartError` where it is another key's. */
+function proveMasterKey(kek: KeyEncryption, check: { kekId: string; checkValue: Uint8Array }) {
+  const says = kek.readCheckValue(check.checkValue);
+  if (check.kekId === kek.kekId && says !== undefined) return says;
+  throw new StartError([
+    'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
+  ]);
 }

@@ -10,10 +10,10 @@ import { judgedRow, SEALED_TABLES, type SealedTable, sealList } from './engine/s
 
 const BATCH = 500;
 
-/** A row that has ended stays without. */
-function mayGrant(name: SealedTable): string {
-  if (name === 'approvals') return isUndecided('unsealed');
-  return 'revokedAt' in SEALED_TABLES[name].open ? isNotRevoked('unsealed') : 'true';
+/** SQL, of an alias of the table: a row that has ended has no seal. */
+export function hasNotEnded(name: SealedTable, row: string): string {
+  if (name === 'approvals') return isUndecided(row);
+  return 'revokedAt' in SEALED_TABLES[name].open ? isNotRevoked(row) : 'true';
 }
 
 const unsealed = (name: SealedTable): Statement => ({
@@ -21,7 +21,7 @@ const unsealed = (name: SealedTable): Statement => ({
   effect: 'write',
   text: `
     select ${sealList(name, 'unsealed')}, unsealed.ctid::text as place from ${name} unsealed
-    where seal is null and ${mayGrant(name)} limit ${BATCH} for update`,
+    where seal is null and ${hasNotEnded(name, 'unsealed')} limit ${BATCH} for update`,
 });
 
 /** By their places, which do not move while the rows are held. */

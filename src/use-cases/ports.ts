@@ -50,6 +50,8 @@ export interface RowSeals {
   of(message: string): Buffer;
   /** The same, in lower-case hex: half as dear where it is sent as text. */
   hexOf(message: string): string;
+  /** What does not fit; undefined of a row that Writ wrote. Reports nothing. */
+  whyNot(row: SealedRow): string | undefined;
   /** A row that does not fit is reported. */
   fits(row: SealedRow): boolean;
   /** Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. */

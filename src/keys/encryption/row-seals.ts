@@ -49,6 +49,7 @@ export function createRowSeals(options: {
   return {
     of,
     hexOf,
+    whyNot,
     fits,
     require: (row) => {
       if (!fits(row)) throw integrityError(`${row.table} ${row.id}`);

@@ -11,7 +11,7 @@ const isSealed = (row: string): string => `${row}.seal is not null`;
 
 /** A row may have no end. */
 export const hasExpired = (row: string): string => `(${row}.expires_at <= clock_timestamp()) is true`;
-const hasNotExpired = (row: string): string =>
+export const hasNotExpired = (row: string): string =>
   `(${row}.expires_at is null or ${row}.expires_at > clock_timestamp())`;
 
 export const AGENT_IS_LIVE = `${isNotRevoked('agent')} and ${isSealed('agent')}`;
@@ -89,6 +89,15 @@ export const VOTER_IS_LIVE = `
 
 /** Of an approval: its row may still grant. */
 export const isUndecided = (row: string): string => `${row}.denied_at is null and ${row}.claimed_at is null`;
+
+/** Of one that is undecided: whatever its votes, it is expired. The sum could be a time that there is not. */
+export const isApprovalOver = (row: string): string =>
+  `case when ${row}.effective_at is null then ${row}.expires_at <= clock_timestamp()
+    else ${row}.effective_at <= clock_timestamp() - make_interval(secs => ${row}.window_seconds) end`;
+
+/** Of a notice that is owed to the webhook. */
+export const isUndelivered = (row: string): string =>
+  `${row}.delivered_at is null and ${row}.given_up_at is null`;
 
 /** Of an `approval`; `which` narrows them further: in SQL a vote has a seal or none. */
 export const countedVotes = (which = 'true'): string => `

@@ -61,7 +61,7 @@ export const SEALED_TABLES = {
     ],
     hashed: [],
     open: {
-      uses: 'SQL alone counts it, so it can be set back; the trail has an event for each use',
+      uses: 'SQL alone counts it, so it can be set back; the trail has an event for each use, and `writ doctor` compares',
       keyId: TOLD,
       approvalId: TOLD,
       description: TOLD,

@@ -1,0 +1,255 @@
+/**
+ * `writ doctor` finds every row that Writ did not write and every use that was set back, and finds nothing where all is
+ * as Writ left it.
+ */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { SEALED_TABLES, type SealedTable } from '../../src/storage/engine/sealed-rows.ts';
+import { primaryKeyList } from '../../src/storage/unfit-rows.ts';
+import { buildTestApp, type TestApp } from '../support/app.ts';
+import { runHere } from '../support/command-line.ts';
+import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { TEST_MASTER_KEY } from '../support/test-config.ts';
+import { resealRows } from '../support/test-seals.ts';
+
+const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];
+const PATH = 'secrets/team/K';
+
+interface Findings {
+  readonly rows: readonly { table: string; primary_key: readonly string[]; why: string }[];
+  readonly tokens: readonly { token_id: string; uses: number; events: number }[];
+}
+
+/** A database with a row in every table that grants. */
+async function aFilledApp(t: TestContext) {
+  const app = await buildTestApp(t, { CRITICAL_DELAY_SECONDS: '0' });
+  const ask = async <Body = unknown>(method: string, url: string, by: object, json?: unknown) => {
+    const answer = await app.call<Body>({ method, url, ...by, ...(json === undefined ? {} : { json }) });
+    assert.ok(answer.status < 300, `${method} ${url}: ${answer.text}`);
+    return answer.body;
+  };
+  const admin = { key: app.adminKey };
+  await ask('PUT', `/v1/${PATH}`, admin, { value: 'v' });
+  const agent = await app.createAgent({ allowed_scopes: ['secrets:*:*', 'namespaces:read'] });
+  const approver = await app.createAgent({ role: 'approver' });
+  const aToken = (json: object = {}) =>
+    ask<{ token_id: string; token: string }>(
+      'POST',
+      '/v1/tokens',
+      { key: agent.key },
+      {
+        scopes: ['secrets:*:*', 'namespaces:read'],
+        ...json,
+      },
+    );
+  const { approval_id: approval } = await ask<{ approval_id: string }>(
+    'POST',
+    '/v1/tokens',
+    { key: agent.key },
+    { scopes: ['secrets:read:team/*'], require_approval: true },
+  );
+  await ask('POST', `/v1/approvals/${approval}/approve`, { key: approver.key }, {});
+  const notice = `insert into webhook_outbox (id, approval_id, payload) values (gen_random_uuid(), $1, '{}')`;
+  await app.sql(notice, [approval]);
+  await resealRows(app.sql, 'webhook_outbox');
+  return { app, ask, admin, agent, approver, approval, aToken, env: envOf(app) };
+}
+
+const envOf = ({ databaseUrl }: TestApp) => ({ DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY });
+
+async function findingsOf(env: Record<string, string>): Promise<Findings & { code: number | null }> {
+  const { code, stdout, stderr } = await runHere(['doctor', '--json'], env);
+  assert.equal(stderr, '');
+  return { code, ...(JSON.parse(stdout) as Findings) };
+}
+
+const NOTHING = { code: 0, rows: [], tokens: [] };
+
+/** As a person who keeps all that is in the database would see it. */
+async function contentsOf(app: TestApp): Promise<unknown> {
+  const tables = [...TABLES, 'audit_events', 'kek_check', 'audit_epochs', 'schema_migrations'];
+  const contents = tables.map((table) =>
+    app.sql(`select ctid::text, xmin::text, t.* from ${table} t order by ctid`),
+  );
+  return JSON.stringify(await Promise.all(contents));
+}
+
+test('every table is looked through: a row without a seal, one that was changed, and nothing is written', {
+  skip,
+}, async (t) => {
+  const { app, aToken, env } = await aFilledApp(t);
+  await aToken();
+  assert.deepEqual(await findingsOf(env), NOTHING);
+  const well = await runHere(['doctor'], env);
+  assert.deepEqual([well.code, well.stderr], [0, '']);
+  for (const table of TABLES) {
+    const [row] = await app.sql<{ id: string[]; seal: Uint8Array }>(
+      `select ${primaryKeyList(table, 'row')} as id, seal from ${table} row
+       where seal is not null limit 1`,
+    );
+    assert.ok(row !== undefined, `${table} has a row`);
+    const whys = [
+      ['null', 'it has no seal'],
+      [`decode(repeat('ab', 32), 'hex')`, 'its seal does not fit'],
+    ] as const;
+    for (const [seal, why] of whys) {
+      const key = primaryKeyList(table, 'row');
+      await app.sql(`update ${table} row set seal = ${seal} where ${key} = $1`, [row.id]);
+      const before = await contentsOf(app);
+      const expected: Findings & { code: number } = {
+        code: 1,
+        rows: [{ table, primary_key: row.id, why }],
+        tokens: [],
+      };
+      assert.deepEqual(await findingsOf(env), expected);
+      const told = await runHere(['doctor'], env);
+      assert.equal(told.code, 1);
+      assert.match(told.stdout, new RegExp(`^${table} ${row.id.join(' ')}: ${why}\nWrit uses none`));
+      assert.equal(await contentsOf(app), before, 'nothing was written');
+    }
+    await app.sql(`update ${table} row set seal = $2 where ${primaryKeyList(table, 'row')} = $1`, [
+      row.id,
+      row.seal,
+    ]);
+  }
+  assert.deepEqual(await findingsOf(env), NOTHING);
+});
+
+test('rows are found beyond one batch, in a table with a key of one column and of two', {
+  skip,
+}, async (t) => {
+  const { app, approval, env } = await aFilledApp(t);
+  await app.sql(
+    `insert into agents (id, name, role) select gen_random_uuid(), 'filler ' || n, 'agent' from generate_series(1, 1100) n`,
+  );
+  await app.sql(
+    `insert into approval_votes (approval_id, approver_id) select $1, gen_random_uuid() from generate_series(1, 1100) n`,
+    [approval],
+  );
+  const { rows } = await findingsOf(env);
+  assert.equal(rows.length, 2200);
+  assert.equal(new Set(rows.map((row) => JSON.stringify(row))).size, 2200);
+});
+
+test('a row that was closed by SQL is no finding, and one whose end was taken back is', {
+  skip,
+}, async (t) => {
+  const { app, agent, approval, aToken, env } = await aFilledApp(t);
+  const { token_id: token } = await aToken();
+  await app.sql('update scoped_tokens set expires_at = now() where id = $1', [token]);
+  await app.sql('update api_keys set revoked_at = now() where key_id = $1', [agent.keyId]);
+  await app.sql('update approvals set effective_at = $2 where id = $1', [approval, '2001-01-01']);
+  await app.sql('update webhook_outbox set given_up_at = now(), payload = $1', ['[]']);
+  assert.deepEqual(await findingsOf(env), NOTHING);
+  await app.sql('update api_keys set revoked_at = null, seal = null where key_id = $1', [agent.keyId]);
+  await app.sql(`update approvals set effective_at = 'infinity' where id = $1`, [approval]);
+  const { rows } = await findingsOf(env);
+  assert.deepEqual(
+    rows.map(({ table, primary_key: [id] }) => [table, id]),
+    [
+      ['api_keys', agent.keyId],
+      ['approvals', approval],
+    ],
+  );
+  for (const time of ['294276-12-31', '-infinity']) {
+    await app.sql('update approvals set effective_at = $2, window_seconds = 2147483647 where id = $1', [
+      approval,
+      time,
+    ]);
+    assert.ok((await findingsOf(env)).rows.length >= 1, time);
+  }
+});
+
+test('each kind of use of a limited token is counted as its events are', { skip }, async (t) => {
+  const { app, ask, aToken, env } = await aFilledApp(t);
+  const { token_id: id, token } = await aToken({ max_uses: 100 });
+  const by = { headers: { authorization: `Bearer ${token}` } };
+  const uses: readonly (readonly [type: string, use: () => Promise<unknown>])[] = [
+    ['secret.read', () => ask('GET', `/v1/${PATH}`, by)],
+    ['secret.created', () => ask('PUT', '/v1/secrets/team/NEW', by, { value: '1' })],
+    ['secret.updated', () => ask('PUT', '/v1/secrets/team/NEW', by, { value: '2' })],
+    ['secret.rotated', () => ask('POST', '/v1/secrets/team/NEW/rotate', by, { new_value: '3' })],
+    [
+      'secret.imported',
+      () => ask('POST', '/v1/secrets/import', by, { namespace: 'team', content: 'A=1\nB=2' }),
+    ],
+    ['secret.deleted', () => ask('DELETE', '/v1/secrets/team/NEW', by)],
+    ['secret.listed', () => ask('GET', '/v1/secrets/team', by)],
+    ['namespace.listed', () => ask('GET', '/v1/namespaces', by)],
+  ];
+  for (const [type, use] of uses) {
+    await use();
+    const [row] = await app.sql<{ uses: number }>('select uses from scoped_tokens where id = $1', [id]);
+    const events = await app.sql<{ event_type: string }>(
+      `select event_type from audit_events where metadata ->> 'token_id' = $1 order by created_at`,
+      [id],
+    );
+    assert.equal(events.at(-1)?.event_type, type);
+    assert.equal(row?.uses, events.length, type);
+    assert.deepEqual(await findingsOf(env), NOTHING, type);
+    // And that event is one of those that are counted.
+    await app.sql('update scoped_tokens set uses = uses - 1 where id = $1', [id]);
+    const tokens = [{ token_id: id, uses: events.length - 1, events: events.length }];
+    assert.deepEqual(await findingsOf(env), { code: 1, rows: [], tokens }, type);
+    await app.sql('update scoped_tokens set uses = uses + 1 where id = $1', [id]);
+  }
+  await app.call({ method: 'POST', url: '/v1/tokens/introspect', ...by, json: {} });
+  await app.call({ method: 'GET', url: '/v1/secrets/elsewhere/K', ...by });
+  await app.call({ method: 'GET', url: '/v1/secrets/team/ABSENT', ...by });
+  assert.deepEqual(await findingsOf(env), NOTHING, 'what is refused or asked about takes no use');
+});
+
+test('a single use that was set back is seen, whatever else was done to the row since', {
+  skip,
+}, async (t) => {
+  const { app, ask, aToken, env } = await aFilledApp(t);
+  const { token_id: id, token } = await aToken({ max_uses: 1 });
+  const unlimited = await aToken();
+  const read = (by: string) => ask('GET', `/v1/${PATH}`, { headers: { authorization: `Bearer ${by}` } });
+  await read(unlimited.token);
+  await read(token);
+  await app.sql('update scoped_tokens set uses = 0 where id = $1', [id]);
+  await read(token);
+  const tokens = [{ token_id: id, uses: 1, events: 2 }];
+  assert.deepEqual(await findingsOf(env), { code: 1, rows: [], tokens });
+  const hide = [
+    `update scoped_tokens set created_at = now() + interval '1 year'`,
+    `update scoped_tokens set revoked_at = now()`,
+    `update scoped_tokens set revoked_at = null, expires_at = '2001-01-01'`,
+  ];
+  for (const statement of hide) {
+    await app.sql(`${statement} where id = $1`, [id]);
+    assert.deepEqual(await findingsOf(env), { code: 1, rows: [], tokens }, statement);
+  }
+  const told = await runHere(['doctor'], env);
+  assert.equal(told.code, 1);
+  assert.match(
+    told.stdout,
+    new RegExp(`^scoped_tokens ${id}: uses is 1, and the audit trail has 2\n.*DELETE`),
+  );
+});
+
+test('another master key, and a database that no start has sealed or migrated, exit 2 and stay as they are', {
+  skip,
+}, async (t) => {
+  const { app, env } = await aFilledApp(t);
+  const before = await contentsOf(app);
+  const other = await runHere(['doctor'], { ...env, MASTER_KEY: 'ab'.repeat(32) });
+  assert.deepEqual([other.code, other.stdout], [2, '']);
+  assert.match(other.stderr, /master key does not match/);
+  assert.equal(await contentsOf(app), before);
+  await app.sql('delete from kek_check');
+  const unproven = await runHere(['doctor'], env);
+  assert.deepEqual([unproven.code, unproven.stdout], [2, '']);
+  assert.match(unproven.stderr, /kek_check/);
+  assert.deepEqual(await app.sql('select 1 from kek_check'), []);
+  for (const [make, says] of [
+    [createTestDatabase, /not sealed/],
+    [createEmptyTestDatabase, /writ migrate/],
+  ] as const) {
+    const { url } = await make(t);
+    const { code, stdout, stderr } = await runHere(['doctor'], { ...env, DATABASE_URL: url });
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, says);
+  }
+});
