@@ -74,9 +74,17 @@ export interface WritErrorOptions {
   readonly retryAfterSeconds?: number;
   /** For the log only, never for the caller. */
   readonly detail?: string;
+  /** For the trail only: what is absent, or which row is not what Writ wrote (its table and primary key). */
+  readonly about?: ErrorSubject;
   /** For the log only: the SQLSTATE with which the database refused (PostgreSQL appendix A). */
   readonly sqlState?: string | undefined;
   readonly cause?: unknown;
+}
+
+export interface ErrorSubject {
+  readonly type: string;
+  /** As it was asked for, which may be any text. */
+  readonly id: string;
 }
 
 /** An expected refusal or a known fault. `message` equals `publicMessage`: it is safe to send. */
@@ -89,6 +97,7 @@ export class WritError extends Error {
   readonly retryAfterSeconds: number | undefined;
   readonly #status: number | undefined;
   readonly detail: string | undefined;
+  readonly about: ErrorSubject | undefined;
   readonly sqlState: string | undefined;
 
   constructor(code: ErrorCode, publicMessage: string, options: WritErrorOptions = {}) {
@@ -100,6 +109,7 @@ export class WritError extends Error {
     this.retryAfterSeconds = options.retryAfterSeconds;
     this.#status = options.status;
     this.detail = options.detail;
+    this.about = options.about;
     this.sqlState = options.sqlState;
   }
 

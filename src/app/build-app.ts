@@ -60,7 +60,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     newRequestId: newId,
     log,
   });
-  const routes = await composeRoutes(app, { server, authentication, secrets });
+  const routes = await composeRoutes(app, { server, audit, authentication, secrets });
   const whyNotReady = createReadiness(app, { signingKeys });
   const countIntegrityErrors = audit.integrityFaults.count;
   addHealthRoutes(routes, { version: VERSION, whyNotReady, countIntegrityErrors });

@@ -8,6 +8,7 @@ import { createRoutes, type Routes } from '../http/routing/route.ts';
 import { hashScopedToken } from '../keys/credentials/scoped-token-secret.ts';
 import { createTtlCache } from '../platform/ttl-cache.ts';
 import type { AppContext } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
 import type { SecretsPart } from './compose-secrets.ts';
 
@@ -18,6 +19,7 @@ export async function composeRoutes(
   { config, database, monotonicMs }: AppContext,
   parts: {
     readonly server: FastifyInstance;
+    readonly audit: Pick<AuditPart, 'denialLog'>;
     readonly authentication: AuthenticationPart;
     readonly secrets: SecretsPart;
   },
@@ -43,5 +45,7 @@ export async function composeRoutes(
     }),
   });
   const authenticate = createAuthenticateRequest({ authenticator, limits, secretCredentials });
-  return createRoutes(parts.server, { authenticate, secretCredentials, limits, confirm, denyCaller });
+  const { denialLog } = parts.audit;
+  const admission = { authenticate, secretCredentials, limits, confirm, denyCaller, denialLog };
+  return createRoutes(parts.server, admission);
 }

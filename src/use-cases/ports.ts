@@ -54,6 +54,9 @@ export interface RowSeals {
   whyNot(row: SealedRow): string | undefined;
   /** A row that does not fit is reported. */
   fits(row: SealedRow): boolean;
-  /** Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. */
-  require(row: SealedRow): void;
+  /**
+   * Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. `credential`: the row of what was presented,
+   * where the other is its owner's.
+   */
+  require(row: SealedRow, credential?: SealedRow): void;
 }

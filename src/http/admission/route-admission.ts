@@ -6,6 +6,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Role } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
+import type { DenialLog } from '../../use-cases/audit/denial-log.ts';
 import type { RequestContext } from '../../use-cases/audit/ports.ts';
 import type { Authenticator } from '../../use-cases/authentication/authenticate-api-key.ts';
 import type { DenyCaller } from '../../use-cases/authentication/deny-caller.ts';
@@ -14,6 +15,7 @@ import type { SecretRequest } from '../../use-cases/secrets/authorized-request.t
 import type { Authorized } from '../server/request-auth.ts';
 import type { AuthenticateRequest } from './authenticate-request.ts';
 import type { RateLimits } from './rate-limits.ts';
+import { type Endpoint, recordRefusal } from './refusals-on-record.ts';
 import type { SecretCredentials } from './secret-credentials.ts';
 
 export interface AdmissionDeps {
@@ -22,6 +24,7 @@ export interface AdmissionDeps {
   readonly limits: Pick<RateLimits, 'countPrincipal'>;
   readonly confirm: Authenticator['confirm'];
   readonly denyCaller: DenyCaller;
+  readonly denialLog: Pick<DenialLog, 'record'>;
 }
 
 /** Who may call a route. */
@@ -108,16 +111,32 @@ function forbid(
 }
 
 /**
- * A guarded write judges the key where it has an effect; a refusal has none, so the key's row is read before it is
- * answered: a revoked key is told that it is revoked, whatever else is wrong. What is thrown goes on to the server's
- * own handler.
+ * What is thrown goes on to the server's own handler, once it is on record. A guarded write judges the key where it has
+ * an effect; a refusal has none, so the key's row is read before it is answered: a revoked key is told that it is
+ * revoked, whatever else is wrong.
  */
-export function confirmBeforeRefusing(confirm: Authenticator['confirm']) {
-  return async (error: unknown, { auth, state }: FastifyRequest): Promise<never> => {
-    // A 401 is the answer of such a reading already: a second one would count the refusal twice.
-    const unconfirmed =
-      !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
-    if (auth?.kind === 'api_key' && unconfirmed) await confirm(auth.caller, state.context);
-    throw error;
+export function beforeRefusing(access: RouteAccess, endpoint: Endpoint, deps: AdmissionDeps) {
+  const inWrite = access.credential === 'api-key' && access.keyCheck === 'in-write';
+  const operation = access.credential === 'scoped-token-or-api-key' ? access.operation : undefined;
+  return async (error: unknown, request: FastifyRequest): Promise<never> => {
+    const refusal = inWrite ? await confirmed(error, request, deps.confirm) : error;
+    await recordRefusal(refusal, request, { operation, endpoint, denialLog: deps.denialLog });
+    throw refusal;
   };
+}
+
+/** What to refuse with: `error`, unless the key is dead. */
+async function confirmed(
+  error: unknown,
+  { auth, state }: FastifyRequest,
+  confirm: Authenticator['confirm'],
+): Promise<unknown> {
+  // A 401 is the answer of such a reading already: a second one would count the refusal twice.
+  const unconfirmed =
+    !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
+  if (auth?.kind !== 'api_key' || !unconfirmed) return error;
+  return confirm(auth.caller, state.context).then(
+    () => error,
+    (reason: unknown) => reason,
+  );
 }

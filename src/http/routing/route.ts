@@ -13,8 +13,8 @@ import type { Caller } from '../../use-cases/authentication/ports.ts';
 import type { AuthorizedRequest, SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
 import {
   type AdmissionDeps,
+  beforeRefusing,
   checkAccess,
-  confirmBeforeRefusing,
   type RouteAccess,
 } from '../admission/route-admission.ts';
 import { dropNullMembers } from '../server/json-body.ts';
@@ -164,9 +164,7 @@ export function createRoutes(app: FastifyInstance, deps: AdmissionDeps): Routes 
               done();
             },
           }),
-      ...(access.credential === 'api-key' && access.keyCheck === 'in-write'
-        ? { errorHandler: confirmBeforeRefusing(deps.confirm) }
-        : {}),
+      errorHandler: beforeRefusing(access, route, deps),
       handler: async (request, reply) => {
         const { body, query, params, state } = request;
         const { context } = state;

@@ -51,15 +51,16 @@ export function createRowSeals(options: {
     hexOf,
     whyNot,
     fits,
-    require: (row) => {
-      if (!fits(row)) throw integrityError(`${row.table} ${row.id}`);
+    require: (row, credential = row) => {
+      if (!fits(row)) throw integrityError(`${row.table} ${row.id}`, credential);
     },
   };
 }
 
 /** `row`: its table and key, for the log. */
-function integrityError(row: string): WritError {
+function integrityError(row: string, { table: type, id }: SealedRow): WritError {
   return new WritError('INTEGRITY_ERROR', 'What is stored of this was changed, so nothing is granted.', {
     detail: `the seal of ${row} does not fit`,
+    about: { type, id },
   });
 }

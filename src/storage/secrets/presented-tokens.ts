@@ -84,8 +84,9 @@ export function createPresentedTokens(
   return (row) => {
     // One that says that it is not live grants nothing, whoever wrote that.
     if (row.state === 'live') {
-      seals.require(judgedRow('scoped_tokens', row));
-      seals.require(judgedRow('agents', row));
+      const token = judgedRow('scoped_tokens', row);
+      seals.require(token);
+      seals.require(judgedRow('agents', row), token);
     }
     const content = asRead(row);
     const { scopes, restrictions, opens } = ofToken(row.tokenId, content, () => ({

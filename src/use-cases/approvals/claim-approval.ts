@@ -42,7 +42,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
   return (id, caller, context) =>
     retryGuardedWrite(async () => {
       const approval = await findApproval(deps.store, id);
-      if (approval.agentId !== caller.principal.id) throw noSuchApproval();
+      if (approval.agentId !== caller.principal.id) throw noSuchApproval(id);
       const isApproved = approval.status === 'approved';
       // An edited one that has lost its votes, or never had them, is not to be waited for.
       if (isApproved || hasLostVotes(approval)) requireUnchanged(deps, approval);

@@ -62,7 +62,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
     { caller, context }: { caller: Caller; context: RequestContext },
     change: (approval: ApprovalRecord) => DecidedChange,
   ): Promise<ApprovalRecord> => {
-    if (!APPROVAL_ID.test(id)) throw noSuchApproval();
+    if (!APPROVAL_ID.test(id)) throw noSuchApproval(id);
     const attempt = async () => {
       const outcome = await deps.store.decide(id, caller.keyId, (approval) => {
         requireUnchanged(deps, approval);
@@ -78,7 +78,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
       });
     });
     if (outcome === 'actor_not_live') return deps.denyCaller.deadKey(caller, context);
-    if (outcome === 'absent') throw noSuchApproval();
+    if (outcome === 'absent') throw noSuchApproval(id);
     return get(id);
   };
 
@@ -142,31 +142,33 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
   };
 }
 
-export const noSuchApproval = (): WritError => new WritError('NOT_FOUND', 'There is no such approval.');
+export const noSuchApproval = (id: string): WritError =>
+  new WritError('NOT_FOUND', 'There is no such approval.', { about: { type: 'approval', id } });
 
 /** Rejects with `NOT_FOUND`, also for what is no id. */
 export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: string): Promise<ApprovalRecord> {
   const approval = APPROVAL_ID.test(id) ? await store.find(id) : undefined;
-  if (approval === undefined) throw noSuchApproval();
+  if (approval === undefined) throw noSuchApproval(id);
   return approval;
 }
 
 /** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
 export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {
-  if (!approval.isWhole) throw wasChanged(`the seal of approval ${approval.id} does not fit`);
+  if (!approval.isWhole) throw wasChanged(approval, 'does not fit its seal');
   if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
-    throw wasChanged(`approval ${approval.id} does not fit its digest`);
+    throw wasChanged(approval, 'does not fit its digest');
   }
   // What was there when rows were first sealed was sealed as it was, and the digest does not cover the times: one that was
   // set by hand must not stand for the votes. Votes that count no more were cast all the same.
   if (approval.effectiveAt !== null && approval.votes.length < approval.approvalsRequired) {
-    throw wasChanged(`approval ${approval.id} took effect with too few votes`);
+    throw wasChanged(approval, 'took effect with too few votes');
   }
 }
 
-const wasChanged = (detail: string): WritError =>
+const wasChanged = ({ id }: ApprovalRecord, how: string): WritError =>
   new WritError('INTEGRITY_ERROR', 'What is stored of this request was changed, so nothing is granted.', {
-    detail,
+    detail: `approval ${id} ${how}`,
+    about: { type: 'approval', id },
   });
 
 function situationOf(approval: ApprovalRecord): ApprovalSnapshot {

@@ -19,6 +19,11 @@ const ON_RECORD: ReadonlySet<ErrorKind> = new Set(['denied', 'unauthenticated', 
 /** That somebody asked for what was changed is on record, beside the fault itself. */
 const isOnRecord = ({ kind, code }: WritError): boolean => ON_RECORD.has(kind) || code === 'INTEGRITY_ERROR';
 
+const recorded = new WeakSet<WritError>();
+
+/** Whether a denial with this error is on record or counted. */
+export const isRecorded = (error: WritError): boolean => recorded.has(error);
+
 /** Rejects with `error`, which may be anything that was thrown. */
 export async function deny(
   log: Pick<DenialLog, 'record'>,
@@ -32,6 +37,7 @@ export async function deny(
 ): Promise<never> {
   if (error instanceof WritError && isOnRecord(error)) {
     await log.record({ ...what, code: error.code, actor, credentialId, context });
+    recorded.add(error);
   }
   throw error;
 }

@@ -165,6 +165,7 @@ function evaluate(stored: StoredKey | undefined, matches: boolean, fingerprint: 
       'What is stored of this API key was changed, so nothing is granted.',
       {
         detail: `the row of key ${stored.caller.keyId} or of its agent does not fit its seal`,
+        about: { type: 'api_keys', id: stored.caller.keyId },
       },
     );
   }

@@ -55,7 +55,9 @@ export function createIntentTokenManager(deps: {
       const owner = UUID.test(jti) ? await inventory.findOwner(jti) : undefined;
       const { principal } = caller;
       if (owner === undefined || !isWithinReach(principal, owner.agentId))
-        throw new WritError('NOT_FOUND', 'There is no such token.');
+        throw new WritError('NOT_FOUND', 'There is no such token.', {
+          about: { type: 'intent_token', id: jti },
+        });
       if (planId !== undefined && planId.toLowerCase() !== owner.planId)
         throw new WritError('VALIDATION_ERROR', 'planId is not the plan of this token.', {
           details: { pointer: '/planId' },

@@ -30,6 +30,8 @@ export function createReportPlanStatus(deps: {
     const known = UUID.test(planId) && (await deps.plans.report(planId, event, caller.keyId));
     if (known) return;
     await deps.confirm(caller, context);
-    throw new WritError('NOT_FOUND', 'There is no such plan of this principal.');
+    throw new WritError('NOT_FOUND', 'There is no such plan of this principal.', {
+      about: { type: 'plan', id: planId.toLowerCase() },
+    });
   };
 }

@@ -4,12 +4,12 @@
  */
 
 import { KEY_ID } from '../../domain/principals/api-key.ts';
-import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { ApiKeyRecord, OwnKeyStore } from './ports.ts';
+import { noSuchKey } from './principal-rules.ts';
 
 export interface OwnKey extends ApiKeyRecord {
   readonly status: 'active' | 'expired' | 'revoked';
@@ -35,7 +35,7 @@ export function createOwnKeys(deps: {
       return (await store.listOf(principal.id)).map((key) => ({ ...key, status: statusOf(key, now) }));
     },
     revoke: async (keyId, caller, context) => {
-      if (!KEY_ID.test(keyId)) throw noSuchKey();
+      if (!KEY_ID.test(keyId)) throw noSuchKey(keyId);
       const resource = { type: 'api_key', id: keyId };
       if (keyId === caller.keyId) {
         await denyCaller.forbid(caller, context, {
@@ -51,7 +51,7 @@ export function createOwnKeys(deps: {
       });
       const outcome = await store.revokeOwn({ keyId, agentId: caller.principal.id }, caller.keyId, event);
       if (outcome === 'actor_not_live') await denyCaller.deadKey(caller, context);
-      if (outcome === 'absent') throw noSuchKey();
+      if (outcome === 'absent') throw noSuchKey(keyId);
     },
   };
 }
@@ -60,5 +60,3 @@ function statusOf({ revokedAt, expiresAt }: ApiKeyRecord, now: Date): OwnKey['st
   if (revokedAt !== null) return 'revoked';
   return expiresAt !== null && expiresAt <= now ? 'expired' : 'active';
 }
-
-const noSuchKey = (): WritError => new WritError('NOT_FOUND', 'There is no such key.');

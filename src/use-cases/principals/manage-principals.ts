@@ -22,7 +22,7 @@ import type {
   ApiKeyRecord,
   NewApiKey,
 } from './ports.ts';
-import { mayNamePrincipal, requireName, validateGrants } from './principal-rules.ts';
+import { mayNamePrincipal, noSuchKey, requireName, validateGrants } from './principal-rules.ts';
 
 export interface ManageAgentsDeps {
   readonly store: AgentStore;
@@ -81,7 +81,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
   const get = async (idOrName: string): Promise<AgentDetails> => {
     // What can be neither is nobody's, and is never sent to the database.
     const agent = mayNamePrincipal(idOrName) ? await store.find(idOrName) : undefined;
-    if (agent === undefined) throw noSuchAgent();
+    if (agent === undefined) throw noSuchAgent(idOrName);
     return detailsOf(agent);
   };
 
@@ -156,7 +156,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
         }),
       );
       if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
-      if (outcome === 'absent') throw noSuchAgent();
+      if (outcome === 'absent') throw noSuchAgent(before.id);
       return get(before.id);
     },
 
@@ -189,14 +189,14 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
       const outcome = await store.addKey(agent.id, key, event);
       if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       const added = (await get(agent.id)).keys.find((candidate) => candidate.keyId === key.keyId);
-      if (outcome === 'absent' || added === undefined) throw noSuchAgent();
+      if (outcome === 'absent' || added === undefined) throw noSuchAgent(agent.id);
       return { agentId: agent.id, key: added, apiKey: text };
     },
 
     revokeKey: async ({ agent: idOrName, keyId }, actor, context) => {
       const agent = await get(idOrName);
       const key = agent.keys.find((candidate) => candidate.keyId === keyId);
-      if (key === undefined) throw new WritError('NOT_FOUND', 'There is no such key.');
+      if (key === undefined) throw noSuchKey(keyId);
       if (actor !== 'system' && keyId === actor.keyId) {
         await deps.denyCaller.forbid(actor, context, {
           type: 'api_key',
@@ -227,6 +227,7 @@ function detailsOf(agent: AgentRecord): AgentDetails {
 const NAME_TAKEN =
   'An active principal has this name, or one that looks like it: case makes no difference, nor do I, l and 1, O and 0, rn and m.';
 
-const noSuchAgent = (): WritError => new WritError('NOT_FOUND', 'There is no such agent.');
+const noSuchAgent = (id: string): WritError =>
+  new WritError('NOT_FOUND', 'There is no such agent.', { about: { type: 'agent', id } });
 
 const policyText = (policy: JsonValue): string | null => (policy === null ? null : canonicalText(policy));

@@ -57,3 +57,6 @@ export function validateGrants(grant: RequestedGrants): void {
     details: { pointer: `/policy${policy.pointer}` },
   });
 }
+
+export const noSuchKey = (id: string): WritError =>
+  new WritError('NOT_FOUND', 'There is no such key.', { about: { type: 'api_key', id } });

@@ -29,7 +29,7 @@ export function createScopedTokenManager(deps: {
   const get = async (id: string, { principal }: Caller): Promise<ScopedTokenRecord> => {
     const token = UUID.test(id) ? await deps.store.find(id) : undefined;
     if (token === undefined || !isWithinReach(principal, token.agentId))
-      throw new WritError('NOT_FOUND', 'There is no such token.');
+      throw new WritError('NOT_FOUND', 'There is no such token.', { about: { type: 'scoped_token', id } });
     return token;
   };
   return {

@@ -210,7 +210,11 @@ function requesterByToken(token: PresentedToken): SecretRequester {
   };
 }
 
-function resourceOf(operation: SecretOperation, { credentialId }: SecretRequester): AuditResource {
+/** What a request about secrets is about. */
+export function resourceOf(
+  operation: SecretOperation,
+  { credentialId }: Pick<SecretRequester, 'credentialId'>,
+): AuditResource {
   switch (operation.kind) {
     case 'use':
     case 'read-or-list':

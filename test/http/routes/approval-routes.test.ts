@@ -71,7 +71,7 @@ const SELF = 'SELF_APPROVAL_FORBIDDEN';
 
 /** Nobody but who asked learns anything; what it is stays as it is. */
 const polledByOthers = (status: string) => {
-  const cell: Cell = [404, 'NOT_FOUND', status, []];
+  const cell: Cell = [404, 'NOT_FOUND', status, ['auth.denied NOT_FOUND']];
   return { 'poll, another agent': cell, 'poll, approver': cell, 'poll, admin': cell };
 };
 const decidedByRequester = (status: string) => {

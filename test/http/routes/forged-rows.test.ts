@@ -63,13 +63,27 @@ test('the attacks by SQL', { skip: postgresSkip }, async (t) => {
     await forge();
     for (let time = 0; time < 2; time += 1) {
       assert.deepEqual(shut(await probe(warm), before), true, 'the process that knows the row');
-      assertRefused(await probe(cold), attack.refused ?? BROKEN, 'a process that reads it afresh');
+      const answer = await probe(cold);
+      assertRefused(answer, attack.refused ?? BROKEN, 'a process that reads it afresh');
+      if (time === 0 && attack.refused === undefined) await assertAskedOnRecord(answer);
     }
     if (forged === undefined) return;
     await resealRows(warm.sql, attack.table, ...forged);
     const open = await probe(control);
     assert.ok(open.status < 300, `the control, with a seal, opens: ${open.text}`);
     if (attack.opensBefore !== true) assert.notDeepEqual(shown(open), before);
+  };
+  /** Who asked, and not only that a row does not fit. */
+  const assertAskedOnRecord = async (answer: TestAnswer): Promise<void> => {
+    const events = await warm.sql<{ event_type: string; credential: unknown; code: unknown }>(
+      `select event_type, metadata->>'credential' as credential, metadata->>'code' as code
+       from audit_events where request_id = $1`,
+      [answer.headers['x-request-id']],
+    );
+    assert.equal(events.length, 1, JSON.stringify(events));
+    assert.match(events[0]?.event_type ?? '', /^(?:auth|token|secret|intent)[.]denied$/);
+    assert.equal(events[0]?.code, BROKEN.code);
+    assert.ok(events[0]?.credential, 'by which credential');
   };
   for (const attack of ATTACKS) await t.test(`${attack.table}: ${attack.what}`, () => run(attack));
 
