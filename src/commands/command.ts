@@ -1,6 +1,7 @@
 /** What a command of `writ` is given and how it answers, so that it can be run in a process of its own or in a test. */
 
 import type { Command } from 'commander';
+import type { RequestContext } from '../use-cases/audit/ports.ts';
 import { escapeControlCharacters } from './terminal-text.ts';
 
 export interface CommandIo {
@@ -22,6 +23,9 @@ export type DeclareCommand = (program: Command, context: CommandContext) => void
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
+
+/** Of the events that a command leaves. */
+export const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 
 export const JSON_FLAG = ['--json', 'print one JSON document'] as const;
 

@@ -1,18 +1,34 @@
 /** `writ doctor`: what somebody else than Writ has written to the database, and what to do about it. */
 
+import { Argument } from 'commander';
 import { readSeals } from '../start/open-seals.ts';
+import { SEALED_TABLES, type SealedTable } from '../storage/engine/sealed-rows.ts';
 import { findTooFewUses, type TokenWithTooFewUses } from '../storage/scoped-tokens/uses-on-record.ts';
 import { findUnfitRows, type UnfitRow } from '../storage/unfit-rows.ts';
 import { type CommandContext, type DeclareCommand, JSON_FLAG, print } from './command.ts';
 import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
+import { reseal } from './doctor-reseal.ts';
 import { sanitizeLine } from './terminal-text.ts';
 
 export const declareDoctor: DeclareCommand = (program, context) => {
-  program
+  const doctor = program
     .command('doctor')
-    .description('look for rows that Writ did not write and for uses that were set back; changes nothing')
+    .description('look for rows that Writ did not write and for uses that were set back');
+  doctor
+    .command('look', { isDefault: true })
+    .description('list what is found; changes nothing')
     .option(...JSON_FLAG)
     .action(({ json }: { json?: true }) => look(context, json));
+  doctor
+    .command('reseal')
+    .description('show a row that Writ did not write, ask, and let it grant what was shown')
+    .addArgument(new Argument('<table>', 'where it is').choices(Object.keys(SEALED_TABLES)))
+    .argument('<id...>', 'its primary key, as "writ doctor" names it')
+    .option('--yes', 'seal it without asking')
+    .option(...JSON_FLAG)
+    .action((table: SealedTable, primaryKey: string[], options: { yes?: true; json?: true }) =>
+      reseal(context, { table, primaryKey }, options),
+    );
 };
 
 function look(context: CommandContext, json: true | undefined): Promise<void> {
@@ -31,7 +47,7 @@ const viewOf = (rows: readonly UnfitRow[], tokens: readonly TokenWithTooFewUses[
 
 const ALL_IS_WELL = 'Every live row that grants is as Writ wrote it, and every use on record is counted.';
 const ABOUT_ROWS =
-  'Writ uses none of these rows. Delete what nobody of yours wrote, and make anew what was changed.';
+  'Writ uses none of these rows. Delete what nobody of yours wrote, and make anew what was changed. What is to stay as it is now: writ doctor reseal TABLE ID';
 const ABOUT_TOKENS =
   'These tokens were used more often than their rows say, so somebody set the count back. Revoke each with: DELETE /v1/tokens/ID';
 

@@ -8,16 +8,19 @@ import { newId } from '../platform/ids.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { createAgentStore } from '../storage/principals/agent-store.ts';
 import { createCredentialStore } from '../storage/principals/api-key-store.ts';
-import type { RequestContext } from '../use-cases/audit/ports.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 import { type AgentManager, createAgentManager } from '../use-cases/principals/manage-principals.ts';
-import { type CommandContext, type DeclareCommand, JSON_FLAG, print } from './command.ts';
+import {
+  AT_THE_COMMAND_LINE,
+  type CommandContext,
+  type DeclareCommand,
+  JSON_FLAG,
+  print,
+} from './command.ts';
 import { MASTER_KEY_VARIABLES, openCommandSeals, withDatabase } from './configured-database.ts';
 
 /** A row is sealed under a key of the master key. */
 const WITH_MASTER_KEY = ['BCRYPT_COST', ...MASTER_KEY_VARIABLES] as const;
-
-const AT_THE_COMMAND_LINE: RequestContext = { requestId: 'command-line', ipAddress: null };
 
 interface CreateOptions {
   readonly role: Role;

@@ -1,16 +1,19 @@
 /**
  * `writ doctor` finds every row that Writ did not write and every use that was set back, and finds nothing where all is
- * as Writ left it.
+ * as Writ left it. `writ doctor reseal` lets a row grant what was shown of it, and nothing else.
  */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { newId } from '../../src/platform/ids.ts';
 import { SEALED_TABLES, type SealedTable } from '../../src/storage/engine/sealed-rows.ts';
+import { resealRow, showRow } from '../../src/storage/reseal-row.ts';
 import { primaryKeyList } from '../../src/storage/unfit-rows.ts';
-import { buildTestApp, type TestApp } from '../support/app.ts';
+import { auditEvent, NO_REQUEST, SYSTEM } from '../../src/use-cases/audit/build-audit-event.ts';
+import { buildTestApp, openTestApp, type TestApp } from '../support/app.ts';
 import { runHere } from '../support/command-line.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { TEST_MASTER_KEY } from '../support/test-config.ts';
-import { resealRows } from '../support/test-seals.ts';
+import { resealRows, TEST_SEALS } from '../support/test-seals.ts';
 
 const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];
 const PATH = 'secrets/team/K';
@@ -104,7 +107,10 @@ test('every table is looked through: a row without a seal, one that was changed,
       assert.deepEqual(await findingsOf(env), expected);
       const told = await runHere(['doctor'], env);
       assert.equal(told.code, 1);
-      assert.match(told.stdout, new RegExp(`^${table} ${row.id.join(' ')}: ${why}\nWrit uses none`));
+      assert.match(
+        told.stdout,
+        new RegExp(`^${table} ${row.id.join(' ')}: ${why}\nWrit uses none.*writ doctor reseal`),
+      );
       assert.equal(await contentsOf(app), before, 'nothing was written');
     }
     await app.sql(`update ${table} row set seal = $2 where ${primaryKeyList(table, 'row')} = $1`, [
@@ -252,4 +258,144 @@ test('another master key, and a database that no start has sealed or migrated, e
     assert.deepEqual([code, stdout], [2, '']);
     assert.match(stderr, says);
   }
+});
+
+test('after a look and a yes a row grants what it says, on record; nothing else of it changes', {
+  skip,
+}, async (t) => {
+  const { app, aToken, env } = await aFilledApp(t);
+  await aToken();
+  const rowOf = async (table: SealedTable, id: readonly string[]) => {
+    const [row] = await app.sql<{ row: Record<string, unknown> }>(
+      `select to_jsonb(row) - 'seal' - 'revision' as row from ${table} row where ${primaryKeyList(table, 'row')} = $1`,
+      [id],
+    );
+    return row?.row;
+  };
+  for (const table of TABLES) {
+    const key = primaryKeyList(table, 'row');
+    const [made] = await app.sql<{ id: string[] }>(
+      `update ${table} row set seal = null where ctid = (select ctid from ${table} where seal is not null limit 1)
+       returning ${key} as id`,
+    );
+    const id = made?.id ?? [];
+    const before = await rowOf(table, id);
+    const sealed = await runHere(['doctor', 'reseal', table, ...id], env, 'y\n');
+    assert.deepEqual(
+      [sealed.code, sealed.stdout],
+      [0, `${table} ${id.join(' ')} is sealed as shown.\n`],
+      sealed.stderr,
+    );
+    for (const part of [table, 'it has no seal', ...id]) assert.ok(sealed.stderr.includes(part), part);
+    assert.deepEqual(await rowOf(table, id), before);
+    const events = await app.sql(
+      `select resource_id, actor_type, metadata from audit_events
+       where event_type = 'integrity.resealed' and resource_type = $1`,
+      [table],
+    );
+    const metadata = { why: 'it has no seal' };
+    assert.deepEqual(events, [{ resource_id: id.join(' '), actor_type: 'system', metadata }]);
+  }
+  assert.deepEqual(await findingsOf(env), NOTHING);
+});
+
+test('what a resealed principal may do is what was shown, on a running server too', { skip }, async (t) => {
+  const { app, admin, ask, env } = await aFilledApp(t);
+  const agent = await app.createAgent({ allowed_scopes: ['secrets:read:other/*'] });
+  const read = () => app.call({ method: 'GET', url: `/v1/${PATH}`, key: agent.key });
+  assert.equal((await read()).status, 403);
+  await app.sql('update agents set allowed_scopes = $2, policy = $3 where id = $1', [
+    agent.id,
+    ['secrets:read:team/*'],
+    '{"allow":["*"]}',
+  ]);
+  const refused = await openTestApp(t, app.databaseUrl, {}, {}, app.adminKey);
+  assert.equal((await refused.call({ method: 'GET', url: `/v1/${PATH}`, key: agent.key })).status, 500);
+  const json = await runHere(['doctor', 'reseal', 'agents', agent.id, '--yes', '--json'], env);
+  assert.equal(json.code, 0, json.stderr);
+  assert.deepEqual(JSON.parse(json.stdout), { table: 'agents', primary_key: [agent.id], resealed: true });
+  assert.match(json.stderr, /allowed_scopes +\{secrets:read:team\/\*\}/);
+  assert.match(json.stderr, /policy +\{"allow":\["\*"\]\}/);
+  assert.equal((await read()).status, 200);
+  await ask('DELETE', `/v1/agents/${agent.id}`, admin);
+});
+
+test('nothing is sealed without a yes, nor a row that is whole, has ended, is not there or is none', {
+  skip,
+}, async (t) => {
+  const { app, admin, ask, agent, approval, env } = await aFilledApp(t);
+  const ended = await app.createAgent();
+  await ask('DELETE', `/v1/agents/${ended.id}`, admin);
+  const denied = await ask<{ approval_id: string }>(
+    'POST',
+    '/v1/tokens',
+    { key: agent.key },
+    {
+      scopes: ['secrets:read:team/*'],
+      require_approval: true,
+    },
+  );
+  await ask('POST', `/v1/approvals/${denied.approval_id}/deny`, admin, {});
+  await app.sql('update approvals set seal = null where id = $1', [approval]);
+  const yes = ['--yes'];
+  const refusals: readonly (readonly [args: readonly string[], says: RegExp, typed?: string])[] = [
+    [['approvals', approval], /secrets:read:team\/\*[\s\S]*Nothing was done\.\n$/],
+    [['approvals', approval, '--json'], /Nothing was done\.\n$/],
+    [['approvals', approval], /\[y\/N\] [\s\S]*Nothing was done\.\n$/, 'n\n'],
+    [['agents', agent.id, ...yes], /fits/],
+    [['agents', ended.id, ...yes], /was revoked, denied or claimed/],
+    [['approvals', denied.approval_id, ...yes], /was revoked, denied or claimed/],
+    [['agents', agent.id.replace(/^./, '9'), ...yes], /There is no row agents 9/],
+    [['agents', 'nobody', ...yes], /There is no row agents nobody\./],
+    [['settings', 'a\u001b[2J', ...yes], /There is no row settings a\uFFFD\[2J/],
+  ];
+  const before = await contentsOf(app);
+  for (const [args, says, typed] of refusals) {
+    const { code, stdout, stderr } = await runHere(['doctor', 'reseal', ...args], env, typed);
+    assert.deepEqual([code, stdout], [1, ''], args.join(' '));
+    assert.match(stderr, says);
+  }
+  const usages = [
+    [['approval_votes', approval, ...yes], /approval_id and approver_id/],
+    [['agents', agent.id, agent.id, ...yes], /named by its id/],
+    [['heartbeat', 'x', ...yes], /allowed choices are agents/],
+    [['agents'], /missing/],
+  ] as const;
+  for (const [args, says] of usages) {
+    const { code, stdout, stderr } = await runHere(['doctor', 'reseal', ...args], env);
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+    assert.match(stderr, says);
+  }
+  assert.equal(await contentsOf(app), before, 'nothing was written');
+});
+
+test('a row that is not any more what was shown stays as it is, and leaves no event', { skip }, async (t) => {
+  const { app, env } = await aFilledApp(t);
+  const meanwhile: readonly (readonly [what: string, statement: string])[] = [
+    ['a column', `update agents set allowed_scopes = '{"secrets:*:*"}' where id = $1`],
+    ['a policy', `update agents set policy = '{}' where id = $1`],
+    ['its seal', `update agents set seal = decode('00', 'hex') where id = $1`],
+    ['it was revoked', 'update agents set revoked_at = now() where id = $1'],
+    [
+      'it was deleted',
+      'with keys as (delete from api_keys where agent_id = $1) delete from agents where id = $1',
+    ],
+  ];
+  for (const [what, statement] of meanwhile) {
+    const { id } = await app.createAgent({ allowed_scopes: ['secrets:read:other/*'] });
+    await app.sql('update agents set seal = null where id = $1', [id]);
+    const shown = await showRow(app.database, { table: 'agents', primaryKey: [id] }, TEST_SEALS);
+    assert.ok(shown !== undefined);
+    await app.sql(statement, [id]);
+    const before = await contentsOf(app);
+    const event = auditEvent(SYSTEM, NO_REQUEST, {
+      id: newId(),
+      type: 'integrity.resealed',
+      resource: { type: 'agents', id },
+      metadata: {},
+    });
+    assert.equal(await resealRow(app.database, shown, { seals: TEST_SEALS, event }), false, what);
+    assert.equal(await contentsOf(app), before, what);
+  }
+  assert.equal((await findingsOf(env)).code, 1);
 });

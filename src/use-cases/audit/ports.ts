@@ -41,6 +41,7 @@ export type EventType =
   | 'approval.claimed'
   | 'integrity.failed'
   | 'integrity.sealed'
+  | 'integrity.resealed'
   | 'audit.read'
   | 'audit.exported';
 
