@@ -56,6 +56,7 @@ test('commands on an embedded folder that a server holds exit 2 and say to stop 
   const commands = [
     ['migrate'],
     ['settings'],
+    ['doctor'],
     ['key', 'create', '--role', 'admin', '--name', 'x'],
     ['serve'],
   ];
@@ -69,4 +70,6 @@ test('commands on an embedded folder that a server holds exit 2 and say to stop 
   const later = ['key', 'create', '--role', 'agent', '--name', 'later', '--json'];
   const made = await runProcess(t, later, { DATA_DIR });
   assert.equal(made.code, 0, made.stderr);
+  const looked = await runProcess(t, ['doctor', '--json'], { DATA_DIR });
+  assert.deepEqual([looked.code, looked.stdout], [0, '{"rows":[],"tokens":[]}\n'], looked.stderr);
 });
