@@ -61,11 +61,16 @@ test('the lines of a head', { skip: postgresSkip }, async (t) => {
       [...filling(100, '127.0.0.1'), '203.0.113.9', '127.0.0.1'],
       ['127.0.0.1', ''],
       ['', '127.0.0.1'],
+      [''],
+      ['  \t '],
+      ['', ''],
+      ['127.0.0.1', '', '127.0.0.1'],
       [`203.0.113.9${', 127.0.0.1'.repeat(1200)}`],
       [`127.0.0.1${', 203.0.113.9'.repeat(1000)}`],
     ]) {
       assert.deepEqual(statuses(await read(values.map(line))), ['403'], values.join('|').slice(0, 80));
     }
+    assert.deepEqual(statuses(await read(['X-Forwarded-For:'])), ['403']);
     assert.deepEqual(statuses(await read([line('203.0.113.9'), line('127.0.0.1, 127.0.0.1')])), ['403']);
     assert.deepEqual(statuses(await read(filling(100, line('127.0.0.1')))), ['200']);
   });
