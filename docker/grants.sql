@@ -1,15 +1,17 @@
 -- The role that Writ serves with: it owns nothing, changes no table's shape and cannot rewrite the audit trail.
--- Run by the owner after every migration; running it again changes nothing. One transaction: a server that is
--- running meanwhile never finds itself without its rights.
+-- Run with psql, connected to the database of Writ, after every migration, by its owner, who also needs the right to
+-- create roles; running it again changes nothing. One transaction: a server that is running meanwhile never finds itself
+-- without its rights. The password is in the file that compose makes; where there is none, the role keeps its own.
 \set ON_ERROR_STOP on
-\set app_password `cat /run/writ/app/password`
+\set app_password `cat /run/writ/app/password 2>/dev/null || true`
 begin;
 
 select 'create role writ_app' where not exists (select from pg_roles where rolname = 'writ_app') \gexec
-alter role writ_app login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password :'app_password';
+alter role writ_app login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+select format('alter role writ_app password %L', :'app_password') where :'app_password' <> '' \gexec
 
-revoke all on database writ from public;
-grant connect on database writ to writ_app;
+select format('revoke all on database %I from public', current_database()) \gexec
+select format('grant connect on database %I to writ_app', current_database()) \gexec
 revoke all on schema public from public;
 grant usage on schema public to writ_app;
 
@@ -36,9 +38,9 @@ grant select on public.audit_events to writ_app;
 grant insert (id, event_type, actor_id, actor_type, resource_type, resource_id, metadata, ip_address, request_id)
   on public.audit_events to writ_app;
 
--- Its epochs only grow as well.
+-- Its epochs are begun by a function of the owner, which anybody may call.
 revoke all on public.audit_epochs from writ_app;
-grant select, insert on public.audit_epochs to writ_app;
+grant select on public.audit_epochs to writ_app;
 
 -- Which migrations have run is read at every start and written by the owner alone.
 revoke all on public.schema_migrations from writ_app;

@@ -1,4 +1,4 @@
-/** Guarantees the serving role as the image has it: docker/grants.sql itself, run on a database named `writ`. */
+/** Guarantees the serving role as the image has it: docker/grants.sql itself. */
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 
@@ -7,7 +7,7 @@ export async function applyServingGrants(ownerUrl: string): Promise<void> {
   const text = readFileSync('docker/grants.sql', 'utf8')
     .replace(/^--.*$/gm, '')
     .replace(/^\\set .*$/gm, '')
-    .replace(":'app_password'", "'only the tests know'");
+    .replaceAll(":'app_password'", "'only the tests know'");
   const client = new pg.Client({ connectionString: ownerUrl });
   await client.connect();
   try {
