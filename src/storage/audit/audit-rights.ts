@@ -24,6 +24,12 @@ const GRANTEES = `
     and (tree.isleaf or given.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'))
   group by 1, 2, 3`;
 
+const WRITERS_OF_EPOCHS = `
+  select distinct case given.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(given.grantee)) end as grantee
+  from pg_class as relation cross join lateral aclexplode(relation.relacl) as given
+  where relation.oid = 'audit_epochs'::regclass
+    and given.grantee <> relation.relowner and given.privilege_type <> 'SELECT'`;
+
 /** Only the owner may; in one transaction, so that a server that runs meanwhile is never without what it needs. */
 const NARROW: Statement = {
   name: 'narrow_audit_rights',
@@ -41,6 +47,9 @@ const NARROW: Statement = {
         else
           execute format('revoke all on %s from %s', held.relation, held.grantee);
         end if;
+      end loop;
+      for held in ${WRITERS_OF_EPOCHS} loop
+        execute format('revoke insert, update, delete, truncate, references, trigger on audit_epochs from %s', held.grantee);
       end loop;
     end $$`,
 };

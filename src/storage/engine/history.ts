@@ -25,17 +25,14 @@ const OWN_HISTORY = `concat_ws(' ', pg_postmaster_start_time(),
 export const HISTORY = `select ${OWN_HISTORY} as history`;
 
 /**
- * Begins an epoch of the audit trail (decision 0015) unless the newest one is of this history. Closes the race of several
- * processes that find the same: each would give it the next position, and whoever comes second adds nothing.
+ * Begins an epoch of the audit trail (decision 0015) unless the newest one is of this history.
+ * Closes the race of several processes that find the same: each would give it the next position, and whoever comes second
+ * adds nothing. A function of the owner does it, since a role that could write epochs could end all exports.
  */
 export const BEGIN_EPOCH = {
   name: 'begin_audit_epoch',
   effect: 'write',
-  text: `
-    insert into audit_epochs (position, epoch, history)
-    select coalesce(max(position), 0) + 1, pg_postmaster_start_time(), ${OWN_HISTORY} from audit_epochs
-    having (select history from audit_epochs order by position desc limit 1) is distinct from ${OWN_HISTORY}
-    on conflict (position) do nothing`,
+  text: 'select begin_audit_epoch()',
 } as const satisfies Statement;
 
 /** SQL: the newest epoch, if it is the one of this history. */
