@@ -30,6 +30,8 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
     poolMax: config.databasePoolMax,
     acceptUnsafeDurability: config.acceptUnsafeDurability,
     onIdleError: (err) => log.warn({ err }, 'an idle connection to the database broke'),
+    onOtherHistory: () =>
+      log.warn('another history of the database: it was restarted, restored, or another server took over'),
   });
   try {
     const provisioned = await retryUntilReady(() => provision({ database, config, newId }), signal, log);

@@ -36,7 +36,7 @@ async function evaluate(
 ): Promise<string | undefined> {
   try {
     await proveWritable(database);
-    const unsafe = config.acceptUnsafeDurability ? [] : await unsafeInForce(database);
+    const unsafe = config.acceptUnsafeDurability ? [] : await unsafeSettingsOf(database);
     if (unsafe.length > 0) {
       return `PostgreSQL runs with ${unsafe.join(', ')} off, so it can lose acknowledged writes`;
     }
@@ -51,6 +51,6 @@ async function evaluate(
 }
 
 /** The embedded database has no fsync to turn off. */
-async function unsafeInForce(database: Database): Promise<readonly string[]> {
-  return database.kind === 'embedded' ? [] : (await readServerFacts(database)).unsafeInForce;
+async function unsafeSettingsOf(database: Database): Promise<readonly string[]> {
+  return database.kind === 'embedded' ? [] : (await readServerFacts(database)).unsafeSettings;
 }

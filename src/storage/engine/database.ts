@@ -31,6 +31,8 @@ export interface DatabaseOptions {
   readonly acceptUnsafeDurability?: boolean;
   /** Told about connections that fail while idle; they are replaced by themselves. */
   readonly onIdleError?: (error: Error) => void;
+  /** Told when a new connection finds another history: another server, a restored one, or the same after a restart. */
+  readonly onOtherHistory?: () => void;
   /** Of a Postgres server. Default: those that docs/architecture.md gives. */
   readonly timeouts?: DatabaseTimeouts;
 }

@@ -24,7 +24,7 @@ import {
 const START_LOCK_KEY = 0x57524954; // "WRIT"
 const START_LOCK_WAIT_MS = 60_000;
 const MISSING_RIGHT = '42501';
-const UNDEFINED_TABLE = '42P01';
+const UNDEFINED_FUNCTION = '42883';
 const TIMEOUTS: DatabaseTimeouts = {
   connectMs: 1500,
   statementMs: 2000,
@@ -50,7 +50,10 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
       const found = historyIn(await client.query(`${settings}; ${HISTORY}`));
       if (history === found) return;
       // Before this connection is used, and also where the last one ended without a sign.
-      if (history !== undefined) memories.forgetAll('another history');
+      if (history !== undefined) {
+        memories.forgetAll('another history');
+        options.onOtherHistory?.();
+      }
       // No event is written there before its epoch has begun. A standby, which takes no writes, is refused here.
       await client.query(BEGIN_EPOCH.text).catch(unlessNotMigrated);
       history = found;
@@ -191,7 +194,7 @@ function isServerError(error: unknown): boolean {
 
 /** Before the first migration there are no epochs, and no events: the start begins one after it. */
 function unlessNotMigrated(error: unknown): void {
-  if (!(error instanceof pg.DatabaseError && error.code === UNDEFINED_TABLE)) throw error;
+  if (!(error instanceof pg.DatabaseError && error.code === UNDEFINED_FUNCTION)) throw error;
 }
 
 /** The server names the table of a missing right in words only, so it is asked about the one that matters. */

@@ -6,10 +6,11 @@
 
 import type { DatabaseTimeouts } from './database.ts';
 
-/** What a statement means, and how its answer is written: where names are looked up, what a lock shows, times, numbers. */
+/** What a statement means and may do, and how its answer is written: names, writes, what a lock shows, times, numbers. */
 export const MEANING: readonly string[] = [
   'set search_path = public',
   "set default_transaction_isolation = 'read committed'",
+  'set default_transaction_read_only = off',
   "set timezone = 'UTC'",
   "set datestyle = 'ISO'",
   'set extra_float_digits = 1',
