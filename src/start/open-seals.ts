@@ -9,7 +9,13 @@ import { createRowSeals } from '../keys/encryption/row-seals.ts';
 import { insertAuditEvents } from '../storage/audit/audit-store.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { sealAllRows } from '../storage/seal-rows.ts';
-import { readKekCheck, replaceKekCheck, writeKekCheck } from '../storage/signing-keys/kek-check.ts';
+import {
+  type KeyWitnesses,
+  readKekCheck,
+  readKeyWitnesses,
+  replaceKekCheck,
+  writeKekCheck,
+} from '../storage/signing-keys/kek-check.ts';
 import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 import { resolveMasterKey } from './master-key.ts';
@@ -70,17 +76,35 @@ export async function readSeals(database: Database, config: Config): Promise<Row
 
 async function openMasterKey(database: Database, config: Config): Promise<KeyEncryption> {
   const check = await readKekCheck(database);
-  const kek = createKeyEncryption(resolveMasterKey(config, check !== undefined));
-  if (check === undefined) await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
-  else proveMasterKey(kek, check);
+  if (check !== undefined) {
+    const kek = createKeyEncryption(resolveMasterKey(config, true));
+    proveMasterKey(kek, check);
+    return kek;
+  }
+  const witnesses = await readKeyWitnesses(database);
+  const isInUse = witnesses.sealed.length + witnesses.kekIds.length > 0;
+  const kek = createKeyEncryption(resolveMasterKey(config, isInUse));
+  // Else a wrong key would take the database where somebody deleted the check value, and the right one be refused.
+  if (isInUse && !fitsWitnesses(kek, witnesses)) throw otherMasterKey();
+  await writeKekCheck(database, { kekId: kek.kekId, checkValue: kek.checkValue() });
   return kek;
+}
+
+/** Seals prove a key; what a row says of it counts only in a database from before rows had seals. */
+function fitsWitnesses(kek: KeyEncryption, { sealed, kekIds }: KeyWitnesses): boolean {
+  if (sealed.length === 0) return kekIds.includes(kek.kekId);
+  const seals = createRowSeals({ kek, onForged: () => undefined });
+  return sealed.some((row) => seals.whyNot(row) === undefined);
 }
 
 /** What the check value says. Throws `StartError` where it is another key's. */
 function proveMasterKey(kek: KeyEncryption, check: { kekId: string; checkValue: Uint8Array }) {
   const says = kek.readCheckValue(check.checkValue);
   if (check.kekId === kek.kekId && says !== undefined) return says;
-  throw new StartError([
+  throw otherMasterKey();
+}
+
+const otherMasterKey = (): StartError =>
+  new StartError([
     'The master key does not match this database. Set MASTER_KEY or MASTER_KEY_FILE to the key that the database was initialised with.',
   ]);
-}

@@ -1,5 +1,6 @@
 /** What a start demands before it serves: the right master key, and the issuer and audience that are stored. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,13 @@ import { runHere } from '../support/command-line.ts';
 import { TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
-import { refusedProcess, refusedStart, START_ENV, startedOnce } from '../support/refused-start.ts';
+import {
+  queryDatabase,
+  refusedProcess,
+  refusedStart,
+  START_ENV,
+  startedOnce,
+} from '../support/refused-start.ts';
 
 test('another master key is refused in clear words, and the database stays usable with the right one', {
   skip,
@@ -22,6 +29,47 @@ test('another master key is refused in clear words, and the database stays usabl
   assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
   assert.ok(!refused.said.includes(wrong));
   assert.equal((await fetch(`${(await startServer(t, { ...START_ENV, ...right })).url}/ready`)).status, 200);
+});
+
+test('without its check value a database still refuses another master key, and takes none for its own', {
+  skip,
+}, async (t) => {
+  const { url } = await createTestDatabase(t);
+  const right = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  await startedOnce(right);
+  const folder = await mkdtemp(join(tmpdir(), 'writ-test-master-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const file = join(folder, 'master.key');
+  const ROWS = `
+    select (select count(*) from kek_check)::int as checks, (select count(*) from signing_keys)::int as keys,
+      (select count(*) from agents)::int as agents, (select count(*) from audit_events)::int as events,
+      (select count(*) from settings)::int as settings`;
+  for (const remove of [
+    'delete from kek_check',
+    'delete from kek_check; delete from signing_keys',
+    'delete from kek_check; delete from settings; delete from api_keys; delete from agents',
+    // As a version before seals left it.
+    'delete from kek_check; update settings set seal = null; update agents set seal = null; update api_keys set seal = null; update signing_keys set seal = null',
+  ]) {
+    await queryDatabase(url, remove);
+    const before = await queryDatabase(url, ROWS);
+    const refused = await refusedStart({ ...right, MASTER_KEY: 'ab'.repeat(32) });
+    assert.equal(refused.code, 2, remove);
+    assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
+    const missing = await refusedStart({ DATABASE_URL: url, MASTER_KEY_FILE: file });
+    assert.match(missing.said, /master\.key is missing/, remove);
+    assert.ok(!existsSync(file), remove);
+    const set = await runHere(['settings', 'set', 'token_audience', 'other'], {
+      ...right,
+      MASTER_KEY: 'ab'.repeat(32),
+    });
+    assert.match(set.stderr, /master key does not match this database/, remove);
+    assert.deepEqual(await queryDatabase(url, ROWS), before, remove);
+    const unsealed = remove.includes('seal = null');
+    if (unsealed) assert.match((await refusedStart(right)).said, /is not what Writ wrote/);
+    else await startedOnce(right);
+    assert.equal((await queryDatabase(url, 'select 1 from kek_check')).length, 1, remove);
+  }
 });
 
 test('a database that is not there is refused at once, by its SQLSTATE, and not waited for', {
