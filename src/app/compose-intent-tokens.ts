@@ -31,7 +31,7 @@ export function composeIntentTokens(
   const { keyRing } = parts.signingKeys;
   const { issuer, audience } = provisioned;
   const issue = createIssueIntentToken({
-    store: createIntentTokenStore(database),
+    store: createIntentTokenStore(database, parts.audit.seals),
     signer: keyRing.active,
     findSigner: keyRing.find,
     sha256: nodeSha256,

@@ -73,7 +73,7 @@ export function storesOn(backend: Backend): ContractStores {
       agent,
       agents: createAgentStore(database, TEST_SEALS),
       credentials: createCredentialStore(database, TEST_SEALS),
-      intents: createIntentTokenStore(database),
+      intents: createIntentTokenStore(database, TEST_SEALS),
       tokens: createScopedTokenStore(database, TEST_SEALS),
       trail: createAuditTrail(database),
       reader: createSecretReader(database, TEST_SEALS),

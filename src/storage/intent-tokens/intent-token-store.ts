@@ -8,6 +8,7 @@ import type {
   IntentTokenStore,
   RepeatableToken,
 } from '../../use-cases/intent-tokens/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import {
   GROUPED_EVENT_TYPES,
   groupedEvent,
@@ -24,6 +25,8 @@ import {
   REPEATABLE_FOR,
   WHERE_ISSUER_IS_LIVE,
 } from '../engine/liveness-sql.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
+import { Rollback } from '../engine/storage-errors.ts';
 import {
   assignments,
   columns,
@@ -135,6 +138,12 @@ const OF_HELD = `from intent_tokens token join agents agent on agent.id = token.
 const KEY_OF_HELD_IS_LIVE = `exists (
           select from api_keys key where key.key_id = held.key_id and key.agent_id = held.agent_id and ${KEY_IS_LIVE})`;
 
+/** What the seals of that key and of its agent are judged by; both are there where they are live. */
+const JUDGED = `${sealList('api_keys', 'issuing_key')}, ${sealList('agents', 'issuing_agent')}`;
+const joinJudged = (row: string): string => `
+    left join api_keys issuing_key on issuing_key.key_id = ${row}.key_id
+    left join agents issuing_agent on issuing_agent.id = issuing_key.agent_id`;
+
 const FIND_ISSUED: Statement = {
   name: 'find_idempotency_key',
   effect: 'read',
@@ -146,28 +155,28 @@ const FIND_ISSUED: Statement = {
       standing: `coalesce(
         (select nullif(${INTENT_TOKEN_STATE}, 'live') ${OF_HELD}),
         case when not exists (select ${OF_HELD}) then 'revoked' when not ${KEY_OF_HELD_IS_LIVE} then 'key_ended' else 'live' end)`,
-    })}
-    from idempotency_keys held
+    })}, ${JUDGED}
+    from idempotency_keys held ${joinJudged('held')}
     where ${HELD_IS_REPEATABLE}`,
 };
 
 /**
  * Closes the race between a repeat and a revocation: what is handed out again is judged as what is issued, in the
- * statement of its event.
+ * statement of its event. The seals of the rows that this rests on are judged before it is committed.
  */
 const REPEAT: Statement = {
   name: 'repeat_intent_token',
   effect: 'write',
   text: `
     with granted as (
-      select held.jti from idempotency_keys held
+      select held.jti, held.key_id from idempotency_keys held
       where ${HELD_IS_REPEATABLE} and held.jti = $4 and ${KEY_OF_HELD_IS_LIVE}
         and exists (select ${OF_HELD} and ${INTENT_TOKEN_IS_LIVE})
         and exists (select ${fromLiveActor('$5')} and agent.id = held.agent_id and agent.revision = $6)
     ), event as (
       ${insertEventOf('granted', '$7')}
     )
-    select jti from granted`,
+    select ${JUDGED} from granted ${joinJudged('granted')}`,
 };
 
 interface Member {
@@ -176,7 +185,7 @@ interface Member {
   readonly idempotency: { readonly scope: IdempotencyScope; readonly record: IdempotencyRecord } | undefined;
 }
 
-export function createIntentTokenStore(database: Database): IntentTokenStore {
+export function createIntentTokenStore(database: Database, seals: RowSeals): IntentTokenStore {
   const queue = createBatcher<Member, { issued: boolean }>({
     // Rows of idempotency keys are the only ones that two statements can contend for: theirs is the order.
     orderKey: ({ record, idempotency }) =>
@@ -193,17 +202,32 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
       return members.map(({ record }) => ({ issued: isIssued(record.jti) }));
     },
   });
+  /** Both are looked at, so that both are reported. */
+  const isWhole = (row: object): boolean => {
+    const [key, agent] = [seals.fits(judgedRow('api_keys', row)), seals.fits(judgedRow('agents', row))];
+    return key && agent;
+  };
   return {
     issue: async (record, event, idempotency) => (await queue.submit({ record, event, idempotency })).issued,
     findIssued: async ({ agentId, path, key }) => {
       const [row] = await database.query<RepeatableToken>(FIND_ISSUED, [agentId, path, key]);
-      return row;
+      if (row === undefined) return undefined;
+      const isForged = row.standing === 'live' && !isWhole(row);
+      return { ...recordOf(row), standing: isForged ? 'forged' : row.standing };
     },
     recordRepeat: async ({ scope, jti, callerKeyId, agentRevision, event }) => {
       const { agentId, path, key } = scope;
-      const events = JSON.stringify([event]);
-      const values = [agentId, path, key, jti, callerKeyId, agentRevision, events];
-      return (await database.query(REPEAT, values)).length === 1;
+      const values = [agentId, path, key, jti, callerKeyId, agentRevision, JSON.stringify([event])];
+      try {
+        return await database.transaction(async (session) => {
+          const [row] = await session.query(REPEAT, values);
+          if (row !== undefined && !isWhole(row)) throw new Rollback();
+          return row !== undefined;
+        });
+      } catch (error) {
+        if (error instanceof Rollback) return false;
+        throw error;
+      }
     },
   };
 }
@@ -211,4 +235,10 @@ export function createIntentTokenStore(database: Database): IntentTokenStore {
 /** What an idempotency key adds is in its record or in its scope; the rest of both is the token's as well. */
 function rowOf({ record, event, idempotency }: Member): object {
   return Object.assign({}, idempotency?.record, idempotency?.scope, record, groupedEvent(event));
+}
+
+/** The record alone: the row holds what was read to judge it as well. */
+function recordOf(row: IdempotencyRecord): IdempotencyRecord {
+  const kept = [...OF_TOKEN, ...OF_KEY, 'issuedAtSeconds', 'expiresAtSeconds'] as const;
+  return Object.fromEntries(kept.map((member) => [member, row[member]])) as unknown as IdempotencyRecord;
 }

@@ -64,7 +64,7 @@ export type IssueIntentToken = (
 
 /**
  * Rejects with the codes of `assessPlan`, with `POLICY_DENIED`, `IDEMPOTENCY_KEY_REUSED`, `IDEMPOTENCY_KEY_SPENT`,
- * `BUSY`, the codes of a key that is no longer live, and those of storage.
+ * `INTEGRITY_ERROR`, `BUSY`, the codes of a key that is no longer live, and those of storage.
  */
 export function createIssueIntentToken(deps: IssueIntentTokenDeps): IssueIntentToken {
   const keyedMutex = createKeyedMutex();

@@ -44,8 +44,11 @@ export interface IdempotencyRecord {
   readonly expiresAtSeconds: number;
 }
 
-/** Of the token first, then of the API key that it was issued to; `revoked` also where the token's row is gone. */
-export type RepeatStanding = IntentTokenLiveness | 'key_ended';
+/**
+ * Of the token first, then of the API key that it was issued to; `revoked` also where the token's row is gone, `forged`
+ * where the row of that key, or of its agent, says that it is live and is not what Writ wrote.
+ */
+export type RepeatStanding = IntentTokenLiveness | 'key_ended' | 'forged';
 
 /** What was kept, and what has become of it, by the database clock. */
 export interface RepeatableToken extends IdempotencyRecord {
@@ -77,7 +80,7 @@ export interface IntentTokenStore {
   findIssued(scope: IdempotencyScope): Promise<RepeatableToken | undefined>;
   /**
    * One guarded write. False: the key has another token or is older than 10 minutes, the token, the key that it was
-   * issued to or the caller's is not live, or the agent changed; nothing was written.
+   * issued to or the caller's is not live or not what Writ wrote, or the agent changed; nothing was written.
    */
   recordRepeat(repeat: RecordedRepeat): Promise<boolean>;
 }

@@ -7,6 +7,7 @@ import type { Sha256 } from '../../domain/crypto/hashing.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
+import { deny } from '../audit/deny.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY } from '../retry-guarded-write.ts';
@@ -74,13 +75,14 @@ export interface RepeatedIssuance {
 /**
  * Hands the token out once more, which is a grant of now: the policy was decided again before, and what the token and
  * its key have become since is judged here and again in the guarded write. What differs from the record is never given
- * out. Rejects with `IDEMPOTENCY_KEY_SPENT`, which is on record, and `IDEMPOTENCY_KEY_REUSED`.
+ * out. Rejects with `IDEMPOTENCY_KEY_SPENT`, which is on record, `IDEMPOTENCY_KEY_REUSED` and `INTEGRITY_ERROR`.
  */
 export async function repeatIssuance(
   deps: RepeatIssuanceDeps,
   repeated: RepeatedIssuance,
 ): Promise<IssuedIntentToken | typeof RETRY> {
   const { earlier, caller, idempotency, context } = repeated;
+  if (earlier.standing === 'forged') return denyForged(deps, repeated);
   if (earlier.standing !== 'live') return denySpent(deps, repeated, earlier.standing);
   const rebuilt = await rebuildToken(deps, repeated);
   const event = auditEvent(caller.principal, context, {
@@ -115,7 +117,9 @@ async function rebuildToken(
   return Object.assign(token, signed);
 }
 
-const WHY_SPENT: Readonly<Record<Exclude<RepeatStanding, 'live'>, string>> = {
+type SpentStanding = Exclude<RepeatStanding, 'live' | 'forged'>;
+
+const WHY_SPENT: Readonly<Record<SpentStanding, string>> = {
   expired: 'has expired',
   revoked: 'was revoked',
   key_ended: 'was issued to an API key that is revoked or has expired',
@@ -124,7 +128,7 @@ const WHY_SPENT: Readonly<Record<Exclude<RepeatStanding, 'live'>, string>> = {
 async function denySpent(
   deps: RepeatIssuanceDeps,
   { earlier, caller, context }: RepeatedIssuance,
-  standing: Exclude<RepeatStanding, 'live'>,
+  standing: SpentStanding,
 ): Promise<never> {
   const code = 'IDEMPOTENCY_KEY_SPENT';
   await deps.denialLog.record({
@@ -141,6 +145,21 @@ async function denySpent(
     `The token of this Idempotency-Key ${WHY_SPENT[standing]}: ask for a new token with a new key.`,
     { details: { reason: standing } },
   );
+}
+
+/** That the row of the issuing key does not fit is on record by itself; this says who asked. */
+function denyForged(
+  deps: RepeatIssuanceDeps,
+  { earlier, caller, context }: RepeatedIssuance,
+): Promise<never> {
+  const error = new WritError(
+    'INTEGRITY_ERROR',
+    'What is stored of the API key that this token was issued to was changed, so nothing is granted.',
+    { detail: `the row of key ${earlier.keyId} or of its agent does not fit its seal` },
+  );
+  const requester = { actor: caller.principal, credentialId: caller.keyId, context };
+  const resource = { type: 'intent_token', id: earlier.jti };
+  return deny(deps.denialLog, requester, error, { type: 'intent.denied', resource });
 }
 
 /** What has to be known to rebuild the token, and to know it again. */

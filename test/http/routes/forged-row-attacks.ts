@@ -362,6 +362,39 @@ export const ROW_ATTACKS: readonly Attack[] = [
       };
     },
   },
+  {
+    table: 'api_keys',
+    columns: ['revokedAt', 'seal'],
+    what: 'a revoked key brought back, whose token another key of its agent asks for again',
+    prepare: async (app) => {
+      const agent = await app.createAgent();
+      const second = await app.call<{ api_key: string }>({
+        method: 'POST',
+        url: `/v1/agents/${agent.id}/keys`,
+        key: app.adminKey,
+        json: {},
+      });
+      assert.equal(second.status, 201, second.text);
+      const issue = (key: string) => (on: TestApp) =>
+        on.call({
+          method: 'POST',
+          url: '/token/issue',
+          key,
+          headers: { 'idempotency-key': agent.id },
+          json: { plan: A_PLAN },
+        });
+      assert.equal((await issue(agent.key)(app)).status, 200);
+      const url = `/v1/agents/${agent.id}/keys/${agent.keyId}`;
+      const revoked = await app.call({ method: 'DELETE', url, key: app.adminKey });
+      assert.ok(revoked.status < 300, revoked.text);
+      return {
+        forge: () =>
+          app.sql(`update api_keys set revoked_at = null, seal = '\\x00' where key_id = $1`, [agent.keyId]),
+        probe: issue(second.body.api_key),
+        forged: keyOf(agent),
+      };
+    },
+  },
   tokenAttack(['id'], 'another id', 'id = gen_random_uuid()', { opensBefore: true }),
   {
     ...tokenAttack(['tokenHash'], 'the hash of another token', ''),

@@ -5,6 +5,7 @@ import type { Database } from '../../../src/storage/engine/database.ts';
 import { createIntentTokenStore } from '../../../src/storage/intent-tokens/intent-token-store.ts';
 import type { IntentTokenUse } from '../../../src/use-cases/intent-tokens/ports.ts';
 import type { NewAgent } from '../../../src/use-cases/principals/ports.ts';
+import { TEST_SEALS } from '../../support/test-seals.ts';
 import { anEvent, anIssue } from '../builders.ts';
 import { rows } from '../opened.ts';
 
@@ -23,7 +24,7 @@ export async function storedIntent(
   { steps = 8 }: { steps?: number } = {},
 ): Promise<StoredIntent> {
   const { record, event } = anIssue(owner, { treeSize: 2 * steps, expiresAtSeconds: FAR_SECONDS });
-  assert.equal(await createIntentTokenStore(database).issue(record, event), true);
+  assert.equal(await createIntentTokenStore(database, TEST_SEALS).issue(record, event), true);
   return { jti: record.jti, rootJti: record.jti, owner };
 }
 
