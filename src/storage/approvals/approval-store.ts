@@ -98,7 +98,8 @@ const DENY: Statement = {
 
 /**
  * Under the lock of the approval, which closes the race of two polls: the second waits, and finds it claimed. Its status
- * counts the votes whose voters and keys are live now; `$5` names those that were found whole, of voters who are held.
+ * counts the votes whose voters and keys are live now; `$5` names those that were found whole, with the rows of
+ * their voters and keys, of voters who are held.
  */
 const CLAIM: Statement = {
   name: 'claim_approval',

@@ -41,7 +41,7 @@ export interface Decision {
 /**
  * `approve` and `deny` reject with `NOT_FOUND`, `SELF_APPROVAL_FORBIDDEN`, `APPROVAL_ALREADY_DECIDED`,
  * `APPROVAL_EXPIRED`, `VERSION_CONFLICT` for another digest than the approval's, and with `INTEGRITY_ERROR` where what
- * was asked has been changed in the database.
+ * was asked, or the row of the agent that asked, has been changed in the database.
  */
 export interface Approvals {
   list(query: {
@@ -154,7 +154,7 @@ export async function findApproval(store: Pick<ApprovalStore, 'find'>, id: strin
 
 /** An approval that was edited in the database is nobody's to approve, nor to be handed out. */
 export function requireUnchanged(deps: Pick<DecideApprovalDeps, 'digest'>, approval: ApprovalRecord): void {
-  if (!approval.isWhole) throw wasChanged(approval, 'does not fit its seal');
+  if (!approval.isWhole) throw wasChanged(approval, 'or the row of its agent does not fit its seal');
   if (!deps.digest.matches(digestText(approval), approval.requestDigest)) {
     throw wasChanged(approval, 'does not fit its digest');
   }

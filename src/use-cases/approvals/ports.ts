@@ -28,7 +28,7 @@ export interface ApprovalVote {
   readonly approverName: string;
   /** The key it was cast with; null of a vote from before keys were kept. */
   readonly keyId: string | null;
-  /** Writ wrote it as it is; whoever cast it may still decide, and is live as its key is. */
+  /** Whoever cast it may still decide, and is live as its key is; Writ wrote all three rows as they are. */
   readonly counts: boolean;
   readonly reason: string | null;
   readonly at: Date;
@@ -55,7 +55,7 @@ export interface ApprovalRecord extends ApprovalRequest {
   readonly claimedAt: Date | null;
   readonly tokenId: string | null;
   readonly votes: readonly ApprovalVote[];
-  /** False: it is open, and is not what Writ wrote. */
+  /** False: it is open, and it or the row of the agent that asked is not what Writ wrote. */
   readonly isWhole: boolean;
 }
 

@@ -153,6 +153,196 @@ const voteAttack = (
   },
 });
 
+/** What an administrator does with a voter, through Writ, and what is then written into its row past Writ. */
+interface Revival {
+  readonly ends: (app: TestApp, voter: CreatedAgent) => Promise<unknown>;
+  readonly forge: (app: TestApp, voter: CreatedAgent) => Promise<unknown>;
+  /** The forged row, for the control. */
+  readonly forged: (voter: CreatedAgent) => readonly [string, readonly unknown[]];
+}
+
+const asAdmin = (app: TestApp, url: string): Promise<void> =>
+  ok(app.call({ method: 'DELETE', url, key: app.adminKey }));
+
+const ofVoter = (set: string): Pick<Revival, 'forge' | 'forged'> => ({
+  forge: (app, { id }) => app.sql(`update agents set ${set} where id = $1`, [id]),
+  forged: ({ id }) => ['id = $1', [id]],
+});
+
+const ofKey = (set: string): Pick<Revival, 'forge' | 'forged'> => ({
+  forge: (app, { keyId }) => app.sql(`update api_keys set ${set} where key_id = $1`, [keyId]),
+  forged: ({ keyId }) => ['key_id = $1', [keyId]],
+});
+
+const revokeVoter: Revival['ends'] = (app, { id }) => asAdmin(app, `/v1/agents/${id}`);
+const revokeKey: Revival['ends'] = (app, { id, keyId }) => asAdmin(app, `/v1/agents/${id}/keys/${keyId}`);
+
+/** A sensitive secret, approved by one vote that then stopped to count: the probe polls for the token. */
+const revivedAtClaim = (
+  table: 'agents' | 'api_keys',
+  columns: readonly string[],
+  what: string,
+  { ends, forge, forged }: Revival,
+): Attack => ({
+  table,
+  columns,
+  what,
+  refused: NO_TOKEN,
+  prepare: async (app) => {
+    const { approvers, decide, claim } = await asked(app, 'sensitive');
+    const [voter] = approvers;
+    await ok(decide(app, voter));
+    await ends(app, voter);
+    return { forge: () => forge(app, voter), probe: claim, forged: forged(voter) };
+  },
+});
+
+/** A critical secret: the vote of whoever is gone is to be one of two, and another approver casts the other. */
+const revivedAtVote = (
+  table: 'agents' | 'api_keys',
+  columns: readonly string[],
+  what: string,
+  { ends, forge, forged }: Revival,
+): Attack => ({
+  ...revivedAtClaim(table, columns, what, { ends, forge, forged }),
+  prepare: async (app) => {
+    const { id, approvers, decide, claim } = await asked(app, 'critical');
+    const [voter, stays] = approvers;
+    await ok(decide(app, voter));
+    await ends(app, voter);
+    return {
+      forge: () => forge(app, voter),
+      probe: async (on) => {
+        if ((await app.sql('select 1 from approval_votes where approver_id = $1', [stays.id])).length === 0) {
+          // Before the forged row there is nothing to complete.
+          const [{ live } = {}] = await app.sql<{ live?: boolean }>(
+            `select agent.revoked_at is null and key.revoked_at is null as live
+             from agents agent join api_keys key on key.agent_id = agent.id where agent.id = $1`,
+            [voter.id],
+          );
+          if (live === true) {
+            await ok(decide(on, stays));
+            const [{ effective_at: effectiveAt } = {}] = await app.sql<{ effective_at?: Date | null }>(
+              'select effective_at from approvals where id = $1',
+              [id],
+            );
+            assert.equal(effectiveAt, null, 'one vote of two counts');
+            await move(app, id, `effective_at = ${PAST}`);
+          }
+        }
+        return claim(on);
+      },
+      forged: forged(voter),
+    };
+  },
+});
+
+/**
+ * A name that an approver would be shown, `before` a decision or a claim; the process that has let the agent in goes on
+ * by what it knows of it. The control has the name with a seal of Writ's own.
+ */
+const renamed = (
+  what: string,
+  before: (app: TestApp, asked: Asked) => Promise<unknown>,
+  probe: (asked: Asked) => (on: TestApp) => Promise<TestAnswer>,
+  whose: (asked: Asked) => CreatedAgent = ({ agent }) => agent,
+): Attack => ({
+  table: 'agents',
+  columns: ['name'],
+  what,
+  opensBefore: true,
+  prepare: async (app) => {
+    const it = await asked(app, 'sensitive');
+    await before(app, it);
+    const { id } = whose(it);
+    let isForged = false;
+    return {
+      forge: async () => {
+        isForged = true;
+        await app.sql(`update agents set name = 'payroll of ' || name where id = $1`, [id]);
+      },
+      // What is decided once could not be tried again.
+      probe: (on) => (isForged ? probe(it)(on) : on.call({ method: 'GET', url: '/health' })),
+      forged: ['id = $1', [id]],
+    };
+  },
+});
+
+const NO_SEAL_OF_WRIT = [`'\\x'`, `'\\x00'`, `'\\x${randomBytes(32).toString('hex')}'`];
+
+/** Whose votes count, and who asked: rows on which an approval stands. */
+const PRINCIPAL_ATTACKS: readonly Attack[] = [
+  renamed(
+    'another name of the agent that asked, at a vote',
+    async () => undefined,
+    ({ decide, approvers: [maria] }) =>
+      (on) =>
+        decide(on, maria),
+  ),
+  renamed(
+    'another name of the agent that asked, at a denial',
+    async () => undefined,
+    ({ decide, approvers: [maria] }) =>
+      (on) =>
+        decide(on, maria, 'deny'),
+  ),
+  renamed(
+    'another name of the agent that asked, at the claim',
+    (app, { decide, approvers: [maria] }) => ok(decide(app, maria)),
+    ({ claim }) => claim,
+  ),
+  {
+    ...renamed(
+      'another name of a voter, at the claim',
+      (app, { decide, approvers: [maria] }) => ok(decide(app, maria)),
+      ({ claim }) => claim,
+      ({ approvers: [maria] }) => maria,
+    ),
+    refused: NO_TOKEN,
+  },
+  ...NO_SEAL_OF_WRIT.flatMap((seal) => [
+    revivedAtVote('agents', ['revokedAt', 'seal'], `a voter revived with ${seal}, at the next vote`, {
+      ends: revokeVoter,
+      ...ofVoter(`revoked_at = null, seal = ${seal}`),
+    }),
+    revivedAtClaim('agents', ['revokedAt', 'seal'], `a voter revived with ${seal}, at the claim`, {
+      ends: revokeVoter,
+      ...ofVoter(`revoked_at = null, seal = ${seal}`),
+    }),
+    revivedAtClaim('api_keys', ['revokedAt', 'seal'], `the key of a vote revived with ${seal}`, {
+      ends: revokeKey,
+      ...ofKey(`revoked_at = null, seal = ${seal}`),
+    }),
+  ]),
+  revivedAtVote('api_keys', ['revokedAt', 'seal'], 'the key of a vote revived, at the next vote', {
+    ends: revokeKey,
+    ...ofKey(`revoked_at = null, seal = '\\x00'`),
+  }),
+  revivedAtClaim('agents', ['role'], 'a voter who is an approver again', {
+    ends: async (app, { id }) => {
+      await app.sql(`update agents set role = 'agent' where id = $1`, [id]);
+      await resealRows(app.sql, 'agents', 'id = $1', [id]);
+    },
+    ...ofVoter(`role = 'approver'`),
+  }),
+  revivedAtClaim('api_keys', ['expiresAt'], 'the key of a vote, expired, that lives on', {
+    ends: async (app, { keyId }) => {
+      await app.sql(`update api_keys set expires_at = ${PAST} where key_id = $1`, [keyId]);
+      await resealRows(app.sql, 'api_keys', 'key_id = $1', [keyId]);
+    },
+    ...ofKey(`expires_at = clock_timestamp() + interval '1 day'`),
+  }),
+  revivedAtClaim('api_keys', ['keyId', 'agentId', 'hash'], 'the key of a vote, deleted, written anew', {
+    ends: (app, { keyId }) => app.sql('delete from api_keys where key_id = $1', [keyId]),
+    ...ofKey(''),
+    forge: (app, { id, keyId }) =>
+      app.sql(
+        `insert into api_keys (key_id, agent_id, prefix, hash, seal) values ($1, $2, 'x', 'x', '\\x')`,
+        [keyId, id],
+      ),
+  }),
+];
+
 const INSERT_VOTE =
   'insert into approval_votes (approval_id, approver_id, key_id, seal) values ($1, $2, $3, $4)';
 
@@ -301,4 +491,5 @@ export const APPROVAL_ATTACKS: readonly Attack[] = [
       };
     },
   },
+  ...PRINCIPAL_ATTACKS,
 ];
