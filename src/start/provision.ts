@@ -18,7 +18,7 @@ import { readServerFacts } from '../storage/engine/server-facts.ts';
 import { sqlStateOf } from '../storage/engine/storage-errors.ts';
 import { createAgentStore, hasEverHadAdmin } from '../storage/principals/agent-store.ts';
 import { findUnfitNames } from '../storage/principals/principal-names.ts';
-import { addSetting, findForgedSettings, readSettings } from '../storage/settings-store.ts';
+import { addSetting, type JudgedSetting, judgeSettings, readSettings } from '../storage/settings-store.ts';
 import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
@@ -51,14 +51,11 @@ export async function provision(options: {
     await database.query(BEGIN_EPOCH, []);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
-    const stored = await readSettings(database);
-    const differing = differingSettings(stored, config);
-    const { kek, seals } = await openSeals(options).catch((error: unknown) => {
-      throw error instanceof StartError ? new StartError([...error.faults, ...differing]) : error;
+    const { kek, seals } = await openSeals(options).catch(async (error: unknown) => {
+      if (!(error instanceof StartError)) throw error;
+      throw new StartError([...error.faults, ...differingSettings(await readSettings(database), config)]);
     });
-    if (differing.length > 0) throw new StartError(differing);
-    const forged = await findForgedSettings(database, seals);
-    if (forged.length > 0) throw new StartError(forged.map(forgedSetting));
+    const stored = requireSettings(await judgeSettings(database, seals), config);
     const { issuer, audience } = await resolveSettings({ database, config, seals }, stored);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
       await addFirstSigningKey(database, generateSigningKey(kek), seals);
@@ -100,6 +97,16 @@ export async function migrateIfPending(database: Database, migrate: () => Promis
   return pending;
 }
 
+/** What is stored. Nobody is advised to follow a value that Writ did not write. Throws `StartError`. */
+function requireSettings(judged: readonly JudgedSetting[], config: Config): ReadonlyMap<string, string> {
+  const forged = judged.filter(({ why }) => why !== undefined);
+  const whole = judged.filter(({ why }) => why === undefined);
+  const stored = new Map(whole.map(({ name, value }) => [name, value]));
+  const faults = [...forged.map(({ name }) => forgedSetting(name)), ...differingSettings(stored, config)];
+  if (faults.length > 0) throw new StartError(faults);
+  return stored;
+}
+
 /** A start that names another value than is stored is refused, so that replicas cannot disagree. */
 function differingSettings(stored: ReadonlyMap<string, string>, config: Config): readonly string[] {
   const named = [
@@ -116,8 +123,12 @@ function differingSettings(stored: ReadonlyMap<string, string>, config: Config):
 }
 
 /** The repair is a command, after looking. */
-const forgedSetting = (name: string): string =>
-  `The stored ${name} is not what Writ wrote. Look at it with: writ settings show. Then set it with: writ settings set ${name} VALUE`;
+function forgedSetting(name: string): string {
+  const isKnown = name === 'issuer_url' || name === 'token_audience';
+  return isKnown
+    ? `The stored ${name} is not what Writ wrote. Look at it with: writ settings show. Then set it with: writ settings set ${name} VALUE`
+    : `The stored ${JSON.stringify(name)} is not what Writ wrote. Look at it with: writ settings show. No setting has this name: delete the row from settings.`;
+}
 
 /** What is stored; the first start stores what it is told. */
 async function resolveSettings(

@@ -3,8 +3,10 @@
  * administrator. Each is made by an insert that yields to an earlier one, and the caller holds `exclusively`.
  */
 
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
+import type { AuditEvent } from '../use-cases/audit/ports.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
+import { insertAuditEvents } from './audit/audit-store.ts';
 import type { Session } from './engine/database.ts';
 import { messageOf, sealedRow } from './engine/sealed-rows.ts';
 import { settings } from './schema.ts';
@@ -24,10 +26,17 @@ const sealed = (setting: Setting, seals: RowSeals) => ({
   seal: seals.of(messageOf('settings', setting)),
 });
 
-/** The names of those that are not what Writ wrote. */
-export async function findForgedSettings(session: Session, seals: RowSeals): Promise<readonly string[]> {
+export interface JudgedSetting extends Setting {
+  /** Why the row is not what Writ wrote; undefined for one that is. */
+  readonly why: string | undefined;
+}
+
+export async function judgeSettings(session: Session, seals: RowSeals): Promise<readonly JudgedSetting[]> {
   const rows = await session.orm('read', (orm) => orm.select().from(settings));
-  return rows.filter((row) => !seals.fits(sealedRow('settings', row, row.seal))).map(({ name }) => name);
+  return rows.map((row) => {
+    const why = seals.whyNot(sealedRow('settings', row, row.seal));
+    return { name: row.name, value: row.value, why };
+  });
 }
 
 /** Keeps what is stored already. */
@@ -36,16 +45,39 @@ export async function addSetting(session: Session, setting: Setting, seals: RowS
   await session.orm('write', (orm) => orm.insert(settings).values(row).onConflictDoNothing());
 }
 
-/** Whatever is stored, and whoever wrote it. */
-export async function setSetting(session: Session, setting: Setting, seals: RowSeals): Promise<void> {
-  const { name, value, seal } = sealed(setting, seals);
-  await session.orm('write', (orm) =>
+/**
+ * Whatever is stored, and whoever wrote it. In the caller's transaction, which gets the event too: `eventOf` is given the
+ * value that was stored before, null where none was.
+ */
+export async function setSetting(
+  session: Session,
+  setting: Setting,
+  options: { readonly seals: RowSeals; readonly eventOf: (before: string | null) => AuditEvent },
+): Promise<void> {
+  const { name, value, seal } = sealed(setting, options.seals);
+  // It waits for another insert of that name, and leaves a row that can be held.
+  const added = await session.orm('write', (orm) =>
     orm
       .insert(settings)
       .values({ name, value, seal })
-      .onConflictDoUpdate({
-        target: settings.name,
-        set: { value, seal, updatedAt: sql`clock_timestamp()` },
-      }),
+      .onConflictDoNothing()
+      .returning({ name: settings.name }),
   );
+  let before: string | null = null;
+  if (added.length === 0) {
+    const [held] = await session.orm('write', (orm) =>
+      orm.select({ value: settings.value }).from(settings).where(eq(settings.name, name)).for('update'),
+    );
+    before = held?.value ?? null;
+    await session.orm('write', (orm) =>
+      orm
+        .insert(settings)
+        .values({ name, value, seal })
+        .onConflictDoUpdate({
+          target: settings.name,
+          set: { value, seal, updatedAt: sql`clock_timestamp()` },
+        }),
+    );
+  }
+  await insertAuditEvents(session, [options.eventOf(before)]);
 }

@@ -125,6 +125,25 @@ test('an issuer or audience that differs is refused until `writ settings set` ch
   assert.equal((await refusedStart({ ...env, ...first })).code, 2);
 });
 
+test('nobody is told to follow a stored setting that Writ did not write', { skip }, async (t) => {
+  const { url } = await createTestDatabase(t);
+  const env = { DATABASE_URL: url, MASTER_KEY: TEST_MASTER_KEY };
+  const given = { ISSUER_URL: 'https://one.example', TOKEN_AUDIENCE: 'one' };
+  await startedOnce({ ...env, ...given });
+  await queryDatabase(url, `update settings set value = 'https://evil.example' where name = 'issuer_url'`);
+  await queryDatabase(url, `insert into settings (name, value) values (E'other\x1b[2J', 'x')`);
+  const { code, said } = await refusedStart({ ...env, ...given, TOKEN_AUDIENCE: 'two' });
+  assert.equal(code, 2);
+  assert.deepEqual([...said.matchAll(/^ {2}- (.*)$/gm)].map(([, fault]) => fault).sort(), [
+    'TOKEN_AUDIENCE is two, but the database stores one. Set it to the stored value, or change that for all replicas with: writ settings set token_audience two',
+    'The stored "other\\u001b[2J" is not what Writ wrote. Look at it with: writ settings show. No setting has this name: delete the row from settings.',
+    'The stored issuer_url is not what Writ wrote. Look at it with: writ settings show. Then set it with: writ settings set issuer_url VALUE',
+  ]);
+  await queryDatabase(url, `delete from settings where name like 'other%'`);
+  assert.equal((await runHere(['settings', 'set', 'issuer_url', given.ISSUER_URL], env)).code, 0);
+  await startedOnce({ ...env, ...given });
+});
+
 test('whatever differs from what is stored is told at once: issuer, audience and master key', {
   skip,
 }, async (t) => {

@@ -187,8 +187,25 @@ for (const backend of BACKENDS) {
         await addSetting(own, { name: 'issuer_url', value: 'one' }, TEST_SEALS);
         await addSetting(own, { name: 'issuer_url', value: 'two' }, TEST_SEALS);
         assert.deepEqual([...(await readSettings(own))], [['issuer_url', 'one']]);
-        await setSetting(own, { name: 'issuer_url', value: 'three' }, TEST_SEALS);
-        await setSetting(own, { name: 'token_audience', value: 'writ' }, TEST_SEALS);
+        const befores: (string | null)[] = [];
+        const eventOf = (before: string | null) => {
+          befores.push(before);
+          return anEvent({ eventType: 'settings.changed' });
+        };
+        const set = (name: string, value: string) =>
+          own.transaction((session) => setSetting(session, { name, value }, { seals: TEST_SEALS, eventOf }));
+        await set('issuer_url', 'three');
+        await set('token_audience', 'writ');
+        assert.deepEqual(befores, ['one', null]);
+        const events = await rows(own, `select 1 from audit_events where event_type = 'settings.changed'`);
+        assert.equal(events.length, 2);
+        // Several at once: each event has what the one before left.
+        befores.length = 0;
+        const values = ['a', 'b', 'c', 'd'];
+        await Promise.all(values.map((value) => set('contested', value)));
+        const last = (await readSettings(own)).get('contested') ?? '';
+        assert.deepEqual([...befores, last].sort(), [...values, null].sort());
+        await rows(own, `delete from settings where name = 'contested'`);
         assert.deepEqual(
           [...(await readSettings(own))].sort(),
           [

@@ -22,6 +22,7 @@ export type EventType =
   | 'agent.revoked'
   | 'key.created'
   | 'key.revoked'
+  | 'settings.changed'
   | 'auth.denied'
   | 'token.issued'
   | 'token.denied'
