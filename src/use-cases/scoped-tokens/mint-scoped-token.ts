@@ -33,18 +33,22 @@ export function tokenIssuedEvent(
   context: RequestContext,
   approval?: { readonly approval_id: string },
 ): AuditEvent {
+  const { description } = token;
   const metadata = {
     key_id: keyId,
     scopes: token.scopes,
     expires_at: formatTimestamp(token.expiresAt),
-    description: token.description,
     ...namedRestrictions(token),
   };
   return auditEvent(principal, context, {
     id: deps.newId(),
     type: 'token.issued',
     resource: { type: 'scoped_token', id: token.id },
-    metadata: approval === undefined ? metadata : { ...metadata, ...approval },
+    // Most tokens have neither: their text is not made longer, nor their metadata twice.
+    metadata:
+      description === null && approval === undefined
+        ? metadata
+        : { ...metadata, ...(description === null ? {} : { description }), ...approval },
   });
 }
 
