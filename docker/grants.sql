@@ -1,7 +1,7 @@
 -- The role that Writ serves with: it owns nothing, changes no table's shape and cannot rewrite the audit trail.
--- Run with psql, connected to the database of Writ, after every migration, by its owner, who also needs the right to
--- create roles; running it again changes nothing. One transaction: a server that is running meanwhile never finds itself
--- without its rights. The password is in the file that compose makes; where there is none, the role keeps its own.
+-- Run with psql, connected to the database of Writ, after every migration, by a superuser (it takes
+-- from the role what only a superuser may); running it again changes nothing. One transaction: a server that is running
+-- meanwhile never finds itself without its rights. The password is in the file that compose makes; where there is none, the role keeps its own.
 \set ON_ERROR_STOP on
 \set app_password `cat /run/writ/app/password 2>/dev/null || true`
 begin;

@@ -70,7 +70,7 @@ export async function readSeals(database: Database, config: Config): Promise<Row
     if (proveMasterKey(kek, check) === 'sealed') return createRowSeals({ kek, onForged: () => undefined });
   }
   throw new StartError([
-    'The rows of this database are not sealed: Writ of this version has not been started on it. If the audit trail has the event integrity.sealed, it has been, and somebody took the row of kek_check away or put an older one back. A start puts that right, and seals all rows as they are where the older one is there: look first.',
+    'The rows of this database are not sealed: Writ of this version has not been started on it. If the audit trail has the event integrity.sealed, it has been, and somebody took the row of kek_check away or put an older one back. A start puts that right, and, where the older one is there, seals every row that has no seal: look first.',
   ]);
 }
 
