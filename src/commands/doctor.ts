@@ -23,7 +23,7 @@ export const declareDoctor: DeclareCommand = (program, context) => {
     .command('reseal')
     .description('show a row that Writ did not write, ask, and let it grant what was shown')
     .addArgument(new Argument('<table>', 'where it is').choices(Object.keys(SEALED_TABLES)))
-    .argument('<id...>', 'its primary key, as "writ doctor" names it')
+    .argument('<id...>', 'its primary key, as "writ doctor" names it; after "--" if it begins with "-"')
     .option('--yes', 'seal it without asking')
     .option(...JSON_FLAG)
     .action((table: SealedTable, primaryKey: string[], options: { yes?: true; json?: true }) =>

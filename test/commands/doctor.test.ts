@@ -280,7 +280,8 @@ test('after a look and a yes a row grants what it says, on record; nothing else 
     );
     const id = made?.id ?? [];
     const before = await rowOf(table, id);
-    const sealed = await runHere(['doctor', 'reseal', table, ...id], env, 'y\n');
+    // The thumbprint of a key may begin with a hyphen.
+    const sealed = await runHere(['doctor', 'reseal', table, '--', ...id], env, 'y\n');
     assert.deepEqual(
       [sealed.code, sealed.stdout],
       [0, `${table} ${id.join(' ')} is sealed as shown.\n`],
@@ -347,6 +348,7 @@ test('nothing is sealed without a yes, nor a row that is whole, has ended, is no
     [['approvals', denied.approval_id, ...yes], /was revoked, denied or claimed/],
     [['agents', agent.id.replace(/^./, '9'), ...yes], /There is no row agents 9/],
     [['agents', 'nobody', ...yes], /There is no row agents nobody\./],
+    [[...yes, 'settings', '--', '-a'], /There is no row settings -a/],
     [['settings', 'a\u001b[2J', ...yes], /There is no row settings a\uFFFD\[2J/],
   ];
   const before = await contentsOf(app);
