@@ -176,7 +176,10 @@ export function contractOfAgents(on: FiveStores): void {
       const write = () => aWrite(null, { eventType: 'key.revoked', resourceId: second.keyId });
       assert.equal(await on.agents.addKey(agent.id, second, aWrite()), 'added');
       assert.equal(await on.agents.revokeKey({ agentId: other.id, keyId: second.keyId }, write()), 'absent');
+      const revision = async () => (await on.credentials.findKey(agent.key.keyId))?.caller.principal.revision;
+      const before = await revision();
       assert.equal(await on.agents.revokeKey({ agentId: agent.id, keyId: second.keyId }, write()), 'revoked');
+      assert.notEqual(await revision(), before, 'whoever remembers the key reads its row again');
       assert.equal(await on.agents.revokeKey({ agentId: agent.id, keyId: second.keyId }, write()), 'absent');
       assert.deepEqual(await on.eventsOf(second.keyId), ['key.revoked']);
       const found = await on.agents.find(agent.id);

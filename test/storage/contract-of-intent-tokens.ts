@@ -44,7 +44,10 @@ export function contractOfIntentTokens(on: FiveStores): void {
       const second = aKey();
       await on.agents.addKey(agent.id, second, aWrite());
       await on.agents.revokeKey({ agentId: agent.id, keyId: agent.key.keyId }, aWrite());
-      const { record, event } = anIssue(agent, { keyId: second.keyId });
+      const asRemembered = anIssue(agent, { keyId: second.keyId });
+      assert.equal(await on.intents.issue(...partsOf(asRemembered)), false, 'before its row is read again');
+      const agentRevision = (await on.credentials.findKey(second.keyId))?.caller.principal.revision ?? -1;
+      const { record, event } = anIssue(agent, { keyId: second.keyId, agentRevision });
       assert.equal(await on.intents.issue(record, event), true);
     });
 

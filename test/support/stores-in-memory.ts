@@ -177,7 +177,10 @@ function createAgents(state: State): AgentStore {
     revokeKey: ({ agentId, keyId }, write) =>
       guarded<'revoked' | 'absent'>(write, 'revoked', () => {
         const key = keys.get(keyId);
-        return end(key?.agentId === agentId ? key : undefined);
+        const outcome = end(key?.agentId === agentId ? key : undefined);
+        const agent = agents.get(agentId);
+        if (outcome === 'revoked' && agent !== undefined) agent.revision += 1;
+        return outcome;
       }),
     countAgents: async () =>
       [...agents.values()].filter(({ role, revokedAt }) => role === 'agent' && revokedAt === null).length,

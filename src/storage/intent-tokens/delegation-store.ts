@@ -21,6 +21,7 @@ const RECORD_TYPES: Expressions<keyof DelegationRecord> = {
   ...columnTypes(intentTokens, OWN),
   parentJti: 'uuid',
   parentAgentRevision: 'int',
+  callerRevision: 'int',
   issuedAtSeconds: 'float8',
   expiresAtSeconds: 'float8',
 };
@@ -48,6 +49,7 @@ const DELEGATE: Statement = {
       order by token.jti for share
     ), actor as (
       select agent.id, agent.role ${fromLiveActor('(select "keyId" from asked)')}
+        and agent.revision = (select "callerRevision" from asked)
     ), parent as (
       select token.*, agent.name as agent_name from asked
       join intent_tokens token on token.jti = asked."parentJti"

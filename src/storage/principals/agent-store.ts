@@ -170,7 +170,10 @@ export function createAgentStore(database: Database, seals: RowSeals): AgentStor
           .set({ revokedAt: sql`clock_timestamp()`, seal: null })
           .where(and(eq(apiKeys.keyId, keyId), eq(apiKeys.agentId, agentId), IS_NOT_REVOKED))
           .returning({ keyId: apiKeys.keyId });
-        return revoked.length === 1 ? 'revoked' : 'absent';
+        if (revoked.length === 0) return 'absent';
+        // Whoever remembers the key has to read its row again, whatever that says by then.
+        await orm.update(agents).set(NEW_REVISION).where(eq(agents.id, agentId));
+        return 'revoked';
       }),
 
     countAgents: () =>

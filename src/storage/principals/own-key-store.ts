@@ -8,7 +8,10 @@ import { fromLiveActor, isNotRevoked } from '../engine/liveness-sql.ts';
 import { apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
 
-/** Under the agent's lock, which closes the race of two keys that revoke each other: the second is judged after the first. */
+/**
+ * Under the agent's lock, which closes the race of two keys that revoke each other: the second is judged after the first.
+ * A trigger draws another revision, so that whoever remembers the key has to read its row again.
+ */
 const REVOKE_OWN: Statement = {
   name: 'revoke_own_api_key',
   effect: 'write',
@@ -22,6 +25,8 @@ const REVOKE_OWN: Statement = {
       update api_keys set revoked_at = clock_timestamp(), seal = null from actor
       where key_id = $2 and key_id <> $1 and agent_id = $3::uuid and ${isNotRevoked('api_keys')}
       returning key_id
+    ), renewed as (
+      update agents set revision = revision where id = $3::uuid and exists (select from revoked)
     ), event as (
       ${insertEventOf('revoked', '$4')}
     )

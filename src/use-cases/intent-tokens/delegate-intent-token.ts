@@ -95,6 +95,7 @@ async function delegateOnce(
       parentJti: parent.claims.jti,
       parentAgentRevision: parent.state.agentRevision,
       keyId: request.caller.keyId,
+      callerRevision: request.caller.principal.revision,
       kid: signed.signer.kid,
       actionsText: canonicalText(narrowed.pairs.map((pair) => [...pair])),
       issuedAtSeconds: signed.issuedAtSeconds,

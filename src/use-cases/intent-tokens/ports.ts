@@ -200,6 +200,8 @@ export interface DelegationRecord {
   readonly parentAgentRevision: number;
   /** Of whoever delegates. */
   readonly keyId: string;
+  /** The `revision` of whoever delegates, as the key was judged. */
+  readonly callerRevision: number;
   readonly kid: string;
   /** Canonical JSON: the `[mcp | null, action]` pairs that the child allows. */
   readonly actionsText: string;

@@ -177,6 +177,19 @@ async function expireKey(app: TestApp, agent: CreatedAgent): Promise<void> {
   await resealRows(app.sql, 'api_keys', ...keyOf(agent));
 }
 
+/** Of a key that was revoked: live in SQL, which asks only whether there is a seal. */
+const bringBack = ({ keyId }: CreatedAgent): [string, unknown[]] => [
+  `update api_keys set revoked_at = null, seal = '\\x00' where key_id = $1`,
+  [keyId],
+];
+
+async function aSecondKey({ call, adminKey }: TestApp, { id }: CreatedAgent): Promise<string> {
+  const url = `/v1/agents/${id}/keys`;
+  const made = await call<{ api_key: string }>({ method: 'POST', url, key: adminKey, json: {} });
+  assert.equal(made.status, 201, made.text);
+  return made.body.api_key;
+}
+
 const RANDOM_SEAL = `seal = '\\x${randomBytes(32).toString('hex')}'`;
 
 export const ROW_ATTACKS: readonly Attack[] = [
@@ -368,13 +381,7 @@ export const ROW_ATTACKS: readonly Attack[] = [
     what: 'a revoked key brought back, whose token another key of its agent asks for again',
     prepare: async (app) => {
       const agent = await app.createAgent();
-      const second = await app.call<{ api_key: string }>({
-        method: 'POST',
-        url: `/v1/agents/${agent.id}/keys`,
-        key: app.adminKey,
-        json: {},
-      });
-      assert.equal(second.status, 201, second.text);
+      const second = await aSecondKey(app, agent);
       const issue = (key: string) => (on: TestApp) =>
         on.call({
           method: 'POST',
@@ -388,13 +395,36 @@ export const ROW_ATTACKS: readonly Attack[] = [
       const revoked = await app.call({ method: 'DELETE', url, key: app.adminKey });
       assert.ok(revoked.status < 300, revoked.text);
       return {
-        forge: () =>
-          app.sql(`update api_keys set revoked_at = null, seal = '\\x00' where key_id = $1`, [agent.keyId]),
-        probe: issue(second.body.api_key),
+        forge: () => app.sql(...bringBack(agent)),
+        probe: issue(second),
         forged: keyOf(agent),
       };
     },
   },
+  ...['by an administrator', 'by another key of its agent'].map(
+    (by): Attack => ({
+      table: 'api_keys',
+      columns: ['revokedAt', 'seal'],
+      what: `a key revoked ${by} and brought back with any seal, in a process that had just let it in`,
+      opensBefore: true,
+      prepare: async (app) => {
+        const { ns, agent } = await aReader(app, { scopes: reads });
+        const second = await aSecondKey(app, agent);
+        const forge = async (): Promise<void> => {
+          const revoked = await app.call(
+            by === 'by an administrator'
+              ? { method: 'DELETE', url: `/v1/agents/${agent.id}/keys/${agent.keyId}`, key: app.adminKey }
+              : { method: 'POST', url: `/api-keys/${agent.keyId}/revoke`, key: second },
+          );
+          assert.ok(revoked.status < 300, revoked.text);
+          await app.sql(...bringBack(agent));
+        };
+        const json = { scopes: reads(ns) };
+        const probe = (on: TestApp) => on.call({ method: 'POST', url: '/v1/tokens', key: agent.key, json });
+        return { forge, probe, forged: keyOf(agent) };
+      },
+    }),
+  ),
   tokenAttack(['id'], 'another id', 'id = gen_random_uuid()', { opensBefore: true }),
   {
     ...tokenAttack(['tokenHash'], 'the hash of another token', ''),

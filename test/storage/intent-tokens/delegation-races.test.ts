@@ -113,6 +113,7 @@ const aRecord = ({ jti, owner }: StoredIntent): DelegationRecord => ({
   jti: uuidv7(),
   parentJti: jti,
   parentAgentRevision: 1,
+  callerRevision: 1,
   keyId: owner.key.keyId,
   kid: 'a kid',
   actionsText: '[["weather-mcp","get_weather"]]',
@@ -173,6 +174,7 @@ test('the statement itself refuses what was decided by what is no longer so', {
     'another agent’s key': { keyId: other.key.keyId },
     'a key that never was': { keyId: '0'.repeat(16) },
     'a principal that changed': { parentAgentRevision: 2 },
+    'a caller that changed': { callerRevision: 2 },
     'a parent that never was': { parentJti: uuidv7() },
     'an end behind the parent’s': { expiresAtSeconds: end + 1 },
   };
