@@ -3,10 +3,9 @@
 import { publishedJwk, type SigningAlg } from '../domain/crypto/jwk.ts';
 import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
-import { type KeyRing, NoActiveKeyError, openKeyRing } from '../keys/signing/key-ring.ts';
+import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
 import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
-import { StartError } from '../start/start-error.ts';
 import { readWholeSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
@@ -19,9 +18,8 @@ export interface SigningKeysPart extends ServedPart {
   close(): Promise<void>;
 }
 
-/** Rejects with `StartError` where no row that says it is active opens. */
 export async function composeSigningKeys(
-  { config, database, provisioned }: AppContext,
+  { config, database, provisioned, log }: AppContext,
   { audit: { integrityFaults, seals } }: { readonly audit: AuditPart },
 ): Promise<SigningKeysPart> {
   const { signingAlg: alg } = config;
@@ -34,10 +32,11 @@ export async function composeSigningKeys(
     alg,
     load,
     onForged,
+    onNoActive: () => log.error(NO_ACTIVE_KEY),
     memories: database.memories,
   }).catch(async (error: unknown) => {
     await thread.close();
-    throw error instanceof NoActiveKeyError ? new StartError([NO_ACTIVE_KEY], { cause: error }) : error;
+    throw error;
   });
   return {
     keyRing,
@@ -57,7 +56,7 @@ export async function composeSigningKeys(
 }
 
 const NO_ACTIVE_KEY =
-  'No active signing key opens: its row in signing_keys was changed, or is not of Writ. Put that row back from a backup, or delete it: the next start makes a new key, and tokens that the old one signed verify no more.';
+  'No active signing key opens: its row in signing_keys was changed, or is not of Writ. Secrets are served and no intent token is issued. Put that row back from a backup, or delete it and start again: the start makes a new key, and tokens that the old one signed verify no more.';
 
 /** Of all that the answer is made from. */
 function entityTagOf(keyRing: KeyRing, alg: SigningAlg): string {

@@ -16,10 +16,11 @@ import type { SigningThread } from './signing-thread.ts';
  * but `refresh` throw `UNAVAILABLE`.
  */
 export interface KeyRing {
+  /** Throws `UNAVAILABLE` also while no row that says it is active opens. */
   active(): SigningKey;
   /** By kid; undefined for a key that is not ours. */
   find(kid: string): SigningKey | undefined;
-  /** In the order of the database: oldest first. */
+  /** In the order of the database: oldest first. Throws `UNAVAILABLE` where there is none: a verifier would pin that. */
   published(): readonly SigningKey[];
   /** Reads the keys again; a rotation on another replica arrives this way. */
   refresh(): Promise<void>;
@@ -31,8 +32,8 @@ export class NoActiveKeyError extends Error {
 }
 
 /**
- * A row that does not open is reported and left out. Where none is left that is active, this rejects with
- * `NoActiveKeyError`, and `refresh` with the same keeps what it had.
+ * A row that does not open is reported and left out. Where none is left that is active, `onNoActive` is told, the others
+ * verify, and each call of `active` reads again. Later, `refresh` rejects with `NoActiveKeyError` and keeps what it had.
  */
 export async function openKeyRing(options: {
   kek: KeyEncryption;
@@ -40,11 +41,13 @@ export async function openKeyRing(options: {
   alg: SigningAlg;
   load: () => Promise<readonly RingRow[]>;
   onForged: (row: ForgedRow) => void;
+  onNoActive: () => void;
   memories: Memories;
 }): Promise<KeyRing> {
   const { memories } = options;
   let keys = new Map<string, OpenedRow>();
   let active: SigningKey | undefined;
+  let areRead = false;
   const open = (stored: RingRow): SigningKey | undefined => {
     // Unwrapping costs a private-key derivation: only for a row that is not as it was.
     const known = keys.get(stored.kid);
@@ -67,13 +70,19 @@ export async function openKeyRing(options: {
       opened.set(key.kid, { key, stored });
       if (stored.state === 'active') nextActive = key;
     }
-    if (nextActive === undefined) throw new NoActiveKeyError('there is no active signing key that opens');
     // Read before everything was dropped: of a database that may not be the one that answers now.
     if (before !== memories.generation() && active === undefined) return refresh();
-    keys = opened;
-    active = nextActive;
+    if (nextActive !== undefined || active === undefined) {
+      keys = opened;
+      active = nextActive;
+      areRead = true;
+    }
+    if (nextActive === undefined) throw new NoActiveKeyError('there is no active signing key that opens');
   };
-  await refresh();
+  await refresh().catch((error: unknown) => {
+    if (!(error instanceof NoActiveKeyError)) throw error;
+    options.onNoActive();
+  });
   let isReading = false;
   const readAgain = (): void => {
     if (isReading) return;
@@ -89,23 +98,25 @@ export async function openKeyRing(options: {
     if (why !== 'another history') return;
     keys = new Map();
     active = undefined;
+    areRead = false;
     readAgain();
   });
-  const requireActive = (): SigningKey => {
-    if (active !== undefined) return active;
+  const unavailable = (): WritError => {
     readAgain();
-    throw new WritError('UNAVAILABLE', 'The signing keys are being read again; try again shortly.', {
-      retryAfterSeconds: 1,
-    });
+    const message = 'No signing key can be used now; the keys are being read again. Try again shortly.';
+    return new WritError('UNAVAILABLE', message, { retryAfterSeconds: 1 });
   };
   return {
-    active: requireActive,
+    active: () => {
+      if (active === undefined) throw unavailable();
+      return active;
+    },
     find: (kid) => {
-      requireActive();
+      if (!areRead) throw unavailable();
       return keys.get(kid)?.key;
     },
     published: () => {
-      requireActive();
+      if (keys.size === 0) throw unavailable();
       return [...keys.values()].map(({ key }) => key);
     },
     refresh,

@@ -94,18 +94,34 @@ async function ringOf(load: Load) {
   const forged: string[] = [];
   const memories = createMemories();
   const onForged = ({ id }: { id: string }) => forged.push(id);
-  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged, memories });
-  return { ring, forged, memories };
+  let toldOfNoActive = 0;
+  const onNoActive = () => {
+    toldOfNoActive += 1;
+  };
+  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged, onNoActive, memories });
+  return { ring, forged, memories, toldOfNoActive: () => toldOfNoActive };
 }
 
-test('a ring without an active key that opens does not open', async () => {
-  const stored = generateSigningKey(kek);
+test('a ring without an active key that opens signs nothing, verifies with the others, and reads again', async () => {
+  const [stored, mended] = [generateSigningKey(kek), generateSigningKey(kek)];
   const foreign = { ...generateSigningKey(strangerKek), state: 'active' as const };
-  for (const rows of [[], [{ ...stored, state: 'retiring' as const }], [foreign]]) {
-    await assert.rejects(
-      ringOf(async () => rows),
-      NoActiveKeyError,
-    );
+  const retiring = { ...stored, state: 'retiring' as const };
+  for (const first of [[], [retiring], [foreign], [retiring, foreign]]) {
+    let rows: Awaited<ReturnType<Load>> = first;
+    const { ring, toldOfNoActive } = await ringOf(async () => rows);
+    assert.equal(toldOfNoActive(), 1);
+    assert.throws(() => ring.active(), { code: 'UNAVAILABLE' });
+    assert.equal(ring.find(foreign.kid), undefined);
+    const isThere = rows.includes(retiring);
+    assert.equal(ring.find(stored.kid)?.kid, isThere ? stored.kid : undefined);
+    if (isThere) assert.equal(ring.published().length, 1);
+    else assert.throws(() => ring.published(), { code: 'UNAVAILABLE' });
+    // What the calls above read is over.
+    await new Promise((resolve) => setImmediate(resolve));
+    rows = [{ ...mended, state: 'active' }];
+    assert.throws(() => ring.active(), { code: 'UNAVAILABLE' }, 'what this call reads is there for the next');
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(ring.active().kid, mended.kid);
   }
 });
 
