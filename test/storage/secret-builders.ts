@@ -2,7 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import type { Database, Statement } from '../../src/storage/engine/database.ts';
-import { createScopedTokenStore } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
+import {
+  createScopedTokenStore,
+  newTokenMessage,
+} from '../../src/storage/scoped-tokens/scoped-token-store.ts';
 import { ROWS_READ } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
 import { writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
@@ -84,8 +87,11 @@ export function keyGuard(agent: NewAgent, agentRevision = 1): CredentialGuard {
 }
 
 /** What is read of the row of such a token. */
-export const asRead = ({ scopes, maxUses, allowedIps }: NewScopedToken): string =>
-  `${scopes.join(' ')} standard ${maxUses} ${JSON.stringify(allowedIps)}`;
+export const asRead = (token: NewScopedToken): string => {
+  const { scopes, maxUses, allowedIps } = token;
+  const seal = TEST_SEALS.of(newTokenMessage(token)).toString('base64');
+  return `${seal} ${scopes.join(' ')} standard ${maxUses} ${JSON.stringify(allowedIps)}`;
+};
 
 export function tokenGuard(agent: NewAgent, token: NewScopedToken, agentRevision = 1): CredentialGuard {
   const limited = token.maxUses !== null;

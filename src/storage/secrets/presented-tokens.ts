@@ -30,6 +30,7 @@ export interface TokenRow extends RestrictionTexts {
   readonly scopes: string;
   readonly limited: boolean;
   readonly tokenTier: AccessTier;
+  readonly sealText: string;
   /** Joined by a comma, which is in none of them. */
   readonly boundSecrets: string | null;
   readonly state: TokenState;
@@ -41,6 +42,9 @@ export interface TokenRow extends RestrictionTexts {
   readonly livesMs: number;
 }
 
+/** In base64, as JavaScript writes it. */
+const SEAL_TEXT = `coalesce(encode(token.seal, 'base64'), '')`;
+
 /** Of `token`, joined with its `agent`. */
 export const TOKEN_COLUMNS = `${sealList('scoped_tokens', 'token')}, ${sealList('agents', 'agent')}, ${selectList<TokenRow>(
   {
@@ -50,6 +54,7 @@ export const TOKEN_COLUMNS = `${sealList('scoped_tokens', 'token')}, ${sealList(
     ...columns(scopedTokens, 'token', RESTRICTION_MEMBERS, (column) => `to_json(${column})::text`),
     limited: 'token.max_uses is not null',
     tokenTier: 'token.access_tier',
+    sealText: SEAL_TEXT,
     boundSecrets: `array_to_string(token.bound_secrets, ',')`,
     state: TOKEN_STATE,
     agentRole: 'agent.role',
@@ -61,12 +66,13 @@ export const TOKEN_COLUMNS = `${sealList('scoped_tokens', 'token')}, ${sealList(
 )}`;
 
 /** What `asRead` of a row is made of, for a statement that has `token`. */
-export const TOKEN_AS_READ = `concat_ws(' ', array_to_string(token.scopes, ' '), token.access_tier,
+export const TOKEN_AS_READ = `concat_ws(' ', ${SEAL_TEXT}, array_to_string(token.scopes, ' '), token.access_tier,
   coalesce(token.max_uses::text, 'null'), coalesce(to_json(token.allowed_ips)::text, 'null'),
   array_to_string(token.bound_secrets, ','))`;
 
-function asRead({ scopes, tokenTier, maxUses, allowedIps, boundSecrets }: TokenRow): string {
-  const always = `${scopes} ${tokenTier} ${maxUses} ${allowedIps}`;
+/** With its seal: one that was revoked has lost it, so that what a process remembers does not fit a row that is revived. */
+function asRead({ sealText, scopes, tokenTier, maxUses, allowedIps, boundSecrets }: TokenRow): string {
+  const always = `${sealText} ${scopes} ${tokenTier} ${maxUses} ${allowedIps}`;
   return boundSecrets === null ? always : `${always} ${boundSecrets}`;
 }
 

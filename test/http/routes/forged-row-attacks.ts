@@ -506,6 +506,25 @@ export const ROW_ATTACKS: readonly Attack[] = [
       assert.ok(revoked.status < 300, revoked.text);
     },
   }),
+  {
+    table: 'scoped_tokens',
+    columns: ['revokedAt', 'seal'],
+    what: 'a token that was revoked and brought back with any seal, in a process that had just let it in',
+    opensBefore: true,
+    prepare: async (app) => {
+      const { ns, path, agent } = await aReader(app, { scopes: reads });
+      const { id, token } = await aToken(app, agent.key, { scopes: reads(ns) });
+      const probe = getBy(`/v1/secrets/${path}`, token);
+      const forge = async (): Promise<void> => {
+        assert.equal((await probe(app)).status, 200);
+        const revoked = await app.call({ method: 'DELETE', url: `/v1/tokens/${id}`, key: app.adminKey });
+        assert.ok(revoked.status < 300, revoked.text);
+        await app.sql(`update scoped_tokens set revoked_at = null, ${RANDOM_SEAL} where id = $1`, [id]);
+        assert.equal((await probe(app)).status, 500, 'the first request after it');
+      };
+      return { forge, probe, forged: ['id = $1', [id]] };
+    },
+  },
   tokenAttack(['seal'], 'no seal', 'seal = null', { opensBefore: true }),
   tokenAttack(
     ['seal'],
