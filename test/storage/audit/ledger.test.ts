@@ -398,7 +398,8 @@ const BOOKS: Readonly<Record<string, string>> = {
   'changes of agents': `
     select agent.id, revision, counted from agents agent cross join lateral (
       select count(*)::int as counted from audit_events
-      where resource_id = agent.id::text and event_type in ('agent.updated', 'agent.revoked')
+      where (resource_id = agent.id::text and event_type in ('agent.updated', 'agent.revoked'))
+        or (event_type = 'key.revoked' and resource_id in (select key_id from api_keys where agent_id = agent.id))
     ) as event
     where (revision = 1) <> (counted = 0)`,
   'API keys': both(
