@@ -97,11 +97,12 @@ test('the lines of a head', { skip: postgresSkip }, async (t) => {
     const answers = async (...requests: string[]) =>
       statuses((await exchangeBytes(port, requests.join(''))).toString());
     assert.deepEqual(await answers(good, good, one(['Connection: close'])), ['200', '200', '200']);
-    assert.deepEqual(await answers(good, one([...filling(1500), forwarded]), good), ['200', '431']);
-    assert.deepEqual(await answers(one([...filling(100), forwarded]), one(filling(1500)), good), [
-      '403',
-      '431',
-    ]);
+    // The parser of later versions of Node.js refuses so many lines itself, and may end the connection with that.
+    const refusal = (told: readonly string[]) => told.length === 0 || told.join() === '431';
+    const [first, ...after] = await answers(good, one([...filling(1500), forwarded]), good);
+    assert.ok(first === '200' && refusal(after), `${first} ${after}`);
+    const [denied, ...rest] = await answers(one([...filling(100), forwarded]), one(filling(1500)), good);
+    assert.ok(denied === '403' && refusal(rest), `${denied} ${rest}`);
   });
 
   await t.test('what comes as a trailer is not read as a header', async () => {
@@ -120,7 +121,7 @@ test('the lines of a head', { skip: postgresSkip }, async (t) => {
     const local = 'X-Forwarded-For: 127.0.0.1';
     assert.deepEqual(statuses(await asked([local], [forwarded])), ['403']);
     assert.deepEqual(statuses(await asked([forwarded])), ['200']);
-    assert.deepEqual(statuses(await asked([...filling(1500), local], [forwarded])), ['403']);
+    assert.match(statuses(await asked([...filling(1500), local], [forwarded])).join(), /^(?:403|431)$/);
     assert.deepEqual(statuses(await asked(filling(10_000))), ['431']);
   });
 });
