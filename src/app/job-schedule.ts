@@ -2,10 +2,10 @@
 
 import { type Job, startJobs } from '../platform/job-scheduler.ts';
 import { createWebhook } from '../platform/webhook-client.ts';
-import { createWebhookOutbox } from '../storage/approvals/webhook-outbox.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
+import { createWebhookOutbox } from '../storage/notices/webhook-outbox.ts';
 import { sweep } from '../storage/sweep.ts';
-import { createDeliverWebhooks } from '../use-cases/approvals/deliver-webhooks.ts';
+import { createDeliverWebhooks } from '../use-cases/notices/deliver-webhooks.ts';
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';

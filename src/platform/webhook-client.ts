@@ -1,7 +1,7 @@
 /** Sends one notice to the webhook, signed as Standard Webhooks 1.0 has it. Redirects are not followed. */
 
 import { Webhook } from 'standardwebhooks';
-import type { SendWebhook } from '../use-cases/approvals/ports.ts';
+import type { SendWebhook } from '../use-cases/notices/ports.ts';
 
 const TIMEOUT_MS = 5000;
 

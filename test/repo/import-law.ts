@@ -35,6 +35,7 @@ const CONFIGURATION = ['setting-kinds', 'settings-table'];
 
 /** A subject may import those of the lines above its own. */
 const SUBJECT_ORDER = [
+  ['notices'],
   ['audit'],
   ['authentication'],
   ['principals', 'signing-keys'],

@@ -9,9 +9,9 @@ import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-
 import { messageOf } from '../engine/sealed-rows.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import { enqueueEvent } from '../notices/webhook-outbox.ts';
 import { approvals } from '../schema.ts';
 import { REQUEST_MEMBERS } from './approval-rows.ts';
-import { enqueueEvent } from './webhook-outbox.ts';
 
 /** Closes the race of two requests for the last place: whoever comes second waits, and then counts the first. */
 const LOCK_AGENT: Statement = {

@@ -16,10 +16,10 @@ import {
 } from '../engine/liveness-sql.ts';
 import { messageOf } from '../engine/sealed-rows.ts';
 import { members, recordset } from '../engine/table-columns.ts';
+import { enqueueEvent } from '../notices/webhook-outbox.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
 import { createApprovalRequestStore } from './approval-request-store.ts';
 import { type ApprovalRow, approvalRecordOf, SELECT_APPROVAL } from './approval-rows.ts';
-import { enqueueEvent } from './webhook-outbox.ts';
 
 const FIND: Statement = {
   name: 'find_approval',

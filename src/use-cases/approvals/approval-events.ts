@@ -3,7 +3,8 @@
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { parseBoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
-import type { ApprovalRequest, WebhookEvent } from './ports.ts';
+import type { WebhookEvent } from '../notices/ports.ts';
+import type { ApprovalRequest } from './ports.ts';
 
 /** As approvers are shown them; one that was edited in the database is left out, and its approval fits no digest. */
 export function namedSecrets({ boundSecrets }: Pick<ApprovalRequest, 'boundSecrets'>) {

@@ -5,6 +5,7 @@ import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { BoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
+import type { WebhookEvent } from '../notices/ports.ts';
 import type { NewScopedToken } from '../scoped-tokens/ports.ts';
 
 /** What was asked, and what it takes: frozen when it is opened, and bound by the digest. */
@@ -58,9 +59,6 @@ export interface ApprovalRecord extends ApprovalRequest {
   /** False: it is open, and it or the row of the agent that asked is not what Writ wrote. */
   readonly isWhole: boolean;
 }
-
-/** A notice that is owed to the webhook; undefined where there is none. */
-export type WebhookEvent = { readonly id: string; readonly payload: string } | undefined;
 
 /** What a decision changes. */
 export type ApprovalChange =
@@ -123,27 +121,3 @@ export interface ApprovalStore {
   /** The secrets above standard that `matches` names, expired ones too, in the order of their paths: the first `limit`. */
   guardedMatching(matches: (path: string) => boolean, limit: number): Promise<readonly BoundSecret[]>;
 }
-
-export interface QueuedWebhookEvent {
-  readonly id: string;
-  readonly payload: string;
-  /** The one under way included. */
-  readonly attempts: number;
-}
-
-export interface WebhookOutbox {
-  /** Nobody else gets these for `seconds`. */
-  lease(of: { readonly limit: number; readonly seconds: number }): Promise<readonly QueuedWebhookEvent[]>;
-  delivered(id: string): Promise<void>;
-  /** `retryAfterSeconds` undefined: it is given up. */
-  failed(
-    id: string,
-    how: { readonly why: string; readonly retryAfterSeconds: number | undefined },
-  ): Promise<void>;
-}
-
-/** Resolves with undefined when it was taken, else with why not. */
-export type SendWebhook = (notice: {
-  readonly id: string;
-  readonly payload: string;
-}) => Promise<string | undefined>;

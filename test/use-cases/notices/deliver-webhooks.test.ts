@@ -2,12 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createDeliverWebhooks } from '../../../src/use-cases/approvals/deliver-webhooks.ts';
-import type {
-  QueuedWebhookEvent,
-  SendWebhook,
-  WebhookOutbox,
-} from '../../../src/use-cases/approvals/ports.ts';
+import { createDeliverWebhooks } from '../../../src/use-cases/notices/deliver-webhooks.ts';
+import type { QueuedWebhookEvent, SendWebhook, WebhookOutbox } from '../../../src/use-cases/notices/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
 /** Of every try, the time after which the next one is made. */

@@ -1,6 +1,6 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { QueuedWebhookEvent, WebhookEvent, WebhookOutbox } from '../../use-cases/approvals/ports.ts';
+import type { QueuedWebhookEvent, WebhookEvent, WebhookOutbox } from '../../use-cases/notices/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { judgedRow, messageOf, sealList } from '../engine/sealed-rows.ts';

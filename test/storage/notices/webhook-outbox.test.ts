@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
-import { createWebhookOutbox } from '../../../src/storage/approvals/webhook-outbox.ts';
+import { createWebhookOutbox } from '../../../src/storage/notices/webhook-outbox.ts';
 import { OUTBOX, type Owed, SECRET, startReceiver, verified } from '../../platform/webhook-receiver.ts';
 import { printedKey, until } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
