@@ -173,13 +173,13 @@ export const SETTINGS = {
   APPROVAL_WEBHOOK_URL: {
     ...WEBHOOK_URL,
     group: 'Approvals',
-    help: 'URL that Writ notifies of approvals; it requires `APPROVAL_WEBHOOK_SECRET`.',
+    help: 'URL that Writ posts every notice to, of approvals and of the rest; it requires `APPROVAL_WEBHOOK_SECRET`.',
     example: 'https://hooks.example/writ',
   },
   APPROVAL_WEBHOOK_SECRET: {
     ...WEBHOOK_SECRET,
     group: 'Approvals',
-    help: 'Secret that signs these notifications, as Standard Webhooks prescribes.',
+    help: 'Secret that signs these notices, as Standard Webhooks prescribes.',
   },
   LOG_LEVEL: {
     ...oneOf(LOG_LEVELS),

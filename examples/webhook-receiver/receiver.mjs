@@ -1,4 +1,4 @@
-// Receives what Writ tells of approvals (Standard Webhooks) and prints it, once the signature is verified.
+// Receives what Writ tells its webhook (Standard Webhooks) and prints it, once the signature is verified.
 // APPROVAL_WEBHOOK_SECRET is the one that Writ has. Needs: npm i standardwebhooks
 import { createServer } from 'node:http';
 import { Webhook } from 'standardwebhooks';
@@ -26,7 +26,9 @@ const server = createServer(async (request, response) => {
   if (!isNew) return;
   const { type, data } = JSON.parse(body);
   console.log(
-    `${type} ${data.id}: ${data.agent_name} asks for ${data.scopes.join(' ')} (${data.access_tier})`,
+    type.startsWith('approval.')
+      ? `${type} ${data.id}: ${data.agent_name} asks for ${data.scopes.join(' ')} (${data.access_tier})`
+      : `${type}: ${JSON.stringify(data)}`,
   );
 });
 

@@ -3,10 +3,12 @@
 import type { Config } from '../config.ts';
 import type { Routes } from '../http/routing/route.ts';
 import { createDatabaseClock, type DatabaseClock } from '../platform/database-clock.ts';
+import { newId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Provisioned } from '../start/provision.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readDatabaseTime } from '../storage/engine/database-health.ts';
+import { type BuildNotice, createBuildNotice } from '../use-cases/notices/build-notice.ts';
 
 export interface AppDeps {
   readonly config: Config;
@@ -17,6 +19,7 @@ export interface AppDeps {
 
 export interface AppContext extends AppDeps {
   readonly clock: DatabaseClock;
+  readonly buildNotice: BuildNotice;
   readonly monotonicMs: () => number;
 }
 
@@ -33,5 +36,6 @@ export async function createAppContext(deps: AppDeps): Promise<AppContext> {
     if (why === 'another history') void clock.sample().catch(() => {});
   });
   await clock.sample();
-  return { ...deps, clock, monotonicMs: performance.now.bind(performance) };
+  const buildNotice = createBuildNotice({ configured: deps.config.approvalWebhook !== undefined, newId });
+  return { ...deps, clock, buildNotice, monotonicMs: performance.now.bind(performance) };
 }

@@ -5,7 +5,7 @@ import { generateScopedToken } from '../keys/credentials/scoped-token-secret.ts'
 import { createRequestDigest } from '../keys/encryption/approval-mac.ts';
 import { newApprovalId, newId } from '../platform/ids.ts';
 import { createApprovalStore } from '../storage/approvals/approval-store.ts';
-import { createApprovalWebhookEvents } from '../use-cases/approvals/approval-events.ts';
+import { createApprovalNotices } from '../use-cases/approvals/approval-events.ts';
 import { createClaimApproval } from '../use-cases/approvals/claim-approval.ts';
 import { createApprovals } from '../use-cases/approvals/decide-approval.ts';
 import { createRequestApproval } from '../use-cases/approvals/request-approval.ts';
@@ -19,13 +19,13 @@ export interface ApprovalsPart extends ServedPart {
 }
 
 export function composeApprovals(
-  { config, database, provisioned, clock }: AppContext,
+  { config, database, provisioned, clock, buildNotice }: AppContext,
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): ApprovalsPart {
   const shared = {
     store: createApprovalStore(database, parts.audit.seals),
     digest: createRequestDigest(provisioned.kek),
-    notices: createApprovalWebhookEvents({ configured: config.approvalWebhook !== undefined, newId }),
+    notices: createApprovalNotices(buildNotice),
     newId,
     clock,
   };

@@ -383,7 +383,6 @@ export const webhookOutbox = pgTable(
   'webhook_outbox',
   {
     id: uuid('id').primaryKey(),
-    approvalId: text('approval_id').notNull(),
     /** The body as it is signed and sent. */
     payload: text('payload').notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),

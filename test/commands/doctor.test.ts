@@ -52,8 +52,8 @@ async function aFilledApp(t: TestContext) {
     { scopes: ['secrets:read:team/*'], require_approval: true },
   );
   await ask('POST', `/v1/approvals/${approval}/approve`, { key: approver.key }, {});
-  const notice = `insert into webhook_outbox (id, approval_id, payload) values (gen_random_uuid(), $1, '{}')`;
-  await app.sql(notice, [approval]);
+  const notice = `insert into webhook_outbox (id, payload) values (gen_random_uuid(), '{}')`;
+  await app.sql(notice);
   await resealRows(app.sql, 'webhook_outbox');
   return { app, ask, admin, agent, approver, approval, aToken, env: envOf(app) };
 }

@@ -82,6 +82,6 @@ export interface Owed {
 }
 
 export const OUTBOX = `
-  select id, approval_id, payload::json ->> 'type' as type, attempts, delivered_at is not null as delivered,
+  select id, payload::json #>> '{data,id}' as approval_id, payload::json ->> 'type' as type, attempts, delivered_at is not null as delivered,
     given_up_at is not null as given_up, last_failure
   from webhook_outbox order by created_at, id`;

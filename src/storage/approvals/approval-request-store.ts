@@ -9,7 +9,7 @@ import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-
 import { messageOf } from '../engine/sealed-rows.ts';
 import { Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
-import { enqueueEvent } from '../notices/webhook-outbox.ts';
+import { oweNotice } from '../notices/owed-notices.ts';
 import { approvals } from '../schema.ts';
 import { REQUEST_MEMBERS } from './approval-rows.ts';
 
@@ -80,7 +80,7 @@ export function createApprovalRequestStore(
           const opened = { ...approval, expiresAt };
           const seal = seals.of(messageOf('approvals', { ...opened, effectiveAt: null }));
           await require(session, OPEN, [JSON.stringify([{ ...opened, sealHex: seal.toString('hex') }])]);
-          await enqueueEvent(session, approval.id, notice, seals);
+          await oweNotice(session, notice, seals);
           await insertAuditEvents(session, [event]);
           return { expiresAt };
         }),

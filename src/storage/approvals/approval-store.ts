@@ -16,7 +16,7 @@ import {
 } from '../engine/liveness-sql.ts';
 import { messageOf } from '../engine/sealed-rows.ts';
 import { members, recordset } from '../engine/table-columns.ts';
-import { enqueueEvent } from '../notices/webhook-outbox.ts';
+import { oweNotice } from '../notices/owed-notices.ts';
 import { insertNewTokens, NEW_TOKEN_TYPES, newTokenRow } from '../scoped-tokens/scoped-token-store.ts';
 import { createApprovalRequestStore } from './approval-request-store.ts';
 import { type ApprovalRow, approvalRecordOf, SELECT_APPROVAL } from './approval-rows.ts';
@@ -165,7 +165,7 @@ export function createApprovalStore(database: Database, seals: RowSeals): Approv
             await session.query(TAKE_EFFECT, [id, effectiveAt, effective]);
           }
         }
-        await enqueueEvent(session, id, notice(effectiveAt), seals);
+        await oweNotice(session, notice(effectiveAt), seals);
         await insertAuditEvents(session, [event(effectiveAt)]);
         return 'decided';
       }),

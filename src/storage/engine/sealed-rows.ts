@@ -133,7 +133,7 @@ export const SEALED_TABLES = {
   },
   webhook_outbox: {
     table: webhookOutbox,
-    sealed: ['id', 'approvalId', 'payload'],
+    sealed: ['id', 'payload'],
     hashed: [],
     open: {
       createdAt: TOLD,

@@ -1,15 +1,9 @@
 /** The notices that are owed to the webhook. They are leased in one statement and sent outside any transaction. */
 
-import type { QueuedWebhookEvent, WebhookEvent, WebhookOutbox } from '../../use-cases/notices/ports.ts';
+import type { LeasedNotice, WebhookOutbox } from '../../use-cases/notices/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
-import type { Database, Session, Statement } from '../engine/database.ts';
-import { judgedRow, messageOf, sealList } from '../engine/sealed-rows.ts';
-
-const OWE_NOTICE: Statement = {
-  name: 'owe_webhook_notice',
-  effect: 'write',
-  text: `insert into webhook_outbox (id, approval_id, payload, seal) values ($1, $2, $3, $4)`,
-};
+import type { Database, Statement } from '../engine/database.ts';
+import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */
 const LEASE: Statement = {
@@ -46,8 +40,8 @@ export function createWebhookOutbox(database: Database, seals: RowSeals): Webhoo
   const giveUp = (id: string) => database.query(FAILED, [id, 'it is not what Writ wrote', null]);
   return {
     lease: async ({ limit, seconds }) => {
-      const rows = await database.query<QueuedWebhookEvent>(LEASE, [limit, seconds]);
-      const whole: QueuedWebhookEvent[] = [];
+      const rows = await database.query<LeasedNotice>(LEASE, [limit, seconds]);
+      const whole: LeasedNotice[] = [];
       for (const row of rows) {
         const { id, payload, attempts } = row;
         if (seals.fits(judgedRow('webhook_outbox', row))) whole.push({ id, payload, attempts });
@@ -59,16 +53,4 @@ export function createWebhookOutbox(database: Database, seals: RowSeals): Webhoo
     failed: async (id, { why, retryAfterSeconds }) =>
       void (await database.query(FAILED, [id, why, retryAfterSeconds ?? null])),
   };
-}
-
-/** In the transaction of what it tells of: no event, no effect. */
-export async function enqueueEvent(
-  session: Session,
-  approvalId: string,
-  notice: WebhookEvent,
-  seals: RowSeals,
-): Promise<void> {
-  if (notice === undefined) return;
-  const seal = seals.of(messageOf('webhook_outbox', { ...notice, approvalId }));
-  await session.query(OWE_NOTICE, [notice.id, approvalId, notice.payload, seal]);
 }

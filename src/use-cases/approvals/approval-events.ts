@@ -1,9 +1,10 @@
-/** What is written of an approval beside itself: its events, and the notices that go to the webhook. */
+/** What is written of an approval beside itself: its secrets as they are named, and the notices. */
 
-import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { parseBoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
-import type { WebhookEvent } from '../notices/ports.ts';
+import type { BuildNotice } from '../notices/build-notice.ts';
+import type { Notice } from '../notices/ports.ts';
 import type { ApprovalRequest } from './ports.ts';
 
 /** As approvers are shown them; one that was edited in the database is left out, and its approval fits no digest. */
@@ -15,21 +16,18 @@ export function namedSecrets({ boundSecrets }: Pick<ApprovalRequest, 'boundSecre
   };
 }
 
-/** Undefined where no webhook is configured. Never holds a token. */
-export type ApprovalWebhookEvents = (
+/** What the webhook is told of an approval; undefined where none is configured. */
+export type ApprovalNotices = (
   type: 'approval.requested' | 'approval.granted' | 'approval.denied',
   approval: ApprovalRequest & { readonly agentName: string },
   status: string,
   times: { readonly at: Date; readonly effectiveAt?: Date | null },
-) => WebhookEvent;
+) => Notice | undefined;
 
-export function createApprovalWebhookEvents(deps: {
-  readonly configured: boolean;
-  readonly newId: () => string;
-}): ApprovalWebhookEvents {
-  return (type, approval, status, { at, effectiveAt }) => {
-    if (!deps.configured) return undefined;
-    const data = {
+export const createApprovalNotices =
+  (buildNotice: BuildNotice): ApprovalNotices =>
+  (type, approval, status, { at, effectiveAt }) =>
+    buildNotice(type, at, {
       id: approval.id,
       status,
       agent_id: approval.agentId,
@@ -42,7 +40,4 @@ export function createApprovalWebhookEvents(deps: {
       description: approval.description,
       approvals_required: approval.approvalsRequired,
       effective_at: instantOrNull(effectiveAt),
-    };
-    return { id: deps.newId(), payload: JSON.stringify({ type, timestamp: formatTimestamp(at), data }) };
-  };
-}
+    });

@@ -18,7 +18,7 @@ import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type { Clock } from '../ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
-import type { ApprovalWebhookEvents } from './approval-events.ts';
+import type { ApprovalNotices } from './approval-events.ts';
 import type { ApprovalPosition, ApprovalRecord, ApprovalStore, DecidedChange } from './ports.ts';
 import { digestText } from './request-approval.ts';
 
@@ -27,7 +27,7 @@ export interface DecideApprovalDeps {
   readonly digest: { matches(text: string, digestHex: string): boolean };
   readonly newId: () => string;
   readonly clock: Clock;
-  readonly notices: ApprovalWebhookEvents;
+  readonly notices: ApprovalNotices;
   readonly denyCaller: DenyCaller;
   readonly denialLog: DenialLog;
 }

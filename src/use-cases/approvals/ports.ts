@@ -5,7 +5,7 @@ import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import type { BoundSecret } from '../../domain/secrets/bound-secrets.ts';
 import type { TokenRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
-import type { WebhookEvent } from '../notices/ports.ts';
+import type { Notice } from '../notices/ports.ts';
 import type { NewScopedToken } from '../scoped-tokens/ports.ts';
 
 /** What was asked, and what it takes: frozen when it is opened, and bound by the digest. */
@@ -74,7 +74,7 @@ export interface DecidedChange {
   readonly change: ApprovalChange;
   /** From the time at which the approval takes effect, where the vote was the last. */
   readonly event: (effectiveAt: Date | null) => AuditEvent;
-  readonly notice: (effectiveAt: Date | null) => WebhookEvent;
+  readonly notice: (effectiveAt: Date | null) => Notice | undefined;
 }
 
 export interface ApprovalStore {
@@ -89,7 +89,7 @@ export interface ApprovalStore {
       readonly agentRevision: number;
       readonly maxPending: number;
       readonly event: AuditEvent;
-      readonly notice: WebhookEvent;
+      readonly notice: Notice | undefined;
     },
   ): Promise<{ readonly expiresAt: Date } | 'too_many' | 'not_granted'>;
   find(id: string): Promise<ApprovalRecord | undefined>;

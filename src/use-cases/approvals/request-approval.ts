@@ -19,7 +19,7 @@ import { auditEvent } from '../audit/build-audit-event.ts';
 import type { Clock } from '../ports.ts';
 import { RETRY } from '../retry-guarded-write.ts';
 import { MAX_PENDING, type RequestApproval } from '../scoped-tokens/ports.ts';
-import type { ApprovalWebhookEvents } from './approval-events.ts';
+import type { ApprovalNotices } from './approval-events.ts';
 import type { ApprovalRequest, ApprovalStore } from './ports.ts';
 
 export interface ApprovalSettings {
@@ -37,7 +37,7 @@ export interface RequestApprovalDeps {
   readonly newApprovalId: () => string;
   readonly newId: () => string;
   readonly clock: Clock;
-  readonly notices: ApprovalWebhookEvents;
+  readonly notices: ApprovalNotices;
 }
 
 export function createRequestApproval(deps: RequestApprovalDeps): RequestApproval {

@@ -1,9 +1,9 @@
 /**
- * Telling the webhook what was asked and decided (contract section 7): at least once, with growing pauses, given up
+ * Telling the webhook what it is owed (docs/webhooks.md): at least once, with growing pauses, given up
  * after a bounded number of tries, and never in the way of a request.
  */
 
-import type { QueuedWebhookEvent, SendWebhook, WebhookOutbox } from './ports.ts';
+import type { LeasedNotice, SendWebhook, WebhookOutbox } from './ports.ts';
 
 const AT_ONCE = 20;
 
@@ -19,7 +19,7 @@ export function createDeliverWebhooks(deps: {
   readonly send: SendWebhook;
   readonly onDeadLetter: (id: string, why: string) => void;
 }): () => Promise<void> {
-  const deliver = async ({ id, payload, attempts }: QueuedWebhookEvent): Promise<void> => {
+  const deliver = async ({ id, payload, attempts }: LeasedNotice): Promise<void> => {
     const why = await deps.send({ id, payload });
     if (why === undefined) return deps.outbox.delivered(id);
     const retryAfterSeconds = PAUSES_SECONDS[attempts - 1];

@@ -643,7 +643,6 @@ export const OTHER_ATTACKS: readonly {
   })),
   ...Object.entries({
     id: 'id = gen_random_uuid()',
-    approvalId: `approval_id = 'apr_b'`,
     payload: `payload = '{"type":"approval.granted"}'`,
     seal: RANDOM_SEAL,
   }).map(([column, set]) => ({

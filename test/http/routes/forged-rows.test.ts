@@ -160,7 +160,7 @@ test('a notice that was changed, or that nobody owes, is never sent', { skip: po
   });
   const owe = async (): Promise<string> => {
     const [row] = await sql<{ id: string }>(
-      `insert into webhook_outbox (id, approval_id, payload) values (gen_random_uuid(), 'apr_a', '{}') returning id`,
+      `insert into webhook_outbox (id, payload) values (gen_random_uuid(), '{}') returning id`,
     );
     return row?.id ?? '';
   };

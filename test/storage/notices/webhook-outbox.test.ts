@@ -29,9 +29,7 @@ suite('an owed notice', { skip }, () => {
       one.query<{ id: string }>({ name: `of_the_test_${text.length}`, effect: 'write', text }, values);
     const ids = Array.from({ length: 40 }, () => uuidv7());
     for (const id of ids) {
-      await run(`insert into webhook_outbox (id, approval_id, payload) values ($1, 'apr_aaaaaaaa', '{}')`, [
-        id,
-      ]);
+      await run(`insert into webhook_outbox (id, payload) values ($1, '{}')`, [id]);
     }
     await resealRows((text, values) => rows(one, text, values), 'webhook_outbox');
     const outboxes = [createWebhookOutbox(one, TEST_SEALS), createWebhookOutbox(other, TEST_SEALS)];
@@ -68,9 +66,7 @@ suite('an owed notice', { skip }, () => {
       database.query<Owed>({ name, effect: 'write', text }, values);
     const [taken = '', hopeless = ''] = [uuidv7(), uuidv7()];
     for (const id of [taken, hopeless]) {
-      await run('owe', `insert into webhook_outbox (id, approval_id, payload) values ($1, 'apr_a', '{}')`, [
-        id,
-      ]);
+      await run('owe', `insert into webhook_outbox (id, payload) values ($1, '{}')`, [id]);
     }
     await resealRows((text, values) => rows(database, text, values), 'webhook_outbox');
     const outbox = createWebhookOutbox(database, TEST_SEALS);
@@ -95,7 +91,7 @@ suite('an owed notice', { skip }, () => {
     const id = uuidv7();
     const run = (name: string, text: string) =>
       database.query<{ pause: number }>({ name, effect: 'write', text }, [id]);
-    await run('owe', `insert into webhook_outbox (id, approval_id, payload) values ($1, 'apr_a', '{}')`);
+    await run('owe', `insert into webhook_outbox (id, payload) values ($1, '{}')`);
     await resealRows((text, values) => rows(database, text, values), 'webhook_outbox');
     const outbox = createWebhookOutbox(database, TEST_SEALS);
     const lease = () => outbox.lease({ limit: 10, seconds: 600 });

@@ -3,16 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createDeliverWebhooks } from '../../../src/use-cases/notices/deliver-webhooks.ts';
-import type { QueuedWebhookEvent, SendWebhook, WebhookOutbox } from '../../../src/use-cases/notices/ports.ts';
+import type { LeasedNotice, SendWebhook, WebhookOutbox } from '../../../src/use-cases/notices/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
 /** Of every try, the time after which the next one is made. */
 const PAUSES = [2, 5, 30, 120, 600, 1800, 7200, 28_800];
 
-const aNotice = (id: string, attempts = 1): QueuedWebhookEvent => ({ id, payload: `about ${id}`, attempts });
+const aNotice = (id: string, attempts = 1): LeasedNotice => ({ id, payload: `about ${id}`, attempts });
 
 /** An outbox that owes these, and what was said to it. */
-function deliveryOf(owed: readonly QueuedWebhookEvent[], send: SendWebhook) {
+function deliveryOf(owed: readonly LeasedNotice[], send: SendWebhook) {
   const leases: { limit: number; seconds: number }[] = [];
   const delivered: string[] = [];
   const failed: [string, string, number | undefined][] = [];

@@ -1,0 +1,50 @@
+/**
+ * Builds what the webhook is told: `{type, timestamp, data}`. Every type of notice stands in one table, with the members
+ * of its `data`; `docs/webhooks.md` says when each is sent. A notice never holds a key, a token or a value.
+ */
+
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
+import type { Notice } from './ports.ts';
+
+const APPROVAL = [
+  'id',
+  'status',
+  'agent_id',
+  'agent_name',
+  'access_tier',
+  'secret_count',
+  'secrets',
+  'scopes',
+  'ttl_seconds',
+  'max_uses',
+  'allowed_ips',
+  'description',
+  'approvals_required',
+  'effective_at',
+] as const;
+
+/** The members of `data`, by type. A type is named as the event of the trail that is written with it. */
+export const NOTICES = {
+  'approval.requested': APPROVAL,
+  'approval.granted': APPROVAL,
+  'approval.denied': APPROVAL,
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+export type NoticeType = keyof typeof NOTICES;
+
+/** Undefined where no webhook is configured: then nothing is owed. `at`: when it happened. */
+export type BuildNotice = <Type extends NoticeType>(
+  type: Type,
+  at: Date,
+  data: Readonly<Record<(typeof NOTICES)[Type][number], unknown>>,
+) => Notice | undefined;
+
+export function createBuildNotice(deps: {
+  readonly configured: boolean;
+  readonly newId: () => string;
+}): BuildNotice {
+  return (type, at, data) =>
+    deps.configured
+      ? { id: deps.newId(), payload: JSON.stringify({ type, timestamp: formatTimestamp(at), data }) }
+      : undefined;
+}
