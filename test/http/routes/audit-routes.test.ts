@@ -13,6 +13,7 @@ import {
   type TestAnswer,
   type TestApp,
 } from '../../support/app.ts';
+import { auditFilter } from '../../support/audit-filter.ts';
 import { adminQuery, createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { microseconds, plant, type TrailRow } from './planted-events.ts';
 
@@ -469,7 +470,7 @@ test('the audit trail', { skip: postgresSkip }, async (t) => {
         [{ since: '2026-01-01T00:00:00Z' }, 'created_at'],
         [{ until: '2026-01-01T00:00:00Z' }, 'created_at'],
       ] as const) {
-        for (const { text, values } of await statementsOf({ ...NO_FILTER, ...filter })) {
+        for (const { text, values } of await statementsOf(auditFilter(filter))) {
           const plan = await explained(client, text, values);
           assert.deepEqual(
             plan.filter(({ type }) => type === 'Sort' || type === 'Seq Scan'),
@@ -611,14 +612,6 @@ function entriesOf(query: Record<string, string | number>): [string, string][] {
   return Object.entries(query).map(([name, value]) => [name, String(value)]);
 }
 
-const NO_FILTER: AuditFilter = {
-  eventType: undefined,
-  actorId: undefined,
-  resourceType: undefined,
-  resourceId: undefined,
-  since: undefined,
-  until: undefined,
-};
 const POSITION = { createdAt: '2026-01-01T00:00:00.000000Z', id: AN_ID };
 
 /** What the reader would run: a first page, a later one, the count, and a batch of an export. */

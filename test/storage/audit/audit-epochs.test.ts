@@ -14,6 +14,7 @@ import type { Database } from '../../../src/storage/engine/database.ts';
 import { BEGIN_EPOCH } from '../../../src/storage/engine/history.ts';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
+import { auditFilter } from '../../support/audit-filter.ts';
 import { startCluster } from '../../support/cluster.ts';
 import { makeTestRunFolder } from '../../support/cluster-home.ts';
 import { until } from '../../support/issuing.ts';
@@ -78,22 +79,13 @@ function storeExports(database: Database) {
   const { export: begin } = createAuditTrailReading(createAuditReader(database));
   type Horizon = Awaited<ReturnType<typeof begin>>['horizon'];
   const read = async (from?: Horizon) => {
-    const { horizon, batches } = await begin(NO_FILTER, from);
+    const { horizon, batches } = await begin(auditFilter(), from);
     const names: string[] = [];
     for await (const events of batches) names.push(...events.map((event) => event.resource_id));
     return { cursor: horizon, names: names.sort() };
   };
   return { all: () => read(), since: (from: Horizon) => read(from) };
 }
-
-const NO_FILTER = {
-  eventType: undefined,
-  actorId: undefined,
-  resourceType: undefined,
-  resourceId: undefined,
-  since: undefined,
-  until: undefined,
-};
 
 test('PGlite: a folder that is copied back begins another epoch, and knows none that it never had', async (t) => {
   const parent = await mkdtemp(join(tmpdir(), 'writ-test-epochs-'));

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { createAuditReader } from '../../../src/storage/audit/audit-reader.ts';
 import type { AuditFilter, AuditPosition, RecordedAuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { createAuditTrailReading } from '../../../src/use-cases/audit/read-audit-trail.ts';
+import { auditFilter } from '../../support/audit-filter.ts';
 import { COSTLY_RUNS } from '../../support/effort.ts';
 import { BACKENDS, rows } from '../opened.ts';
 
@@ -65,7 +66,7 @@ for (const backend of BACKENDS) {
     );
     await rows(database, PLANT, [TYPES, ACTORS, RESOURCES, IDS, new Date(HOUR), ROWS]);
     const reader = createAuditReader(database);
-    const everything = { ...NO_FILTER };
+    const everything = auditFilter();
     const all = await reader.list({ filter: everything, limit: ROWS + 1, offset: 0, before: undefined });
     assert.equal(all.length, ROWS);
     // uuids compare as their lower-case text does.
@@ -135,7 +136,7 @@ for (const backend of BACKENDS) {
          from generate_series(0, $2::int - 1) as n`,
         [round, round === 3 ? 0 : 500],
       );
-      const { horizon, batches } = await exportFrom(NO_FILTER, from);
+      const { horizon, batches } = await exportFrom(auditFilter(), from);
       from = horizon;
       // What comes after the horizon is for the next, although this one is not read yet.
       await rows(
@@ -156,12 +157,3 @@ for (const backend of BACKENDS) {
     );
   });
 }
-
-const NO_FILTER: AuditFilter = {
-  eventType: undefined,
-  actorId: undefined,
-  resourceType: undefined,
-  resourceId: undefined,
-  since: undefined,
-  until: undefined,
-};

@@ -2,20 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { AuditEvent, AuditFilter } from '../../../src/use-cases/audit/ports.ts';
+import type { AuditEvent } from '../../../src/use-cases/audit/ports.ts';
 import { recordTrailReading, type TrailReader } from '../../../src/use-cases/audit/record-trail-reading.ts';
+import { auditFilter } from '../../support/audit-filter.ts';
 
-const EVERYTHING: AuditFilter = {
-  eventType: undefined,
-  actorId: undefined,
-  resourceType: undefined,
-  resourceId: undefined,
-  since: undefined,
-  until: undefined,
-};
-const PAGE = { filter: { ...EVERYTHING, actorId: 'a' }, limit: 5, page: 2, before: undefined };
+const PAGE = { filter: auditFilter({ actorId: 'a' }), limit: 5, page: 2, before: undefined };
 const HORIZON = { epochId: 'e', snapshot: '3:3:', at: '2026-01-01T00:00:00.000000Z' };
-const EXPORT = { filter: EVERYTHING, from: HORIZON, format: 'csv' };
+const EXPORT = { filter: auditFilter(), from: HORIZON, format: 'csv' };
 
 /** A reader whose key is live or not, and what was done, in order. */
 function aBench(isLive: boolean) {
