@@ -51,6 +51,19 @@ export function formatScope(scope: Scope): string {
   return scope.kind === 'namespaces' ? 'namespaces:read' : `secrets:${scope.action}:${scope.pattern.text}`;
 }
 
+/** Whether `parseScope` reads the text as this scope, told without reading it. */
+export function isTextOf(scope: Scope, text: string): boolean {
+  if (typeof text !== 'string' || text.length > MAX_SCOPE_LENGTH) return false;
+  if (scope.kind === 'namespaces') return text === formatScope(scope);
+  const { action, pattern } = scope;
+  const start = `secrets:${action}:`;
+  return (
+    text.length === start.length + pattern.text.length &&
+    text.endsWith(pattern.text) &&
+    text.startsWith(start)
+  );
+}
+
 /** Without repetitions, in the order of their first places. */
 export function distinctScopes(scopes: readonly Scope[]): readonly Scope[] {
   if (scopes.length < 2) return scopes;

@@ -5,8 +5,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   formatScope,
+  isTextOf,
   parseGrantedScope,
   parseScope,
+  type Scope,
   type SecretAction,
   scopesAllow,
   scopesForAction,
@@ -29,6 +31,31 @@ test('every match vector is decided as listed', () => {
     const allowed = scopesAllow(granted.map(aScope), action as SecretAction, aPath(path));
     assert.equal(allowed, allow, `${granted} on ${action} ${path}: ${why}`);
   }
+});
+
+test('a text is that of a scope exactly where it is read as it', () => {
+  const readsAs = (text: string, scope: Scope): boolean => {
+    const parsed = parseScope(text);
+    return parsed.ok && formatScope(parsed.scope) === formatScope(scope);
+  };
+  const texts = fc.oneof(
+    anyScope.map(({ text }) => text),
+    fc.constantFrom('namespaces:read', ...vectors.invalid_scopes, ...vectors.also_valid_scopes),
+  );
+  fc.assert(
+    fc.property(texts, texts, (one, other) => {
+      const parsed = parseScope(one);
+      if (!parsed.ok) return;
+      for (const text of [one, other]) {
+        assert.equal(isTextOf(parsed.scope, text), readsAs(text, parsed.scope), `${one} ${text}`);
+      }
+    }),
+    { numRuns: PROPERTY_RUNS },
+  );
+  const [held] = scopesForAction([aScope(`secrets:*:${longestPattern(590)}`)], 'delete');
+  assert.ok(held !== undefined && formatScope(held).length > 600);
+  assert.equal(isTextOf(held, formatScope(held)), false, 'longer than anybody may ask');
+  for (const value of notTexts(formatScope(held))) assert.equal(isTextOf(held, untyped(value)), false);
 });
 
 test('every invalid scope vector is refused', () => {
