@@ -38,6 +38,8 @@ export function createHmacOf(key: Uint8Array): (text: string) => string {
     throw new TypeError(`a key of ${key.length} bytes is not one of ${KEY_BYTES}`);
   const inner = Buffer.alloc(BLOCK + 3 * SHORT, 0x36);
   const outer = Buffer.alloc(BLOCK + 32, 0x5c);
+  /** The beginnings of `inner`, by length: texts of one kind have few lengths, and a view costs as much as a short hash. */
+  const upTo: Buffer[] = [];
   for (const [at, byte] of key.entries()) {
     inner[at] = byte ^ 0x36;
     outer[at] = byte ^ 0x5c;
@@ -45,7 +47,8 @@ export function createHmacOf(key: Uint8Array): (text: string) => string {
   return (text) => {
     if (text.length > SHORT) return createHmac('sha256', key).update(text).digest('hex');
     const end = BLOCK + inner.write(text, BLOCK);
-    outer.write(hash('sha256', inner.subarray(0, end), 'hex'), BLOCK, 'hex');
+    upTo[end] ??= inner.subarray(0, end);
+    outer.write(hash('sha256', upTo[end], 'hex'), BLOCK, 'hex');
     return hash('sha256', outer, 'hex');
   };
 }
