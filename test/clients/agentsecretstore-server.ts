@@ -4,10 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, type TestContext } from 'node:test';
-import { printedKey, TEST_MASTER_KEY, until } from '../support/issuing.ts';
+import { printedKey, until } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import type { Overrides } from '../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 export interface Backend {
   readonly name: string;

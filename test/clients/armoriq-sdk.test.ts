@@ -6,9 +6,10 @@ import { after, before, suite, type TestContext, test } from 'node:test';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { freePort } from '../support/free-port.ts';
-import { printedKey, TEST_MASTER_KEY } from '../support/issuing.ts';
+import { printedKey } from '../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 const require = createRequire(import.meta.url);
 const SDK = require.resolve('@armoriq/sdk');

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { aFolder, onPostgres, runHere, runProcess } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
-import { TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import { queryDatabase, startedOnce } from '../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 test('a command does not stumble over variables that it does not read', { skip }, async (t) => {
   const { url } = await createTestDatabase(t);

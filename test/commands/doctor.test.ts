@@ -12,7 +12,7 @@ import { auditEvent, NO_REQUEST, SYSTEM } from '../../src/use-cases/audit/build-
 import { buildTestApp, openTestApp, type TestApp } from '../support/app.ts';
 import { runHere } from '../support/command-line.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
-import { TEST_MASTER_KEY } from '../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 import { resealRows, TEST_SEALS } from '../support/test-seals.ts';
 
 const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];

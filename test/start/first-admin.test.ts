@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { runHere } from '../support/command-line.ts';
-import { createClient, TEST_MASTER_KEY } from '../support/issuing.ts';
+import { createClient } from '../support/issuing.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import { queryDatabase, refusedStart, START_ENV, startedOnce } from '../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 test('a malformed BOOTSTRAP_ADMIN_KEY stops the start, unrepeated, before anything is made', {
   skip,

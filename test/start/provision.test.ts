@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runHere } from '../support/command-line.ts';
-import { TEST_MASTER_KEY } from '../support/issuing.ts';
 import { createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import {
@@ -16,6 +15,7 @@ import {
   START_ENV,
   startedOnce,
 } from '../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 test('another master key is refused in clear words, and the database stays usable with the right one', {
   skip,

@@ -5,7 +5,7 @@ import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts
 import { SEALED_TABLES } from '../../src/storage/engine/sealed-rows.ts';
 import { assertRefused, buildTestApp, openTestApp, type TestApp } from '../support/app.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
-import { TEST_MASTER_KEY } from '../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 const KEK = createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex'));
 const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };

@@ -6,7 +6,7 @@ import { generateSigningKey } from '../../src/keys/signing/signing-key.ts';
 import { assertRefused, buildTestApp, openTestApp } from '../support/app.ts';
 import { A_PLAN, until } from '../support/issuing.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
-import { TEST_MASTER_KEY } from '../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 import { resealRows } from '../support/test-seals.ts';
 
 /** What the owner of the database may do to the row of a key. */

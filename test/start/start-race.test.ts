@@ -8,13 +8,14 @@ import pg from 'pg';
 import { newId } from '../../src/platform/ids.ts';
 import { provision } from '../../src/start/provision.ts';
 import { MASTER_KEY_FILE_ROUNDS, PROVISIONS, START_PROCESSES } from '../support/effort.ts';
-import { createClient, insist, printedKey, TEST_MASTER_KEY, until, untilHeldUp } from '../support/issuing.ts';
+import { createClient, insist, printedKey, until, untilHeldUp } from '../support/issuing.ts';
 import { openPatiently } from '../support/patient-database.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { type StartedProcess, type StartedServer, startNode } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
 import { holdStarts } from '../support/start-lock.ts';
 import { configOf } from '../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 /** Only a whole line: a chunk may end in the middle of the port. */
 const ADDRESS = /listening on (http:\/\/\S+)\n/;

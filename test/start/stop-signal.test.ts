@@ -6,13 +6,14 @@ import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { onPostgres } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
-import { A_PLAN, createClient, printedKey, TEST_MASTER_KEY, until, untilHeldUp } from '../support/issuing.ts';
+import { A_PLAN, createClient, printedKey, until, untilHeldUp } from '../support/issuing.ts';
 import { clientOfNextStart } from '../support/next-start.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startNode, startServer } from '../support/processes.ts';
 import { SERVER } from '../support/programs.ts';
 import { startedOnce } from '../support/refused-start.ts';
 import { holdStarts } from '../support/start-lock.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 /** A server that has started and waits for its turn with the database, until `proceed`. */
 async function startWaiting(t: TestContext, env: Record<string, string>, url: string) {

@@ -12,19 +12,13 @@ import { openDatabase } from '../../src/storage/engine/open-database.ts';
 import { startCluster } from '../support/cluster.ts';
 import { prepareStandby } from '../support/cluster-home.ts';
 import { FAILOVER_ANSWERS, onlyInFullRun } from '../support/effort.ts';
-import {
-  A_PLAN,
-  type Answer,
-  createClient,
-  errorCodeOf,
-  TEST_MASTER_KEY,
-  until,
-} from '../support/issuing.ts';
+import { A_PLAN, type Answer, createClient, errorCodeOf, until } from '../support/issuing.ts';
 import { movableLine } from '../support/movable-line.ts';
 import { postgresSkip } from '../support/postgres.ts';
 import { postgresPrograms, programsSkip } from '../support/postgres-programs.ts';
 import { startServer } from '../support/processes.ts';
 import { queryDatabase } from '../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 
 const PLACES = ['a', 'b', 'c'] as const;
 const AGENTS = 3;

@@ -8,10 +8,10 @@ import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import type { TestContext } from 'node:test';
 import { run } from '../../src/commands/run.ts';
-import { TEST_MASTER_KEY } from './issuing.ts';
 import { createTestDatabase } from './postgres.ts';
 import { startNode } from './processes.ts';
 import { CLI } from './programs.ts';
+import { TEST_MASTER_KEY } from './test-master-key.ts';
 
 export interface Ended {
   readonly code: number | null;

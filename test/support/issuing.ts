@@ -7,9 +7,6 @@ import { Agent, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
-/** For tests only. 64 hex characters. */
-export const TEST_MASTER_KEY = '5a'.repeat(32);
-
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;

@@ -1,4 +1,4 @@
-/** Guarantees an address that leads to one server, and from a moment on to another, as a name or a proxy does in a failover. */
+/** Guarantees an address that leads to one server, and from a moment on to another or to none, as a name, a proxy or a network does. */
 import { connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 
@@ -6,11 +6,14 @@ export interface MovableLine {
   readonly port: number;
   /** Ends every connection; new ones lead to `port`. */
   lead(port: number): void;
+  /** Passes no byte on while every connection stays open, until it leads somewhere again. */
+  silence(): void;
 }
 
 export async function movableLine(t: Pick<TestContext, 'after'>, to: number): Promise<MovableLine> {
   const sockets = new Set<Socket>();
   let target = to;
+  let isSilent = false;
   const server = createServer((near) => {
     const far = connect(target, '127.0.0.1');
     for (const [from, into] of [
@@ -18,7 +21,9 @@ export async function movableLine(t: Pick<TestContext, 'after'>, to: number): Pr
       [far, near],
     ] as const) {
       sockets.add(from);
-      from.pipe(into);
+      from.on('data', (bytes) => {
+        if (!isSilent) into.write(bytes);
+      });
       from.on('error', () => into.destroy());
       from.on('close', () => {
         sockets.delete(from);
@@ -40,7 +45,11 @@ export async function movableLine(t: Pick<TestContext, 'after'>, to: number): Pr
     port: address.port,
     lead: (port) => {
       target = port;
+      isSilent = false;
       drop();
+    },
+    silence: () => {
+      isSilent = true;
     },
   };
 }

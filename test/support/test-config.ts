@@ -3,9 +3,7 @@ import assert from 'node:assert/strict';
 import { type Config, loadConfig } from '../../src/config.ts';
 import type { ConfigVariable } from '../../src/settings-table.ts';
 import { TEST_BCRYPT_COST } from './bcrypt-cost.ts';
-
-/** 32 bytes that protect nothing. */
-export const TEST_MASTER_KEY = '00112233445566778899aabbccddeeff'.repeat(2);
+import { TEST_MASTER_KEY } from './test-master-key.ts';
 
 /** A mistyped variable would leave a limit off, so the names are checked by the compiler. */
 export type Overrides = Readonly<Partial<Record<ConfigVariable, string>>>;

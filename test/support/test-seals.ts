@@ -2,7 +2,7 @@
 import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts';
 import { createRowSeals } from '../../src/keys/encryption/row-seals.ts';
 import { judgedRow, type SealedTable, sealList } from '../../src/storage/engine/sealed-rows.ts';
-import { TEST_MASTER_KEY } from './test-config.ts';
+import { TEST_MASTER_KEY } from './test-master-key.ts';
 
 export const TEST_SEALS = createRowSeals({
   kek: createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')),

@@ -5,6 +5,7 @@ import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { type Answer, type Client, createClient, insist } from './issuing.ts';
 import { createTestDatabase } from './postgres.ts';
 import { startServer } from './processes.ts';
+import { TEST_MASTER_KEY } from './test-master-key.ts';
 
 /** Asks the server at `index`, modulo two. */
 export type AskBoth = (
@@ -30,7 +31,7 @@ export async function startTwoServers(
   const adminKey = generateApiKey().text;
   const env = {
     DATABASE_URL: databaseUrl,
-    MASTER_KEY: '5a'.repeat(32),
+    MASTER_KEY: TEST_MASTER_KEY,
     BOOTSTRAP_ADMIN_KEY: adminKey,
     ISSUER_URL: 'https://writ.example',
     PORT: '0',

@@ -9,9 +9,10 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { EXPORTED } from '../../support/effort.ts';
-import { TEST_MASTER_KEY, until } from '../../support/issuing.ts';
+import { until } from '../../support/issuing.ts';
 import { createTestDatabase, postgresSkip as skip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 
 const ROWS = EXPORTED.events;
 const CONNECTIONS = 3;

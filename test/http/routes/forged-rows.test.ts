@@ -15,7 +15,7 @@ import { assertRefused, buildTestApp, openTestApp, type TestAnswer } from '../..
 import { runHere } from '../../support/command-line.ts';
 import { createProvisionedDatabase, postgresSkip } from '../../support/postgres.ts';
 import { queryDatabase, refusedStart, startedOnce } from '../../support/refused-start.ts';
-import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
 import { APPROVAL_ATTACKS } from './forged-approval-attacks.ts';
 import { type Attack, OTHER_ATTACKS, ROW_ATTACKS } from './forged-row-attacks.ts';

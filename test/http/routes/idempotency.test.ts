@@ -19,7 +19,7 @@ import {
   type TestRequest,
 } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
-import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { resealRows } from '../../support/test-seals.ts';
 
 interface Issued {

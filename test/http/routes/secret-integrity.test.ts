@@ -10,7 +10,7 @@ import { assertRefused } from '../../support/app.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { startNode, startServer } from '../../support/processes.ts';
 import { SERVER } from '../../support/programs.ts';
-import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { resealRows } from '../../support/test-seals.ts';
 import { buildSecretCalls, type ListView, type SecretCalls } from './secret-calls.ts';
 

@@ -6,7 +6,7 @@ import { openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../../../src/storage/signing-keys/signing-key-store.ts';
 import { assertRefused, type TestAnswer, type TestApp, type TestRequest } from '../../support/app.ts';
-import { TEST_MASTER_KEY } from '../../support/test-config.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import type { TestSigner } from '../../verify/signed-tokens.ts';
 
 export type Node = { readonly position: string; readonly sibling_hash: string };

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { runHere } from '../../support/command-line.ts';
-import { createClient, insist, printedKey, TEST_MASTER_KEY } from '../../support/issuing.ts';
+import { createClient, insist, printedKey } from '../../support/issuing.ts';
 import { postgresSkip as skip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 import { queryDatabase, START_ENV } from '../../support/refused-start.ts';
 import { applyServingGrants, servingUrl } from '../../support/serving-role.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 
 const MISSING_RIGHT = { code: '42501' };
 const SENT = 'id, event_type, actor_id, actor_type, resource_type, resource_id, metadata';

@@ -16,11 +16,11 @@ import {
   errorCodeOf,
   insist,
   mayAskAgain,
-  TEST_MASTER_KEY,
   until,
 } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 
 const WORKERS = 32;
 const { beforeKill: BEFORE_KILL, inAll: IN_ALL } = LEDGER_ANSWERS;

@@ -1,22 +1,16 @@
 /** The database goes away and comes back under requests: refusals say so, the process stays, the books balance. */
 import assert from 'node:assert/strict';
-import { connect, createServer, type Socket } from 'node:net';
-import { after, before, type TestContext, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { type Cluster, startCluster } from '../../support/cluster.ts';
 import { OUTAGES } from '../../support/effort.ts';
-import {
-  createClient,
-  errorCodeOf,
-  insist,
-  startLoad,
-  TEST_MASTER_KEY,
-  until,
-} from '../../support/issuing.ts';
+import { createClient, errorCodeOf, insist, startLoad, until } from '../../support/issuing.ts';
+import { movableLine } from '../../support/movable-line.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { assertBooksBalance } from '../intent-tokens/token-books.ts';
 
 const ADMIN_KEY = generateApiKey().text;
@@ -121,7 +115,7 @@ test('all that is remembered is dropped where a connection was lost, and where a
 test('a database that falls silent with its connections open is 503 in time, and served again when it speaks', {
   skip: postgresSkip,
 }, async (t) => {
-  const line = await silenceableLine(t, cluster.port);
+  const line = await movableLine(t, cluster.port);
   const url = new URL(cluster.url);
   url.port = String(line.port);
   const server = await startServer(t, { ...ENV, DATABASE_URL: url.href, REQUEST_TIMEOUT_MS: '4000' });
@@ -136,50 +130,6 @@ test('a database that falls silent with its connections open is 503 in time, and
   assert.notEqual(answer, TOO_LATE);
   assert.ok(typeof answer === 'object');
   assert.equal(answer.status, 503);
-  line.cut();
+  line.lead(cluster.port);
   await until('a token again', async () => (await client.issue())?.status === 200);
 });
-
-/** A relay to `port` that can stop passing bytes while every connection stays open, as a broken network does. */
-async function silenceableLine(t: TestContext, port: number) {
-  const sockets = new Set<Socket>();
-  let silent = false;
-  const relay = createServer((near) => {
-    const far = connect(port, '127.0.0.1');
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on('data', (bytes) => {
-        if (!silent) to.write(bytes);
-      });
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    }
-  });
-  const drop = () => {
-    for (const socket of sockets) socket.destroy();
-  };
-  t.after(() => {
-    drop();
-    relay.close();
-  });
-  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
-  const address = relay.address();
-  assert.ok(typeof address === 'object' && address !== null);
-  return {
-    port: address.port,
-    silence: () => {
-      silent = true;
-    },
-    /** Ends every connection; new ones pass again. */
-    cut: () => {
-      silent = false;
-      drop();
-    },
-  };
-}

@@ -4,10 +4,11 @@ import { type TestContext, test } from 'node:test';
 import { SENT_COLUMNS } from '../../../src/storage/audit/audit-store.ts';
 import { startCluster } from '../../support/cluster.ts';
 import { runHere } from '../../support/command-line.ts';
-import { createClient, insist, printedKey, TEST_MASTER_KEY, until } from '../../support/issuing.ts';
+import { createClient, insist, printedKey, until } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip as skip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
 import { queryDatabase, refusedStart, START_ENV } from '../../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 
 /** What the serving role needs; nothing of it lets the role change a table's shape or an event. */
 const GRANTS = `

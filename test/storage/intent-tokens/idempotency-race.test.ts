@@ -5,38 +5,18 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import pg from 'pg';
-import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import { RACE_ROUNDS, READS_IN_FLIGHT } from '../../support/effort.ts';
-import { type Answer, type Client, createClient, errorCodeOf, insist } from '../../support/issuing.ts';
-import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { startServer } from '../../support/processes.ts';
+import { type Answer, errorCodeOf } from '../../support/issuing.ts';
+import { postgresSkip } from '../../support/postgres.ts';
+import { startTwoServers } from '../../support/two-servers.ts';
 
 const REQUESTS = 24;
 const body = (n: number): string =>
   `{"plan":{"goal":"race","steps":[{"action":"look","n":${n}}]},"expires_in":300}`;
 
 test('two processes and one key', { skip: postgresSkip }, async (t) => {
-  const { url: databaseUrl } = await createTestDatabase(t);
-  const adminKey = generateApiKey().text;
-  const env = {
-    DATABASE_URL: databaseUrl,
-    MASTER_KEY: '5a'.repeat(32),
-    BOOTSTRAP_ADMIN_KEY: adminKey,
-    ISSUER_URL: 'https://writ.example',
-    PORT: '0',
-    RATE_LIMIT_MAX: '0',
-    LOG_LEVEL: 'warn',
-    ACCEPT_UNSAFE_DURABILITY: '1',
-  };
-  const servers = [await startServer(t, env), await startServer(t, env)];
-  const clients = servers.map(({ url }) => createClient(url, adminKey));
-  const database = new pg.Client({ connectionString: databaseUrl });
-  await database.connect();
-  t.after(() => {
-    for (const client of clients) client.close();
-    return database.end();
-  });
+  const { adminKey, database, speaker } = await startTwoServers(t);
+  const owner = speaker(adminKey);
   const counts = async (): Promise<{ tokens: number; events: number; keys: number }> => {
     const { rows } = await database.query(
       `select (select count(*)::int from intent_tokens) as tokens, (select count(*)::int from idempotency_keys) as keys,
@@ -46,15 +26,14 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
   };
   const race = async (key: string, bodyOf: (index: number) => string): Promise<Answer[]> => {
     const headers = { 'idempotency-key': key };
-    const answers = await Promise.all(
+    return Promise.all(
       Array.from({ length: REQUESTS }, (_, index) =>
-        insist(async () => clients[index % 2]?.send('POST', '/token/issue', bodyOf(index), headers)),
+        owner(index, 'POST', '/token/issue', bodyOf(index), headers),
       ),
     );
-    return answers.filter((answer) => answer !== undefined);
   };
   // Both know the key before the race begins.
-  for (const client of clients) assert.equal((await client.send('GET', '/v1/me'))?.status, 200);
+  for (const index of [0, 1]) assert.equal((await owner(index, 'GET', '/v1/me')).status, 200);
 
   for (let round = 1; round <= RACE_ROUNDS; round += 1) {
     await t.test(`round ${round}: the same request, every answer is the same token`, async () => {
@@ -105,17 +84,16 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
       const keys = Array.from({ length: 40 }, (_, index) => `many-${index}`);
       const answers = await Promise.all(
         keys.flatMap((key, index) =>
-          clients.map(async (client) => {
+          [0, 1].map(async (server) => {
             const headers = { 'idempotency-key': key };
-            const answer = await insist(() => client.send('POST', '/token/issue', body(index), headers));
-            return { key, answer };
+            return { key, answer: await owner(server, 'POST', '/token/issue', body(index), headers) };
           }),
         ),
       );
       for (const key of keys) {
         const texts = answers
           .filter((each) => each.key === key)
-          .map(({ answer }) => `${answer?.status} ${answer?.text}`);
+          .map(({ answer }) => `${answer.status} ${answer.text}`);
         assert.equal(new Set(texts).size, 1, texts.join('\n'));
         assert.match(texts[0] ?? '', /^200 /);
       }
@@ -128,44 +106,39 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
     },
   );
 
-  const [owner] = clients;
   const created = async (path: string, json: object): Promise<{ id: string; key: string }> => {
-    const answer = await owner?.send('POST', path, json);
-    assert.equal(answer?.status, 201, answer?.text);
-    const { id, api_key: key } = JSON.parse(answer?.text ?? '') as { id: string; api_key: string };
+    const answer = await owner(0, 'POST', path, json);
+    assert.equal(answer.status, 201, answer.text);
+    const { id, api_key: key } = JSON.parse(answer.text) as { id: string; api_key: string };
     return { id, key };
   };
 
-  /** An agent with two keys, the first of which has issued a token, and a client of each process with the second. */
-  async function anIssued(t: { after(work: () => void): void }, key: string) {
+  /** An agent with two keys, the first of which has issued a token, and who asks with the second. */
+  async function anIssued(key: string) {
     const agent = await created('/v1/agents', { name: key });
     const second = await created(`/v1/agents/${agent.id}/keys`, {});
-    const [first, ...others] = [agent.key, second.key, second.key].map((apiKey, index) =>
-      createClient(servers[index % 2]?.url ?? '', apiKey),
-    );
-    t.after(() => {
-      for (const client of [first, ...others]) client?.close();
-    });
-    const ask = (client: Client | undefined) =>
-      insist(async () => client?.send('POST', '/token/issue', body(0), { 'idempotency-key': key }));
-    const issued = await ask(first);
-    assert.equal(issued?.status, 200, issued?.text);
-    const { token_id: jti } = JSON.parse(issued?.text ?? '') as { token_id: string };
+    const ask = (apiKey: string) => {
+      const send = speaker(apiKey);
+      return (index: number) => send(index, 'POST', '/token/issue', body(0), { 'idempotency-key': key });
+    };
+    const issued = await ask(agent.key)(0);
+    assert.equal(issued.status, 200, issued.text);
+    const { token_id: jti } = JSON.parse(issued.text) as { token_id: string };
     const { rows } = await database.query('select key_id from intent_tokens where jti = $1', [jti]);
-    return { agent, jti, keyId: String(rows[0]?.key_id), ask, others, text: issued?.text };
+    return { agent, jti, keyId: String(rows[0]?.key_id), repeat: ask(second.key), text: issued.text };
   }
   type Issued = Awaited<ReturnType<typeof anIssued>>;
 
-  const endings: Readonly<Record<string, (issued: Issued) => Promise<Answer | undefined> | undefined>> = {
+  const endings: Readonly<Record<string, (issued: Issued) => Promise<Answer>>> = {
     'the key that it was issued to': ({ agent, keyId }) =>
-      owner?.send('DELETE', `/v1/agents/${agent.id}/keys/${keyId}`),
-    'the token': ({ jti }) => owner?.send('POST', '/token/revoke', { token_id: jti }),
+      owner(0, 'DELETE', `/v1/agents/${agent.id}/keys/${keyId}`),
+    'the token': ({ jti }) => owner(0, 'POST', '/token/revoke', { token_id: jti }),
     'what the policy allows': ({ agent }) =>
-      owner?.send('PATCH', `/v1/agents/${agent.id}`, { policy: { allow: [] } }),
+      owner(0, 'PATCH', `/v1/agents/${agent.id}`, { policy: { allow: [] } }),
   };
   for (const [what, end] of Object.entries(endings)) {
-    await t.test(`no repeat that begins after the end of ${what} is answered`, async (t) => {
-      const issued = await anIssued(t, `ended-${Object.keys(endings).indexOf(what)}`);
+    await t.test(`no repeat that begins after the end of ${what} is answered`, async () => {
+      const issued = await anIssued(`ended-${Object.keys(endings).indexOf(what)}`);
       const { readers, around } = READS_IN_FLIGHT;
       const answered: Answer[] = [];
       const late: Answer[] = [];
@@ -173,14 +146,13 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
       let isEnded = false;
       const endNow = async (): Promise<void> => {
         const answer = await end(issued);
-        assert.ok(answer !== undefined && answer.status < 300, answer?.text);
+        assert.ok(answer.status < 300, answer.text);
         isEnded = true;
       };
       const reader = async (index: number): Promise<void> => {
         while (late.length < around) {
           const beganLate = isEnded;
-          const answer = await issued.ask(issued.others[index % 2]);
-          assert.ok(answer !== undefined);
+          const answer = await issued.repeat(index);
           (beganLate ? late : answered).push(answer);
           if (answered.length >= around) ending ??= endNow();
         }
@@ -200,10 +172,8 @@ test('two processes and one key', { skip: postgresSkip }, async (t) => {
   }
 
   await t.test('the header sent twice is no key', async () => {
-    const [client] = clients;
     const twice = { 'idempotency-key': ['one', 'two'] } as unknown as Record<string, string>;
-    const answer = await client?.send('POST', '/token/issue', body(0), twice);
-    assert.ok(answer !== undefined);
+    const answer = await owner(0, 'POST', '/token/issue', body(0), twice);
     assert.deepEqual([answer.status, errorCodeOf(answer)], [400, 'VALIDATION_ERROR']);
   });
 });

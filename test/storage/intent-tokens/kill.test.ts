@@ -6,17 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { ANSWERS_BEFORE_KILL, onlyInFullRun } from '../../support/effort.ts';
-import {
-  errorCodeOf,
-  type Load,
-  mayAskAgain,
-  printedKey,
-  startLoad,
-  TEST_MASTER_KEY,
-  until,
-} from '../../support/issuing.ts';
+import { errorCodeOf, type Load, mayAskAgain, printedKey, startLoad, until } from '../../support/issuing.ts';
 import { createEmptyTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { rows } from '../opened.ts';
 import { assertBalance, assertBooksBalance } from './token-books.ts';
 

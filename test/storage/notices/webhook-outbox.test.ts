@@ -11,6 +11,7 @@ import { printedKey, until } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
 import { rows } from '../opened.ts';
 
@@ -126,7 +127,7 @@ suite('a process and its webhook', { skip, concurrency: true }, () => {
     const server = await startServer(t, {
       PORT: '0',
       DATABASE_URL: databaseUrl,
-      MASTER_KEY: '5a'.repeat(32),
+      MASTER_KEY: TEST_MASTER_KEY,
       ACCEPT_UNSAFE_DURABILITY: '1',
       APPROVAL_WEBHOOK_URL: webhookUrl,
       APPROVAL_WEBHOOK_SECRET: SECRET,

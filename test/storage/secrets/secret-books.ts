@@ -6,9 +6,10 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import pg from 'pg';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
-import { type Answer, createClient, errorCodeOf, TEST_MASTER_KEY } from '../../support/issuing.ts';
+import { type Answer, createClient, errorCodeOf } from '../../support/issuing.ts';
 import { createTestDatabase } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 
 export interface Asked {
   readonly method: string;

@@ -11,10 +11,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '../../../src/storage/engine/database.ts';
 import { openDatabase } from '../../../src/storage/engine/open-database.ts';
 import { ANSWERS_BEFORE_KILL, onlyInFullRun } from '../../support/effort.ts';
-import { printedKey, TEST_MASTER_KEY, until } from '../../support/issuing.ts';
+import { printedKey, until } from '../../support/issuing.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { startServer } from '../../support/processes.ts';
+import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
 import { rows } from '../opened.ts';
 import {
   type Ask,
