@@ -66,7 +66,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   addHealthRoutes(routes, { version: VERSION, whyNotReady, countIntegrityErrors });
   for (const part of served) part.addRoutes(routes);
   addDescriptionRoutes(routes, { version: VERSION, sha256Base64 });
-  const stopSchedule = startSchedule(app, { audit, authentication, signingKeys });
+  const stopSchedule = startSchedule(app, { audit, authentication, signingKeys, secrets });
   server.addHook('onClose', async () => {
     await stopSchedule();
     await signingKeys.close();

@@ -5,6 +5,7 @@ import { addSecretRoutes } from '../http/routes/secret-routes.ts';
 import { createSecretCipher } from '../keys/encryption/secret-cipher.ts';
 import { newId } from '../platform/ids.ts';
 import { createTtlCache } from '../platform/ttl-cache.ts';
+import { createDueReminders } from '../storage/secrets/due-reminders.ts';
 import { createSecretReader } from '../storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../storage/secrets/secret-store.ts';
 import { createSecretUses } from '../storage/secrets/secret-use-store.ts';
@@ -14,8 +15,10 @@ import {
 } from '../use-cases/secrets/authorize-secret-request.ts';
 import type { ResolvedRequester } from '../use-cases/secrets/authorized-request.ts';
 import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
+import { createListDueSecrets } from '../use-cases/secrets/list-due-secrets.ts';
 import type { SecretReader } from '../use-cases/secrets/ports.ts';
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
+import { createTellOfDueSecrets } from '../use-cases/secrets/tell-of-due-secrets.ts';
 import { createWriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
@@ -28,10 +31,12 @@ const RANDOM_VALUE_BYTES = 32;
 export interface SecretsPart extends ServedPart {
   readonly reader: SecretReader;
   readonly authorization: SecretAuthorization;
+  /** A job. */
+  readonly tellOfDueSecrets: () => Promise<void>;
 }
 
 export function composeSecrets(
-  { database, provisioned, monotonicMs }: AppContext,
+  { database, provisioned, monotonicMs, buildNotice }: AppContext,
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): SecretsPart {
   const { denialLog, seals } = parts.audit;
@@ -47,12 +52,19 @@ export function composeSecrets(
   });
   const changes = { store: createSecretStore(database, seals), cipher, newId, denialLog };
   const randomValue = (): string => randomBytes(RANDOM_VALUE_BYTES).toString('base64url');
+  const uses = createSecretUses(database);
   return {
     reader,
+    tellOfDueSecrets: createTellOfDueSecrets({
+      reminders: createDueReminders(database, seals),
+      newId,
+      buildNotice,
+    }),
     authorization: createSecretAuthorization({ reader, confirm, denialLog, readCache }),
     addRoutes: (routes) =>
       addSecretRoutes(routes, {
-        read: createReadSecrets({ reader, uses: createSecretUses(database), cipher, newId, denialLog }),
+        read: createReadSecrets({ reader, uses, cipher, newId, denialLog }),
+        listDue: createListDueSecrets({ reader, uses, newId }),
         write: createWriteSecrets({ ...changes, randomValue }),
         importEnv: createImportSecrets(changes),
       }),

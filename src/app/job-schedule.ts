@@ -9,6 +9,7 @@ import { createDeliverWebhooks } from '../use-cases/notices/deliver-webhooks.ts'
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
+import type { SecretsPart } from './compose-secrets.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 const SECOND_MS = 1000;
@@ -21,6 +22,7 @@ export function startSchedule(
     readonly audit: AuditPart;
     readonly authentication: AuthenticationPart;
     readonly signingKeys: SigningKeysPart;
+    readonly secrets: SecretsPart;
   },
 ): () => Promise<void> {
   const { config, database, clock, log } = app;
@@ -30,6 +32,7 @@ export function startSchedule(
     { name: 'signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
     { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
     { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },
+    { name: 'secrets that are due', everyMs: 30 * SECOND_MS, run: parts.secrets.tellOfDueSecrets },
     { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
     { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },
   ];

@@ -282,14 +282,22 @@ export const secrets = pgTable(
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
     expiresAt: instant('expires_at'),
+    /** How long a version may live; null: for ever. */
+    rotateAfterDays: integer('rotate_after_days'),
+    /** So long after the newest version was written, to the millisecond, which is what a cursor holds. */
+    rotationDueAt: instant('rotation_due_at'),
+    /** Of the version that this was last told of. */
+    rotationToldVersion: integer('rotation_told_version'),
     seal: seal(),
   },
   (table) => [
     uniqueIndex('secrets_path').on(table.path),
     index('secrets_namespace').on(table.namespace, table.key),
     index('secrets_expiry').on(table.expiresAt).where(sql`expires_at is not null`),
+    index('secrets_rotation').on(table.rotationDueAt, table.path).where(sql`rotation_due_at is not null`),
     check('secrets_whole_path', sql`path = namespace || '/' || key`),
     check('secrets_tier', oneOf('access_tier', ACCESS_TIERS)),
+    check('secrets_rotation_due', sql`(rotate_after_days is null) = (rotation_due_at is null)`),
   ],
 );
 

@@ -56,10 +56,11 @@ export function contractOfChanges(on: ContractStores): void {
       });
       assert.deepEqual(seen, []);
       assert.ok(made !== 'not_granted');
-      const { createdAt, updatedAt, ...record } = made[0] ?? assert.fail();
+      const { createdAt, updatedAt, rotationDueAt, ...record } = made[0] ?? assert.fail();
       const { kind: _kind, sealed: _sealed, attributes, ...where } = creation;
       assert.deepEqual({ ...record }, { ...where, ...attributes, version: 1 });
       assert.ok(Math.abs(createdAt.getTime() - Date.now()) < 60_000 && updatedAt >= createdAt);
+      assert.equal(rotationDueAt, null);
       assert.deepEqual(await versionsOf(creation.id), [1]);
       assert.equal(await countOf(creation.namespace), 1);
       assert.deepEqual(await on.eventsOf(creation.path), ['secret.created']);

@@ -170,6 +170,7 @@ export function contractOfReads(on: ContractStores): void {
           key: record.key,
           version: 1,
           ...attributes,
+          rotationDueAt: null,
         });
         assert.equal(JSON.stringify(secret.metadata), JSON.stringify(attributes.metadata), 'in its order');
         assert.ok(createdAt instanceof Date && updatedAt instanceof Date);

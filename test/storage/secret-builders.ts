@@ -154,6 +154,7 @@ export function attributesWith(changes: Partial<SecretAttributes> = {}): SecretA
     description: null,
     tags: [],
     expiresAt: null,
+    rotateAfterDays: null,
     ...changes,
   };
 }

@@ -37,7 +37,8 @@ export function namespaceScope(action: SecretsScope['action'], namespace: Namesp
   return { kind: 'secrets', action, pattern };
 }
 
-function holdsRead(scope: Scope): boolean {
+/** Whether it allows reading anything. */
+export function holdsRead(scope: Scope): boolean {
   return scope.kind === 'secrets' && (scope.action === 'read' || scope.action === '*');
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { NAMESPACES_SCOPE, type Scope, type SecretAction, scopesAllow } from '../scopes/scope.ts';
-import { listingScope, scopeCovers, scopesCover } from '../scopes/scope-coverage.ts';
+import { holdsRead, listingScope, scopeCovers, scopesCover } from '../scopes/scope-coverage.ts';
 import type { Namespace, SecretPath } from '../scopes/secret-path.ts';
 import { type AccessRestrictions, type ClientFacts, restrictionDenial } from './token-restrictions.ts';
 
@@ -27,6 +27,8 @@ type SimpleOperation =
   | { readonly kind: 'use'; readonly action: SecretAction; readonly secret: SecretPath }
   | { readonly kind: 'list'; readonly namespace: Namespace }
   | { readonly kind: 'list-namespaces' }
+  /** Whatever is due, in all namespaces that may be listed. */
+  | { readonly kind: 'list-due' }
   /** What a token is: an answer that a dead one is owed as well. */
   | { readonly kind: 'introspect' }
   /** The body names the path, so the scope is judged after it. */
@@ -92,7 +94,7 @@ export function mayUse(grant: SecretGrant, action: SecretAction, secret: SecretP
 }
 
 /** Whether every list of scopes covers all names in the namespace. */
-function mayList(grant: SecretGrant, namespace: Namespace | undefined): boolean {
+export function mayList(grant: SecretGrant, namespace: Namespace | undefined): boolean {
   if (namespace === undefined) return false;
   const listing = listingScope(namespace);
   return grant.scopeLists.every((scopes) => scopesCover(scopes, listing));
@@ -115,6 +117,8 @@ function withinScopes(
     }
     case 'list-namespaces':
       return !grant.namespacesTakeScope || mayListNamespaces(grant) ? operation : undefined;
+    case 'list-due':
+      return grant.scopeLists.every((scopes) => scopes.some(holdsRead)) ? operation : undefined;
     case 'introspect':
     case 'named-by-body':
       return operation;

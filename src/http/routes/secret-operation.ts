@@ -50,6 +50,13 @@ export function parseListTarget(namespace: string): SecretOperation {
 /** The body will name the path. */
 export const NAMED_BY_BODY: SecretOperation = { kind: 'named-by-body' };
 
+/** `GET /v1/secrets`: a namespace, or what is due in all of them. */
+export function parseListing(request: FastifyRequest): SecretOperation {
+  const { namespace, due } = request.query as { namespace?: unknown; due?: unknown };
+  if (due !== undefined && namespace === undefined) return { kind: 'list-due' };
+  return parseListTarget(typeof namespace === 'string' ? namespace : '');
+}
+
 export const LIST_NAMESPACES: SecretOperation = { kind: 'list-namespaces' };
 
 export const INTROSPECT: SecretOperation = { kind: 'introspect' };
@@ -88,11 +95,6 @@ export function versionAsked(request: FastifyRequest): number | undefined {
 }
 
 const buildVersion = (text: string): number => Math.min(Number(text), MAX_VERSION);
-
-export function namespaceAsked(request: FastifyRequest): string {
-  const { namespace } = request.query as { namespace?: unknown };
-  return typeof namespace === 'string' ? namespace : '';
-}
 
 /** RFC 9110 section 13.1.1, with a version as entity tag; the quotes may be missing. */
 export function versionExpected(request: FastifyRequest): number | undefined {

@@ -1,20 +1,16 @@
-/** `/v1/secrets` and `/v1/namespaces` (contract sections 5.2, 6). */
+/** `/v1/secrets` (contract sections 5.2, 6). */
 
 import Type from 'typebox';
 import type { SecretPath } from '../../domain/scopes/secret-path.ts';
 import type { AuthorizedRequest } from '../../use-cases/secrets/authorized-request.ts';
 import type { ImportSecrets } from '../../use-cases/secrets/import-secrets.ts';
-import type { ReadSecrets, SecretPage } from '../../use-cases/secrets/read-secrets.ts';
 import type { WriteSecrets } from '../../use-cases/secrets/write-secrets.ts';
-import { writeCursor } from '../routing/pagination.ts';
-import type { Answer, Routes } from '../routing/route.ts';
-import { listOf, PageQuery, strictObject } from '../routing/schemas.ts';
+import type { Routes } from '../routing/route.ts';
+import { PageQuery, strictObject } from '../routing/schemas.ts';
+import { addSecretListRoutes, answerRead, type SecretListRouteDeps } from './secret-list-routes.ts';
 import {
-  LIST_NAMESPACES,
   NAMED_BY_BODY,
-  namespaceAsked,
   parseChangeTarget,
-  parseListTarget,
   parseReadTarget,
   pathInBody,
   rotateTargetOf,
@@ -24,7 +20,7 @@ import {
   versionAsked,
   versionExpected,
 } from './secret-operation.ts';
-import { namespaceView, pageOf } from './secret-pages.ts';
+import { pageOf } from './secret-pages.ts';
 import {
   ImportBody,
   NewSecretBody,
@@ -38,8 +34,7 @@ import {
   secretView,
 } from './secret-schemas.ts';
 
-export interface SecretRouteDeps {
-  readonly read: ReadSecrets;
+export interface SecretRouteDeps extends SecretListRouteDeps {
   readonly write: WriteSecrets;
   readonly importEnv: ImportSecrets;
 }
@@ -53,6 +48,8 @@ const IF_MATCH = {
 };
 
 export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
+  addSecretListRoutes(routes, deps);
+
   routes.secretBearer({
     ...ONE,
     method: 'GET',
@@ -73,35 +70,8 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
     }),
     answers: { 200: Type.Union([SecretWithValue, SecretListing]) },
     refusals: [...REFUSALS, 'SECRET_NOT_FOUND', 'INTEGRITY_ERROR'],
-    handle: ({ authorized, query, context }) => answerRead(deps, authorized, pageOf(query), context),
-  });
-
-  routes.secretBearer({
-    ...MANY,
-    method: 'GET',
-    url: '/v1/secrets',
-    summary: 'List a namespace',
-    operation: (request) => uncachedRequest(parseListTarget(namespaceAsked(request))),
-    query: strictObject({ ...PageQuery, namespace: Type.String() }),
-    answers: { 200: SecretListing },
-    refusals: REFUSALS,
-    handle: ({ authorized, query, context }) => answerRead(deps, authorized, pageOf(query), context),
-  });
-
-  routes.secretBearer({
-    ...MANY,
-    method: 'GET',
-    url: '/v1/namespaces',
-    summary: 'The namespaces that the caller may list',
-    operation: () => uncachedRequest(LIST_NAMESPACES),
-    query: strictObject(PageQuery),
-    answers: { 200: listOf(strictObject({ namespace: Type.String(), secret_count: Type.Integer() })) },
-    refusals: ['SCOPE_DENIED'],
-    handle: async ({ authorized, query, context }) => {
-      const { items, more } = await deps.read.listNamespaces(authorized, pageOf(query), context);
-      const next = more ? writeCursor(items.at(-1)?.namespace) : null;
-      return { status: 200, body: { items: items.map(namespaceView), next_cursor: next } };
-    },
+    handle: ({ authorized, query, context }) =>
+      answerRead(deps.read, { authorized, page: pageOf(query), context }),
   });
 
   routes.secretBearer({
@@ -219,23 +189,6 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
       return { status: 204 };
     },
   });
-}
-
-async function answerRead(
-  deps: SecretRouteDeps,
-  authorized: AuthorizedRequest,
-  page: SecretPage,
-  context: Parameters<ReadSecrets['read']>[2],
-): Promise<Answer> {
-  const outcome = await deps.read.read(authorized, page, context);
-  if (outcome.kind === 'secret') {
-    const { record, version, value } = outcome.opened;
-    return { status: 200, body: { ...secretView(record, version), value }, shape: SecretWithValue };
-  }
-  const { namespace, items, more } = outcome.list;
-  const next = more ? writeCursor(items.at(-1)?.key) : null;
-  const body = { namespace, items: items.map((item) => secretView(item)), next_cursor: next };
-  return { status: 200, body, shape: SecretListing };
 }
 
 function secretOf({ operation }: AuthorizedRequest): SecretPath {

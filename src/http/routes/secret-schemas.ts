@@ -8,6 +8,7 @@ import { SECRET_TYPES, type SecretInput } from '../../use-cases/secrets/secret-r
 import {
   freeObject,
   instant,
+  listOf,
   nullable,
   oneOf,
   sameIfBoth,
@@ -15,6 +16,9 @@ import {
   text,
   uuid,
 } from '../routing/schemas.ts';
+
+/** Ten years. */
+const MAX_ROTATE_AFTER_DAYS = 3650;
 
 const value = Type.String({ description: '0 to 65,536 bytes of UTF-8, kept byte by byte' });
 const metadata = nullable(freeObject('at most 8 KiB'));
@@ -25,6 +29,15 @@ const kindOfSecret = {
   access_tier: Type.Optional(oneOf(ACCESS_TIERS, '`standard` where absent')),
   tier: Type.Optional(oneOf(ACCESS_TIERS, 'the same as `access_tier`')),
   metadata: Type.Optional(metadata),
+  rotate_after_days: Type.Optional(
+    nullable(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_ROTATE_AFTER_DAYS,
+        description: 'days of 24 hours that a version may live; for ever where null or absent',
+      }),
+    ),
+  ),
 };
 
 const attributes = {
@@ -64,6 +77,8 @@ const record = {
   created_at: instant(),
   updated_at: instant(),
   expires_at: nullable(instant()),
+  rotate_after_days: nullable(Type.Integer()),
+  rotation_due_at: nullable(instant('`rotate_after_days` after the newest version was written')),
 };
 
 export const Secret = strictObject(record, 'a secret without its value');
@@ -76,6 +91,8 @@ export const SecretListing = strictObject(
   },
   'the names in a namespace',
 );
+
+export const DueListing = listOf(Secret);
 
 type Attributes = Type.Static<ReturnType<typeof strictObject<typeof attributes>>>;
 type KindOfSecret = Type.Static<ReturnType<typeof strictObject<typeof kindOfSecret>>>;
@@ -97,6 +114,7 @@ export function parseKind(body: KindOfSecret): Omit<SecretInput, 'value'> {
     ...(body.secret_type === undefined ? {} : { secretType: body.secret_type }),
     ...(tier === undefined ? {} : { tier }),
     ...(body.metadata === undefined ? {} : { metadata: body.metadata }),
+    ...(body.rotate_after_days === undefined ? {} : { rotateAfterDays: body.rotate_after_days }),
   };
 }
 
@@ -117,5 +135,7 @@ export function secretView(secret: SecretRecord, version = secret.version) {
     created_at: formatTimestamp(secret.createdAt),
     updated_at: formatTimestamp(secret.updatedAt),
     expires_at: instantOrNull(secret.expiresAt),
+    rotate_after_days: secret.rotateAfterDays,
+    rotation_due_at: instantOrNull(secret.rotationDueAt),
   };
 }

@@ -67,6 +67,9 @@ export const SECRET_IS_LIVE = hasNotExpired('secret');
 /** As of the start of the transaction, which an index can serve: for a count, never for a release. */
 export const SECRET_HAD_EXPIRED = `secret.expires_at <= now()`;
 
+/** As of the start of the transaction, which an index can serve: a reminder, which opens nothing. */
+export const SECRET_ROTATION_IS_DUE = `secret.rotation_due_at <= now()`;
+
 /** How long a request under an idempotency key is answered again (contract section 4.1). */
 export const REPEATABLE_FOR = `interval '10 minutes'`;
 

@@ -23,6 +23,7 @@ import {
 import { columns, type Expressions } from './table-columns.ts';
 
 const TOLD = 'told, and decides nothing';
+const REMINDS = 'people are reminded by it, and nothing is opened or shut; every list shows it';
 const REVOKED = 'a row that says it is revoked is refused as such, and has no seal';
 
 /** The first sealed member is the primary key, or begins it. */
@@ -83,6 +84,9 @@ export const SEALED_TABLES = {
       revision: 'SQL alone counts it, and nothing is decided by it',
       createdAt: TOLD,
       updatedAt: TOLD,
+      rotateAfterDays: REMINDS,
+      rotationDueAt: REMINDS,
+      rotationToldVersion: REMINDS,
     },
   },
   signing_keys: {

@@ -55,11 +55,15 @@ export const insertGroupedNotices = (): string =>
     'granted where granted."noticeId" is not null',
   );
 
-/** In the transaction of what it tells of. Undefined: no webhook is configured, or nothing is to be told. */
-export async function oweNotice(
+/** In the transaction of what they tell of. */
+export async function oweNotices(
   session: Session,
-  notice: Notice | undefined,
+  notices: readonly (Notice | undefined)[],
   seals: RowSeals,
 ): Promise<void> {
-  if (notice !== undefined) await session.query(OWE, [sentNotices([notice], seals)]);
+  if (notices.some((notice) => notice !== undefined)) await session.query(OWE, [sentNotices(notices, seals)]);
 }
+
+/** In the transaction of what it tells of. Undefined: no webhook is configured, or nothing is to be told. */
+export const oweNotice = (session: Session, notice: Notice | undefined, seals: RowSeals): Promise<void> =>
+  oweNotices(session, [notice], seals);

@@ -10,7 +10,10 @@ import type { Database, Statement } from '../engine/database.ts';
 const BATCH = 500;
 
 /** Every effect on secrets takes a use of a limited token; its event names the token in its metadata. */
-type UseEvent = Exclude<Extract<EventType, `${'secret' | 'namespace'}.${string}`>, 'secret.denied'>;
+type UseEvent = Exclude<
+  Extract<EventType, `${'secret' | 'namespace'}.${string}`>,
+  'secret.denied' | 'secret.rotation_due'
+>;
 
 const USE_EVENTS = Object.keys({
   'secret.read': true,

@@ -5,7 +5,7 @@ import type { FoundSecret, SecretReader } from '../../use-cases/secrets/ports.ts
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { SERVER_START } from '../engine/history.ts';
-import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE } from '../engine/liveness-sql.ts';
+import { SECRET_HAD_EXPIRED, SECRET_IS_LIVE, SECRET_ROTATION_IS_DUE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { columns, recordset, selectList } from '../engine/table-columns.ts';
 import { secretVersions } from '../schema.ts';
@@ -70,6 +70,17 @@ const LIST: Statement = {
     order by secret.key limit $3`,
 };
 
+/** Longest due first. */
+const LIST_DUE: Statement = {
+  name: 'list_due_secrets',
+  effect: 'read',
+  text: `
+    select ${secretColumns('secret')} from secrets secret
+    where (secret.rotation_due_at, secret.path) > ($1::timestamptz, $2)
+      and ${SECRET_ROTATION_IS_DUE} and ${SECRET_IS_LIVE} and ($3::text is null or secret.namespace = $3)
+    order by secret.rotation_due_at, secret.path limit $4`,
+};
+
 /** A namespace's count holds the expired ones, which are few and have an index of their own. */
 const LIST_NAMESPACES: Statement = {
   name: 'list_namespaces',
@@ -131,6 +142,11 @@ export function createSecretReader(database: Database, seals: RowSeals): SecretR
     },
     list: async ({ namespace, limit, after }) =>
       (await database.query<SecretRow>(LIST, [namespace, after ?? '', limit])).map(secretRecordOf),
+    listDue: async ({ namespace, limit, after }) => {
+      const from = after === undefined ? ['-infinity', ''] : [after.dueAt.toISOString(), after.path];
+      const rows = await database.query<SecretRow>(LIST_DUE, [...from, namespace ?? null, limit]);
+      return rows.map(secretRecordOf);
+    },
     listNamespaces: ({ limit, after }) => database.query(LIST_NAMESPACES, [after ?? '', limit]),
   };
 }

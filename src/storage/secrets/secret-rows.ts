@@ -6,7 +6,14 @@ import { columns, selectList } from '../engine/table-columns.ts';
 import { secrets } from '../schema.ts';
 
 /** What a change may give another value; `metadata` as well, which is kept in another form than a record has it. */
-const KEPT_ATTRIBUTES = ['secretType', 'tier', 'description', 'tags', 'expiresAt'] as const;
+const KEPT_ATTRIBUTES = [
+  'secretType',
+  'tier',
+  'description',
+  'tags',
+  'expiresAt',
+  'rotateAfterDays',
+] as const;
 const KEPT = [
   'id',
   'path',
@@ -15,6 +22,7 @@ const KEPT = [
   'version',
   'createdAt',
   'updatedAt',
+  'rotationDueAt',
   ...KEPT_ATTRIBUTES,
 ] as const;
 

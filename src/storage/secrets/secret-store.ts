@@ -70,6 +70,13 @@ const LOCK_SECRETS: Statement = {
 
 const SEAL_SENT = (row: string): string => `decode(${row}."sealHex", 'hex')`;
 
+/** Read once in a statement, so that all that is written has one time. */
+const MOMENT = '(select clock_timestamp() as at) as moment';
+
+/** Of a version that is written at `moment`: a day is 24 hours. */
+const dueAt = (row: string): string =>
+  `date_trunc('milliseconds', moment.at) + make_interval(hours => 24 * ${row}."rotateAfterDays")`;
+
 const CREATED_MEMBERS = ['id', 'path', 'namespace', 'key', ...ATTRIBUTE_MEMBERS] as const;
 
 /** Nothing where another transaction made the path meanwhile: whoever finds fewer rows than members starts over. */
@@ -79,8 +86,14 @@ const CREATE: Statement = {
   text: `
     ${insertFrom(
       secrets,
-      { ...members('made', CREATED_MEMBERS), seal: SEAL_SENT('made') },
-      recordset('$1', 'made', { ...columnTypes(secrets, CREATED_MEMBERS), sealHex: 'text' }),
+      {
+        ...members('made', CREATED_MEMBERS),
+        createdAt: 'moment.at',
+        updatedAt: 'moment.at',
+        rotationDueAt: dueAt('made'),
+        seal: SEAL_SENT('made'),
+      },
+      `${recordset('$1', 'made', { ...columnTypes(secrets, CREATED_MEMBERS), sealHex: 'text' })} cross join ${MOMENT}`,
     )}
     on conflict (path) do nothing
     returning ${secretColumns('secrets')}`,
@@ -93,9 +106,15 @@ const ADVANCE: Statement = {
   effect: 'write',
   text: `
     update secrets secret set
-      ${assignments(secrets, { ...members('next', ADVANCED_MEMBERS), seal: SEAL_SENT('next') })},
-      revision = secret.revision + 1, updated_at = clock_timestamp()
+      ${assignments(secrets, {
+        ...members('next', ADVANCED_MEMBERS),
+        updatedAt: 'moment.at',
+        rotationDueAt: dueAt('next'),
+        seal: SEAL_SENT('next'),
+      })},
+      revision = secret.revision + 1
     from ${recordset('$1', 'next', { ...columnTypes(secrets, ['id', ...ADVANCED_MEMBERS]), sealHex: 'text' })}
+    cross join ${MOMENT}
     where secret.id = next.id
     returning ${secretColumns('secret')}`,
 };

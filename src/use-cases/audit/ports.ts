@@ -34,6 +34,7 @@ export type EventType =
   | 'secret.imported'
   | 'secret.deleted'
   | 'secret.listed'
+  | 'secret.rotation_due'
   | 'secret.denied'
   | 'namespace.listed'
   | 'approval.requested'

@@ -28,6 +28,7 @@ export const NOTICES = {
   'approval.requested': APPROVAL,
   'approval.granted': APPROVAL,
   'approval.denied': APPROVAL,
+  'secret.rotation_due': ['path', 'secret_id', 'version', 'rotate_after_days', 'rotation_due_at'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type NoticeType = keyof typeof NOTICES;

@@ -222,6 +222,7 @@ export function resourceOf(
     case 'list':
       return { type: 'namespace', id: operation.namespace.namespace };
     case 'list-namespaces':
+    case 'list-due':
       return { type: 'namespace', id: '*' };
     case 'introspect':
       return { type: 'scoped_token', id: credentialId };

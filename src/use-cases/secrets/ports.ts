@@ -7,6 +7,7 @@ import type { AccessTier, TierGrant } from '../../domain/secrets/access-tier.ts'
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
+import type { Notice } from '../notices/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */
 export type CredentialGuard =
@@ -75,6 +76,8 @@ export interface SecretAttributes {
   readonly description: string | null;
   readonly tags: readonly string[];
   readonly expiresAt: Date | null;
+  /** Whole days that a version may live; null: for ever. */
+  readonly rotateAfterDays: number | null;
 }
 
 /** A secret without its value. */
@@ -87,6 +90,14 @@ export interface SecretRecord extends SecretAttributes {
   readonly version: number;
   readonly createdAt: Date;
   readonly updatedAt: Date;
+  /** `rotateAfterDays` after the newest version was written; null: never. */
+  readonly rotationDueAt: Date | null;
+}
+
+/** Where a secret stands among those that are due. */
+export interface DuePosition {
+  readonly dueAt: Date;
+  readonly path: string;
 }
 
 /** A secret that has not expired, and the version asked for. */
@@ -99,6 +110,26 @@ export interface FoundSecret {
   readonly rowsRead: string;
   /** False: the row of the secret is not what Writ wrote, and gives nothing out. It has been reported. */
   readonly isWhole: boolean;
+}
+
+/** A version that has lived as long as its secret lets it. */
+export interface DueVersion {
+  readonly id: string;
+  readonly path: string;
+  readonly version: number;
+  readonly rotateAfterDays: number;
+  readonly rotationDueAt: Date;
+}
+
+export interface DueReminders {
+  /**
+   * Takes at most `limit` versions that are due and that nobody was told of, in one transaction with the events and notices
+   * about them: no two processes take the same. Resolves with how many it took.
+   */
+  take(
+    limit: number,
+    tell: (due: DueVersion) => { readonly event: AuditEvent; readonly notice: Notice | undefined },
+  ): Promise<number>;
 }
 
 export interface NamespaceCount {
@@ -122,6 +153,12 @@ export interface SecretReader {
     readonly namespace: string;
     readonly limit: number;
     readonly after: string | undefined;
+  }): Promise<readonly SecretRecord[]>;
+  /** Those whose rotation is due now, the longest due first; of one namespace or, undefined, of all; without the expired. */
+  listDue(query: {
+    readonly namespace: string | undefined;
+    readonly limit: number;
+    readonly after: DuePosition | undefined;
   }): Promise<readonly SecretRecord[]>;
   /** That hold at least one secret that has not expired, in the order of their names. */
   listNamespaces(query: {

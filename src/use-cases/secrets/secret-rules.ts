@@ -37,6 +37,7 @@ export interface SecretInput {
   readonly description?: string | null;
   readonly tags?: readonly string[];
   readonly expiresAt?: Date | null;
+  readonly rotateAfterDays?: number | null;
 }
 
 export interface SealingDeps {
@@ -123,6 +124,7 @@ export function buildCreate(deps: SealingDeps, secret: SecretPath, input: Secret
       description: input.description ?? null,
       tags: input.tags ?? [],
       expiresAt: input.expiresAt ?? null,
+      rotateAfterDays: input.rotateAfterDays ?? null,
     },
     sealed: deps.cipher.seal(textToBytes(input.value), { secretId: id, path, version: 1 }),
   };
@@ -150,6 +152,7 @@ export function buildVersion(
       description: input.description === undefined ? there.description : input.description,
       tags: input.tags ?? there.tags,
       expiresAt: input.expiresAt === undefined ? storedExpiry : input.expiresAt,
+      rotateAfterDays: input.rotateAfterDays === undefined ? there.rotateAfterDays : input.rotateAfterDays,
     },
     hidesEarlier: there.expired,
     sealed: deps.cipher.seal(textToBytes(input.value), { secretId: there.id, path: there.path, version }),

@@ -42,6 +42,7 @@ function expectedRefusal(spec: Spec): string | undefined {
       both((scopes) => namesPath(scopes, 'read', spec.path)) ||
       both((scopes) => namesAllBelow(scopes, spec.path)),
     'list-namespaces': () => spec.token.includes('namespaces:read') && mayAskForNamespaces(spec.owner),
+    'list-due': () => both((scopes) => patternsFor(scopes, 'read').length > 0),
   };
   return may[spec.kind]() ? undefined : 'SCOPE_DENIED';
 }
@@ -73,6 +74,7 @@ const KINDS = [
   'list',
   'read-or-list',
   'list-namespaces',
+  'list-due',
   'introspect',
   'named-by-body',
   'malformed-path',
@@ -128,7 +130,7 @@ test('every request is decided as the contract’s sentences say, one by one', (
     }),
     { numRuns: TABLE_RUNS },
   );
-  for (const kind of ['use', 'list', 'read-or-list', 'list-namespaces']) {
+  for (const kind of ['use', 'list', 'read-or-list', 'list-namespaces', 'list-due']) {
     for (const outcome of ['undefined', 'SCOPE_DENIED', 'TOKEN_EXPIRED', 'IP_NOT_ALLOWED']) {
       assert.ok(
         (seen.get(`${kind} ${outcome}`) ?? 0) > 3,

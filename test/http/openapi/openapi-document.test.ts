@@ -137,7 +137,7 @@ test('the description', { skip: postgresSkip }, async (t) => {
         .filter((parameter) => parameter.in === 'query' && parameter.required)
         .map(({ name }) => `${method} ${path} ${name}`),
     );
-    assert.deepEqual(required.sort(), ['get /v1/audit/export format', 'get /v1/secrets namespace']);
+    assert.deepEqual(required.sort(), ['get /v1/audit/export format']);
   });
 
   await t.test('describes the headers that a client needs of an answer', async () => {

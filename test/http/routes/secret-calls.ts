@@ -24,6 +24,8 @@ export interface SecretView {
   readonly created_at: string;
   readonly updated_at: string;
   readonly expires_at: string | null;
+  readonly rotate_after_days: number | null;
+  readonly rotation_due_at: string | null;
   /** Only where a secret was read. */
   readonly value?: string;
 }

@@ -108,6 +108,8 @@ test('an import', { skip: postgresSkip }, async (t) => {
         description: null,
         tags: [],
         expires_at: null,
+        rotate_after_days: null,
+        rotation_due_at: null,
         value: 'one',
       });
       assert.equal((await read('mixed/OTHER')).body.version, 1);

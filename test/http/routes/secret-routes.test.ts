@@ -21,6 +21,8 @@ const VIEW = [
   'created_at',
   'updated_at',
   'expires_at',
+  'rotate_after_days',
+  'rotation_due_at',
 ];
 
 test('a secret', { skip: postgresSkip }, async (t) => {
@@ -94,6 +96,8 @@ test('a secret', { skip: postgresSkip }, async (t) => {
       version: 1,
       ...members,
       tier: 'sensitive',
+      rotate_after_days: null,
+      rotation_due_at: null,
     });
     const read = await ask(adminKey, 'GET /v1/secrets/view/deep/KEY');
     assert.deepEqual(read.body, { ...made.body, value: 'hidden-1' });
@@ -123,6 +127,8 @@ test('a secret', { skip: postgresSkip }, async (t) => {
       description: null,
       tags: [],
       expires_at: null,
+      rotate_after_days: null,
+      rotation_due_at: null,
     });
   });
 

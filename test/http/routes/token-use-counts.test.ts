@@ -254,6 +254,7 @@ test('a success consumes exactly one use', { skip: postgresSkip }, async (t) => 
     { method: 'GET', url: '/v1/secrets/team?limit=1', status: 200, event: 'secret.listed' },
     { method: 'GET', url: '/v1/secrets?namespace=team', status: 200, event: 'secret.listed' },
     { method: 'GET', url: '/v1/secrets?namespace=team/empty', status: 200, event: 'secret.listed' },
+    { method: 'GET', url: '/v1/secrets?due=rotation', status: 200, event: 'secret.listed' },
     { method: 'GET', url: '/v1/namespaces', status: 200, event: 'namespace.listed' },
     {
       method: 'PUT',
