@@ -29,7 +29,7 @@ const LAYERS = {
     forbidden: 'node:crypto crypto node:fs jose pg fastify @noble/hashes/sha2.js @noble/ed25519 ipaddr.js',
   },
   keys: {
-    permitted: 'bcrypt node:crypto node:worker_threads',
+    permitted: '@aws-sdk/client-kms bcrypt node:crypto node:worker_threads',
     forbidden: 'pg node:fs fastify uuidv7 lru-cache @noble/ed25519',
   },
   storage: {
