@@ -5,6 +5,7 @@
 
 import { generateScopedToken } from '../src/keys/credentials/scoped-token-secret.ts';
 import { createKeyEncryption } from '../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../src/keys/encryption/master-keys.ts';
 import { createSecretCipher } from '../src/keys/encryption/secret-cipher.ts';
 import { atLeastOne } from './contestants.ts';
 import { type Execute, withClient } from './database.ts';
@@ -114,7 +115,7 @@ async function storeSecrets(
   count: number,
   asked: readonly number[],
 ): Promise<void> {
-  const cipher = createSecretCipher(createKeyEncryption(masterKey));
+  const cipher = createSecretCipher(createMasterKeys([createKeyEncryption(masterKey)]));
   const sealed = asked.map((n) =>
     cipher.seal(Buffer.from(SECRET_VALUE), { secretId: idOfSecret(n), path: `prod/k${n}`, version: 1 }),
   );

@@ -72,6 +72,10 @@ function findContradictions(env: Environment, host: string): readonly Fault[] {
   if (isSet('MASTER_KEY') && isSet('MASTER_KEY_FILE')) {
     faults.push(['MASTER_KEY_FILE', 'must be unset when MASTER_KEY is set: set one of the two']);
   }
+  if (isSet('MASTER_KEY_PREVIOUS') && isSet('MASTER_KEY_PREVIOUS_FILE')) {
+    const sentence = 'must be unset when MASTER_KEY_PREVIOUS is set: set one of the two';
+    faults.push(['MASTER_KEY_PREVIOUS_FILE', sentence]);
+  }
   if (isSet('DATABASE_URL') && !isSet('MASTER_KEY') && !isSet('MASTER_KEY_FILE')) {
     const sentence = `must be set, or MASTER_KEY_FILE, when DATABASE_URL is set: ${MASTER_KEY.allowed}`;
     faults.push(['MASTER_KEY', sentence]);

@@ -105,6 +105,17 @@ export const SETTINGS = {
     help: 'File that holds the master key, which the first start creates if it is missing; if unset, `master.key` in `DATA_DIR`.',
     example: '/etc/writ/master.key',
   },
+  MASTER_KEY_PREVIOUS: {
+    ...MASTER_KEY,
+    group: 'Keys',
+    help: 'The other master key while one takes the place of the other (`writ kek rotate`); what is under it is read, and the database says which of the two is written under.',
+  },
+  MASTER_KEY_PREVIOUS_FILE: {
+    ...text('the path of a file'),
+    group: 'Keys',
+    help: 'File that holds the other master key, in place of `MASTER_KEY_PREVIOUS`.',
+    example: '/etc/writ/previous-master.key',
+  },
   BOOTSTRAP_ADMIN_KEY: {
     ...API_KEY,
     group: 'Keys',

@@ -41,6 +41,8 @@ test('an empty environment has the documented defaults', () => {
     dataDir: './data',
     masterKey: undefined,
     masterKeyFile: undefined,
+    masterKeyPrevious: undefined,
+    masterKeyPreviousFile: undefined,
     bootstrapAdminKey: undefined,
     issuerUrl: undefined,
     tokenAudience: undefined,
@@ -140,23 +142,26 @@ for (const [name, value, expected, also] of ACCEPTED) {
 }
 
 const NO_INTEGER = ['abc', '-1', '1.5', '010', '1e3', '0x10', ' 80', '80 ', '+80', '99999999999', 'NaN'];
+const NO_MASTER_KEY = [
+  HEX_KEY.slice(1),
+  `${HEX_KEY}0`,
+  `g${HEX_KEY.slice(1)}`,
+  BASE64_KEY.slice(0, -1),
+  `${BASE64_KEY.slice(0, -2)}B=`, // bits behind the last byte
+  `_${BASE64_KEY.slice(1)}`,
+  ` ${HEX_KEY}`,
+  'correct horse battery staple',
+];
 const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   HOST: ['0.0.0.0', '::', '192.0.2.1', 'writ.example', '128.0.0.1', '::ffff:127.0.0.1'], // without ISSUER_URL
   PORT: [...NO_INTEGER, '65536'],
   DATABASE_URL: ['writ', 'mysql://db/writ', 'http://db', 'postgres', '/var/run/postgresql', 'postgres//db'],
   DATABASE_POOL_MAX: [...NO_INTEGER, '0', '1', '1001'],
   DATA_DIR: [], // any text may name a folder
-  MASTER_KEY: [
-    HEX_KEY.slice(1),
-    `${HEX_KEY}0`,
-    `g${HEX_KEY.slice(1)}`,
-    BASE64_KEY.slice(0, -1),
-    `${BASE64_KEY.slice(0, -2)}B=`, // bits behind the last byte
-    `_${BASE64_KEY.slice(1)}`,
-    ` ${HEX_KEY}`,
-    'correct horse battery staple',
-  ],
+  MASTER_KEY: NO_MASTER_KEY,
   MASTER_KEY_FILE: [], // any text may name a file
+  MASTER_KEY_PREVIOUS: NO_MASTER_KEY,
+  MASTER_KEY_PREVIOUS_FILE: [],
   BOOTSTRAP_ADMIN_KEY: [
     'admin',
     `ak_live_${'0'.repeat(64)}`,
@@ -267,7 +272,7 @@ test('all faults are told at once', () => {
     value === undefined || name === 'HOST' ? [] : [[name, value]],
   );
   const names = wrong.map(([name]) => name);
-  assert.equal(names.length, CONFIG_VARIABLES.length - 3);
+  assert.equal(names.length, CONFIG_VARIABLES.length - 4);
   assert.deepEqual(namesIn(faultsOf(Object.fromEntries(wrong))).toSorted(), names.toSorted());
 });
 

@@ -17,6 +17,7 @@ import { composeAuthentication } from './compose-authentication.ts';
 import { composeDelegation } from './compose-delegation.ts';
 import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
+import { composeMasterKeys } from './compose-master-keys.ts';
 import { composePrincipals } from './compose-principals.ts';
 import { composePythonSdk } from './compose-python-sdk.ts';
 import { composeRoutes } from './compose-routes.ts';
@@ -32,6 +33,7 @@ import { createReadiness } from './readiness.ts';
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = await createAppContext(deps);
   const { config, log } = app;
+  const masterKeys = composeMasterKeys(app);
   const audit = composeAudit(app);
   const signingKeys = await composeSigningKeys(app, { audit });
   const authentication = await composeAuthentication(app, { audit });
@@ -61,12 +63,12 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     log,
   });
   const routes = await composeRoutes(app, { server, audit, authentication, secrets });
-  const whyNotReady = createReadiness(app, { signingKeys });
+  const whyNotReady = createReadiness(app, { signingKeys, masterKeys });
   const countIntegrityErrors = audit.integrityFaults.count;
   addHealthRoutes(routes, { version: VERSION, whyNotReady, countIntegrityErrors });
   for (const part of served) part.addRoutes(routes);
   addDescriptionRoutes(routes, { version: VERSION, sha256Base64 });
-  const stopSchedule = startSchedule(app, { audit, authentication, signingKeys, secrets });
+  const stopSchedule = startSchedule(app, { audit, authentication, signingKeys, secrets, masterKeys });
   server.addHook('onClose', async () => {
     await stopSchedule();
     await signingKeys.close();

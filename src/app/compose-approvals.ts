@@ -24,7 +24,7 @@ export function composeApprovals(
 ): ApprovalsPart {
   const shared = {
     store: createApprovalStore(database, parts.audit.seals),
-    digest: createRequestDigest(provisioned.kek),
+    digest: createRequestDigest(provisioned.masterKeys),
     notices: createApprovalNotices(buildNotice),
     newId,
     clock,

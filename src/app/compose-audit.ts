@@ -28,6 +28,6 @@ export function composeAudit({ database, provisioned, log, monotonicMs }: AppCon
         ? log.error({ row }, 'a row of the database is not what Writ wrote, and is used for nothing')
         : log.warn({ row, err }, 'that a row is not what Writ wrote could not be put on record'),
   });
-  const seals = createRowSeals({ kek: provisioned.kek, onForged: integrityFaults.report });
+  const seals = createRowSeals({ masterKeys: provisioned.masterKeys, onForged: integrityFaults.report });
   return { trail, denialLog, integrityFaults, seals };
 }

@@ -42,7 +42,7 @@ export function composeSecrets(
   const { denialLog, seals } = parts.audit;
   const { confirm } = parts.authentication.authenticator;
   const reader = createSecretReader(database, seals);
-  const cipher = createSecretCipher(provisioned.kek);
+  const cipher = createSecretCipher(provisioned.masterKeys);
   const readCache = createTtlCache<ResolvedRequester>({
     memories: database.memories,
     name: 'what was read for a token',

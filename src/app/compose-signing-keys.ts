@@ -27,7 +27,7 @@ export async function composeSigningKeys(
   const load = () => readWholeSigningKeys(database, seals);
   const onForged = integrityFaults.report;
   const keyRing = await openKeyRing({
-    kek: provisioned.kek,
+    masterKeys: provisioned.masterKeys,
     thread,
     alg,
     load,

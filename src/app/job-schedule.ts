@@ -9,6 +9,7 @@ import { createDeliverWebhooks } from '../use-cases/notices/deliver-webhooks.ts'
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
+import type { MasterKeysPart } from './compose-master-keys.ts';
 import type { SecretsPart } from './compose-secrets.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
@@ -22,6 +23,7 @@ export function startSchedule(
     readonly audit: AuditPart;
     readonly authentication: AuthenticationPart;
     readonly signingKeys: SigningKeysPart;
+    readonly masterKeys: MasterKeysPart;
     readonly secrets: SecretsPart;
   },
 ): () => Promise<void> {
@@ -29,6 +31,7 @@ export function startSchedule(
   const jobs: readonly Job[] = [
     ...deliverWebhooks(app, parts.audit),
     { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
+    { name: 'master keys', everyMs: SECOND_MS, run: parts.masterKeys.refresh },
     { name: 'signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
     { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
     { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },

@@ -8,6 +8,7 @@ import { proveWritable } from '../storage/engine/database-health.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
 import { readServerFacts } from '../storage/engine/server-facts.ts';
 import type { AppContext } from './app-context.ts';
+import type { MasterKeysPart } from './compose-master-keys.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 const FRESH_MS = 1000;
@@ -16,7 +17,7 @@ const MAX_DRIFT_MS = 30_000;
 /** The returned function resolves to undefined when the work can be done, else to the reason. */
 export function createReadiness(
   app: AppContext,
-  parts: { readonly signingKeys: SigningKeysPart },
+  parts: { readonly signingKeys: SigningKeysPart; readonly masterKeys: MasterKeysPart },
 ): () => Promise<string | undefined> {
   let last: { at: number; answer: Promise<string | undefined> } | undefined;
   app.database.memories.add('readiness', () => {
@@ -24,7 +25,7 @@ export function createReadiness(
   });
   return () => {
     if (last === undefined || app.monotonicMs() - last.at >= FRESH_MS) {
-      last = { at: app.monotonicMs(), answer: evaluate(app, parts.signingKeys) };
+      last = { at: app.monotonicMs(), answer: evaluate(app, parts) };
     }
     return last.answer;
   };
@@ -32,7 +33,7 @@ export function createReadiness(
 
 async function evaluate(
   { config, database, clock }: AppContext,
-  { keyRing }: SigningKeysPart,
+  { signingKeys: { keyRing }, masterKeys }: Parameters<typeof createReadiness>[1],
 ): Promise<string | undefined> {
   try {
     await proveWritable(database);
@@ -42,6 +43,8 @@ async function evaluate(
     }
     if ((await readMigrationState(database)).pending > 0) return 'migrations are pending';
     keyRing.active();
+    if (masterKeys.missing().length > 0)
+      return 'the database is written under a master key that is not given';
   } catch {
     return 'the database does not take writes, or keys are not usable';
   }

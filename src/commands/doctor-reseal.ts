@@ -27,7 +27,7 @@ export async function reseal(
     context.exitWith(1);
   };
   await withDatabaseAsItIs(context.env, MASTER_KEY_VARIABLES, async ({ database, config }) => {
-    const seals = await readSeals(database, config);
+    const { seals } = await readSeals(database, config);
     const shown = await showRow(database, key, seals);
     if (shown === undefined) return refuse(`There is no row ${name}.`);
     if (shown.hasEnded) return refuse(`${name} was revoked, denied or claimed, and is not opened again.`);

@@ -33,7 +33,8 @@ export const declareDoctor: DeclareCommand = (program, context) => {
 
 function look(context: CommandContext, json: true | undefined): Promise<void> {
   return withDatabaseAsItIs(context.env, MASTER_KEY_VARIABLES, async ({ database, config }) => {
-    const rows = await findUnfitRows(database, await readSeals(database, config));
+    const { seals } = await readSeals(database, config);
+    const rows = await findUnfitRows(database, seals);
     const tokens = await findTooFewUses(database);
     print(context, { json, value: viewOf(rows, tokens), people: describe(rows, tokens) });
     if (rows.length + tokens.length > 0) context.exitWith(1);

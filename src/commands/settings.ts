@@ -44,7 +44,7 @@ export const declareSettings: DeclareCommand = (program, context) => {
 function show(context: CommandContext, json: true | undefined): Promise<void> {
   return withDatabase(context.env, MASTER_KEY_VARIABLES, async ({ database, config }) => {
     const isEmpty = (await readSettings(database)).size === 0;
-    const rows = isEmpty ? [] : await judgeSettings(database, await readSeals(database, config));
+    const rows = isEmpty ? [] : await judgeSettings(database, (await readSeals(database, config)).seals);
     const value = Object.fromEntries(
       rows.map((row) => [row.name, row.why === undefined ? row.value : { value: row.value, why: row.why }]),
     );

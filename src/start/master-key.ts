@@ -1,5 +1,5 @@
 /**
- * Where the master key comes from (contract section 9): the environment, or a file of mode 0600. A missing file is
+ * Where the master keys come from (contract section 9): the environment, or a file of mode 0600. A missing file is
  * made only while the database holds nothing that another key has wrapped.
  */
 
@@ -10,8 +10,27 @@ import type { Config } from '../config.ts';
 import { MASTER_KEY, parseMasterKey } from '../setting-kinds.ts';
 import { StartError } from './start-error.ts';
 
-/** 32 bytes. Throws `StartError`. */
-export function resolveMasterKey(config: Config, databaseHoldsWrappedKeys: boolean): Uint8Array {
+/**
+ * Each of 32 bytes: the master key, and after it the other one that the settings name, if they do. Throws `StartError`.
+ */
+export function resolveMasterKeys(config: Config, databaseHoldsWrappedKeys: boolean): readonly Uint8Array[] {
+  const previous = previousMasterKey(config);
+  return [resolveMasterKey(config, databaseHoldsWrappedKeys), ...(previous === undefined ? [] : [previous])];
+}
+
+function previousMasterKey({
+  masterKeyPrevious,
+  masterKeyPreviousFile: path,
+}: Config): Uint8Array | undefined {
+  if (path === undefined) return masterKeyPrevious;
+  const text = readIfPresent(path);
+  if (text === undefined) {
+    throw new StartError([`The master key file ${path}, which MASTER_KEY_PREVIOUS_FILE names, is missing.`]);
+  }
+  return parseMasterKeyFile(path, text);
+}
+
+function resolveMasterKey(config: Config, databaseHoldsWrappedKeys: boolean): Uint8Array {
   if (config.masterKey !== undefined) return config.masterKey;
   const path = config.masterKeyFile ?? join(config.dataDir, 'master.key');
   const text = readIfPresent(path) ?? (databaseHoldsWrappedKeys ? undefined : createMasterKeyFile(path));
@@ -20,6 +39,10 @@ export function resolveMasterKey(config: Config, databaseHoldsWrappedKeys: boole
       `The master key file ${path} is missing, but the database holds keys that it encrypts. Restore the file: a new master key cannot open them.`,
     ]);
   }
+  return parseMasterKeyFile(path, text);
+}
+
+function parseMasterKeyFile(path: string, text: string): Uint8Array {
   const key = parseMasterKey(text);
   if (key !== undefined) return key;
   throw new StartError([`The master key file ${path} must hold ${MASTER_KEY.allowed}.`]);

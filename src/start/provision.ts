@@ -1,5 +1,5 @@
 /**
- * What every process does before it works with a database: migrate, prove the master key, settle issuer and
+ * What every process does before it works with a database: migrate, prove the master keys, settle issuer and
  * audience, and on the first start make a signing key and an administrator. All of it while no other process does.
  */
 
@@ -7,7 +7,7 @@ import type { Config } from '../config.ts';
 import { parseApiKey } from '../domain/principals/api-key.ts';
 import { PRINCIPAL_NAME } from '../domain/principals/principal-name.ts';
 import { generateApiKey, hashApiKey } from '../keys/credentials/api-key-hash.ts';
-import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
+import type { FollowedMasterKeys } from '../keys/encryption/master-keys.ts';
 import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { API_KEY } from '../setting-kinds.ts';
 import { keepAuditPartitions } from '../storage/audit/audit-partitions.ts';
@@ -28,7 +28,7 @@ import { StartError } from './start-error.ts';
 const OLDEST_POSTGRES = 150_000;
 
 export interface Provisioned {
-  readonly kek: KeyEncryption;
+  readonly masterKeys: FollowedMasterKeys;
   readonly issuer: string;
   readonly audience: string;
   /** The first administrator's key, if this start generated it. Shown once. */
@@ -51,18 +51,18 @@ export async function provision(options: {
     await database.query(BEGIN_EPOCH, []);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
-    const { kek, seals } = await openSeals(options).catch(async (error: unknown) => {
+    const { masterKeys, seals } = await openSeals(options).catch(async (error: unknown) => {
       if (!(error instanceof StartError)) throw error;
       throw new StartError([...error.faults, ...differingSettings(await readSettings(database), config)]);
     });
     const stored = requireSettings(await judgeSettings(database, seals), config);
     const { issuer, audience } = await resolveSettings({ database, config, seals }, stored);
     if (!(await readSigningKeys(database)).some((key) => key.state === 'active')) {
-      await addFirstSigningKey(database, generateSigningKey(kek), seals);
+      await addFirstSigningKey(database, generateSigningKey(masterKeys.active()), seals);
     }
     const newAdminKey = await addFirstAdmin(options, seals);
     const unfitNames = await findUnfitNames(database, PRINCIPAL_NAME);
-    return { kek, issuer, audience, newAdminKey, unfitNames };
+    return { masterKeys, issuer, audience, newAdminKey, unfitNames };
   });
 }
 

@@ -22,6 +22,7 @@ import { MAX_PLAN_STEPS } from '../domain/intent-tokens/plan.ts';
 import { ROLES } from '../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../domain/secrets/access-tier.ts';
 import type { TokenRestrictions } from '../domain/secrets/token-restrictions.ts';
+import { MASTER_KEY_STATES } from '../domain/signing-keys/master-key-state.ts';
 import { SIGNING_KEY_STATES } from '../domain/signing-keys/signing-key-state.ts';
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
@@ -120,16 +121,26 @@ export const signingKeys = pgTable(
   ],
 );
 
-/** One row for the key-encryption key in use; a start with another key is refused by its check value. */
-export const kekCheck = pgTable(
-  'kek_check',
+/**
+ * The master keys that the database has, or had, rows of, by the ids of their key-encryption keys. A start without one that
+ * is not retired is refused by its check value. A trigger refuses every seal and every wrap under another key than the
+ * active one, or one that left this state in the last 10 s.
+ */
+export const masterKeys = pgTable(
+  'master_keys',
   {
-    oneRow: boolean('one_row').primaryKey().default(true),
-    kekId: text('kek_id').notNull(),
+    kekId: text('kek_id').primaryKey(),
     checkValue: bytea('check_value').notNull(),
-    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+    state: text('state', { enum: MASTER_KEY_STATES }).notNull(),
+    /** When it came into this state. */
+    since: instant('since').notNull().default(sql`clock_timestamp()`),
+    /** The master key as a key service wrapped it; null of one that comes from the environment or a file. */
+    wrappedRoot: bytea('wrapped_root'),
   },
-  () => [check('kek_check_one_row', sql`one_row`)],
+  (table) => [
+    uniqueIndex('master_keys_one_active').on(table.state).where(sql`state = 'active'`),
+    check('master_keys_state', oneOf('state', MASTER_KEY_STATES)),
+  ],
 );
 
 /** What must be the same on every replica: `issuer_url` and `token_audience` of the first start. */
@@ -311,6 +322,8 @@ export const secretVersions = pgTable(
     version: integer('version').notNull(),
     wrappedKey: bytea('wrapped_key').notNull(),
     kekId: text('kek_id').notNull(),
+    /** Under which its data key was made; null of a row from before that was kept. Re-wrapping leaves it as it is. */
+    madeUnder: text('made_under'),
     nonce: bytea('nonce').notNull(),
     /** With its tag. */
     ciphertext: bytea('ciphertext').notNull(),
@@ -350,7 +363,7 @@ export const approvals = pgTable(
     delaySeconds: integer('delay_seconds').notNull(),
     /** How long it can be decided, and then how long it can be claimed. */
     windowSeconds: integer('window_seconds').notNull(),
-    /** HMAC-SHA256 under a key of the master key, in hex. */
+    /** The id of a key-encryption key and HMAC-SHA256 under a key of that master key, in hex; of older rows without the id. */
     requestDigest: text('request_digest').notNull(),
     createdAt: instant('created_at').notNull(),
     /** Of the time in which it can be decided. */

@@ -6,10 +6,11 @@ export interface Clock {
 }
 
 /**
- * Why what a process remembers of rows is dropped: what it knows may be out of date, or it is of a history that the
- * database does not have (a failover to a standby that lacked the last changes, a restore).
+ * Why what a process remembers of rows is dropped: what it knows may be out of date, it is of a history that the
+ * database does not have (a failover to a standby that lacked the last changes, a restore), or it is wrapped or sealed
+ * under a key that counts no more.
  */
-export type Forgetting = 'a connection was lost' | 'another history';
+export type Forgetting = 'a connection was lost' | 'another history' | 'a master key was retired';
 
 /** All that a process remembers of rows, in one place, from where it is dropped at once. */
 export interface Memories {
@@ -46,7 +47,7 @@ export interface SealedRow {
 
 /** Proves that Writ wrote a row as it is. */
 export interface RowSeals {
-  /** 32 bytes. */
+  /** 40 bytes: 8 of the id of the active key-encryption key, 32 of HMAC. */
   of(message: string): Buffer;
   /** The same, in lower-case hex: half as dear where it is sent as text. */
   hexOf(message: string): string;

@@ -9,6 +9,7 @@ import { postgresSkip } from '../support/postgres.ts';
 const REMEMBERED = [
   'API keys',
   'API keys verified lately',
+  'active master key',
   'costs of API keys',
   'offset of the clock',
   'owners of tokens',
@@ -26,6 +27,8 @@ const KEPT: Readonly<Record<string, string>> = {
   'http/server/create-server.ts': 'requests under way',
   'http/server/request-state.ts': 'clients by their address, under settings that do not change',
   'http/server/schema-compilers.ts': 'compiled schemas',
+  'keys/encryption/approval-mac.ts': 'a key of each master key',
+  'keys/encryption/master-keys.ts': 'read again every second, and at another history',
   'keys/encryption/row-seals.ts': 'seals of texts: the same whatever the database holds',
   'keys/signing/key-ring.ts': 'registered',
   'keys/signing/remembered-signatures.ts': 'registered',

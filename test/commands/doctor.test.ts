@@ -13,7 +13,7 @@ import { buildTestApp, openTestApp, type TestApp } from '../support/app.ts';
 import { runHere } from '../support/command-line.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
-import { resealRows, TEST_SEALS } from '../support/test-seals.ts';
+import { resealRows, TEST_KEK, TEST_SEALS, takeGuardAway } from '../support/test-seals.ts';
 
 const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];
 const PATH = 'secrets/team/K';
@@ -70,7 +70,7 @@ const NOTHING = { code: 0, rows: [], tokens: [] };
 
 /** As a person who keeps all that is in the database would see it. */
 async function contentsOf(app: TestApp): Promise<unknown> {
-  const tables = [...TABLES, 'audit_events', 'kek_check', 'audit_epochs', 'schema_migrations'];
+  const tables = [...TABLES, 'audit_events', 'master_keys', 'audit_epochs', 'schema_migrations'];
   const contents = tables.map((table) =>
     app.sql(`select ctid::text, xmin::text, t.* from ${table} t order by ctid`),
   );
@@ -82,6 +82,7 @@ test('every table is looked through: a row without a seal, one that was changed,
 }, async (t) => {
   const { app, aToken, env } = await aFilledApp(t);
   await aToken();
+  await takeGuardAway(app.sql);
   assert.deepEqual(await findingsOf(env), NOTHING);
   const well = await runHere(['doctor'], env);
   assert.deepEqual([well.code, well.stderr], [0, '']);
@@ -93,7 +94,8 @@ test('every table is looked through: a row without a seal, one that was changed,
     assert.ok(row !== undefined, `${table} has a row`);
     const whys = [
       ['null', 'it has no seal'],
-      [`decode(repeat('ab', 32), 'hex')`, 'its seal does not fit'],
+      [`decode(repeat('ab', 40), 'hex')`, 'its seal is of a master key that is not in use'],
+      [`decode('${TEST_KEK.kekId}' || repeat('ab', 32), 'hex')`, 'its seal does not fit'],
     ] as const;
     for (const [seal, why] of whys) {
       const key = primaryKeyList(table, 'row');
@@ -244,11 +246,11 @@ test('another master key, and a database that no start has sealed or migrated, e
   assert.deepEqual([other.code, other.stdout], [2, '']);
   assert.match(other.stderr, /master key does not match/);
   assert.equal(await contentsOf(app), before);
-  await app.sql('delete from kek_check');
+  await app.sql('delete from master_keys');
   const unproven = await runHere(['doctor'], env);
   assert.deepEqual([unproven.code, unproven.stdout], [2, '']);
-  assert.match(unproven.stderr, /kek_check/);
-  assert.deepEqual(await app.sql('select 1 from kek_check'), []);
+  assert.match(unproven.stderr, /master_keys/);
+  assert.deepEqual(await app.sql('select 1 from master_keys'), []);
   for (const [make, says] of [
     [createTestDatabase, /not sealed/],
     [createEmptyTestDatabase, /writ migrate/],
@@ -265,6 +267,7 @@ test('after a look and a yes a row grants what it says, on record; nothing else 
 }, async (t) => {
   const { app, aToken, env } = await aFilledApp(t);
   await aToken();
+  await takeGuardAway(app.sql);
   const rowOf = async (table: SealedTable, id: readonly string[]) => {
     const [row] = await app.sql<{ row: Record<string, unknown> }>(
       `select to_jsonb(row) - 'seal' - 'revision' as row from ${table} row where ${primaryKeyList(table, 'row')} = $1`,
@@ -373,6 +376,7 @@ test('nothing is sealed without a yes, nor a row that is whole, has ended, is no
 
 test('a row that is not any more what was shown stays as it is, and leaves no event', { skip }, async (t) => {
   const { app, env } = await aFilledApp(t);
+  await takeGuardAway(app.sql);
   const meanwhile: readonly (readonly [what: string, statement: string])[] = [
     ['a column', `update agents set allowed_scopes = '{"secrets:*:*"}' where id = $1`],
     ['a policy', `update agents set policy = '{}' where id = $1`],

@@ -26,7 +26,10 @@ test('another master key is refused in clear words, and the database stays usabl
   const wrong = 'ab'.repeat(32);
   const refused = await refusedProcess(t, { ...right, MASTER_KEY: wrong });
   assert.equal(refused.code, 2);
-  assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
+  assert.match(
+    refused.said,
+    /master key does not match this database: it needs [0-9a-f]{16}, and given is [0-9a-f]{16}\. Set/,
+  );
   assert.ok(!refused.said.includes(wrong));
   assert.equal((await fetch(`${(await startServer(t, { ...START_ENV, ...right })).url}/ready`)).status, 200);
 });
@@ -41,21 +44,24 @@ test('without its check value a database still refuses another master key, and t
   t.after(() => rm(folder, { recursive: true, force: true }));
   const file = join(folder, 'master.key');
   const ROWS = `
-    select (select count(*) from kek_check)::int as checks, (select count(*) from signing_keys)::int as keys,
+    select (select count(*) from master_keys)::int as checks, (select count(*) from signing_keys)::int as keys,
       (select count(*) from agents)::int as agents, (select count(*) from audit_events)::int as events,
       (select count(*) from settings)::int as settings`;
   for (const remove of [
-    'delete from kek_check',
-    'delete from kek_check; delete from signing_keys',
-    'delete from kek_check; delete from settings; delete from api_keys; delete from agents',
+    'delete from master_keys',
+    'delete from master_keys; delete from signing_keys',
+    'delete from master_keys; delete from settings; delete from api_keys; delete from agents',
     // As a version before seals left it.
-    'delete from kek_check; update settings set seal = null; update agents set seal = null; update api_keys set seal = null; update signing_keys set seal = null',
+    'delete from master_keys; update settings set seal = null; update agents set seal = null; update api_keys set seal = null; update signing_keys set seal = null',
   ]) {
     await queryDatabase(url, remove);
     const before = await queryDatabase(url, ROWS);
     const refused = await refusedStart({ ...right, MASTER_KEY: 'ab'.repeat(32) });
     assert.equal(refused.code, 2, remove);
-    assert.match(refused.said, /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/);
+    assert.match(
+      refused.said,
+      /master key does not match this database: it needs [0-9a-f]{16}, and given is [0-9a-f]{16}\. Set/,
+    );
     const missing = await refusedStart({ DATABASE_URL: url, MASTER_KEY_FILE: file });
     assert.match(missing.said, /master\.key is missing/, remove);
     assert.ok(!existsSync(file), remove);
@@ -68,7 +74,7 @@ test('without its check value a database still refuses another master key, and t
     const unsealed = remove.includes('seal = null');
     if (unsealed) assert.match((await refusedStart(right)).said, /is not what Writ wrote/);
     else await startedOnce(right);
-    assert.equal((await queryDatabase(url, 'select 1 from kek_check')).length, 1, remove);
+    assert.equal((await queryDatabase(url, 'select 1 from master_keys')).length, 1, remove);
   }
 });
 
@@ -168,7 +174,7 @@ test('whatever differs from what is stored is told at once: issuer, audience and
   assertTold(await faultsOf(others), aboutSettings);
   const wrong = { MASTER_KEY: 'ab'.repeat(32) };
   assertTold(await faultsOf({ ...others, ...wrong }), [
-    /master key does not match this database\. Set MASTER_KEY or MASTER_KEY_FILE/,
+    /master key does not match this database: it needs [0-9a-f]{16}, and given is [0-9a-f]{16}\. Set/,
     ...aboutSettings,
   ]);
   await startedOnce({ ...env, ...stored });

@@ -14,7 +14,7 @@ const BROKEN = { status: 500, code: 'INTEGRITY_ERROR' };
 async function unseal({ sql }: TestApp): Promise<void> {
   for (const table of Object.keys(SEALED_TABLES)) await sql(`update ${table} set seal = null`);
   const before = KEK.wrap(Buffer.from('writ key-encryption key check'), 'check');
-  await sql('update kek_check set check_value = $1', [before]);
+  await sql('update master_keys set check_value = $1', [before]);
 }
 
 async function aFilledApp(t: TestContext) {
@@ -93,7 +93,7 @@ test('rows from before are sealed at the first start, in batches, and serve; rev
 test('a row without a seal, and a check value that is gone, get nothing sealed by a start', {
   skip,
 }, async (t) => {
-  for (const remove of ['', 'delete from kek_check', 'delete from settings']) {
+  for (const remove of ['', 'delete from master_keys', 'delete from settings']) {
     const { app, agent, token, restart } = await aFilledApp(t);
     await app.sql('update scoped_tokens set seal = null');
     await app.sql('update agents set seal = null, allowed_scopes = null where id = $1', [agent.id]);

@@ -7,7 +7,7 @@ import { assertRefused, buildTestApp, openTestApp } from '../support/app.ts';
 import { A_PLAN, until } from '../support/issuing.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
 import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
-import { resealRows } from '../support/test-seals.ts';
+import { resealRows, takeGuardAway } from '../support/test-seals.ts';
 
 /** What the owner of the database may do to the row of a key. */
 const BAD = {
@@ -23,6 +23,7 @@ test('a bad row beside a good one: the process starts, signs and publishes, and 
   skip,
 }, async (t) => {
   const { call, sql, databaseUrl, adminKey } = await buildTestApp(t);
+  await takeGuardAway(sql);
   const { kid, publicKey, wrappedPrivateKey, kekId } = generateSigningKey(KEK);
   for (const [what, change] of Object.entries(BAD)) {
     await sql('delete from signing_keys where state <> $1', ['active']);
@@ -65,6 +66,7 @@ test('without an active row that opens, secrets are served, nothing is signed, a
   skip,
 }, async (t) => {
   const { sql, databaseUrl, adminKey } = await buildTestApp(t);
+  await takeGuardAway(sql);
   const [good] = await sql<Record<string, unknown>>('select * from signing_keys');
   const put = { method: 'PUT', url: '/v1/secrets/prod/K', key: adminKey, json: { value: 'v' } } as const;
   for (const [what, change] of Object.entries({ ...BAD, 'no seal': 'seal = null' })) {

@@ -54,7 +54,7 @@ test(`${PROVISIONS.atOnce} starts at once on one empty database provision it onc
     const provisioned = await Promise.all(starts);
     const keys = provisioned.map(({ newAdminKey }) => newAdminKey).filter((key) => key !== undefined);
     assert.equal(keys.length, 1, `round ${round}: one start has made the administrator`);
-    assert.equal(new Set(provisioned.map(({ kek }) => kek.kekId)).size, 1);
+    assert.equal(new Set(provisioned.map(({ masterKeys }) => masterKeys.active().kekId)).size, 1);
     assert.equal(new Set(provisioned.map(({ issuer, audience }) => `${issuer} ${audience}`)).size, 1);
     assert.deepEqual(await inventory(url), { ...ONE_OF_EVERYTHING, issued: 0 });
   }
@@ -136,7 +136,7 @@ async function inventory(url: string): Promise<Record<string, number> | undefine
         (select count(*) from api_keys)::int as keys,
         (select count(*) from signing_keys where state = 'active')::int as active,
         (select count(*) from signing_keys)::int as signing_keys,
-        (select count(*) from kek_check)::int as checks,
+        (select count(*) from master_keys)::int as checks,
         (select count(*) from settings)::int as settings,
         (select count(*) from audit_events where event_type = 'agent.created')::int as created,
         (select count(*) from audit_events where event_type = 'intent.issued')::int as issued`);

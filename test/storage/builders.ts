@@ -6,7 +6,7 @@ import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
 import type { ActorWrite, AgentStore, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
-import { TEST_SEALS } from '../support/test-seals.ts';
+import { TEST_SEALS, useTestKek } from '../support/test-seals.ts';
 
 export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
   return {
@@ -66,8 +66,10 @@ export async function agentIn(
   return agent;
 }
 
-export const storedAgent = (database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> =>
-  agentIn({ agents: createAgentStore(database, TEST_SEALS) }, changes);
+export async function storedAgent(database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> {
+  await useTestKek(database);
+  return agentIn({ agents: createAgentStore(database, TEST_SEALS) }, changes);
+}
 
 /** A record that `agent` issues with its first key under its first revision, and its event. */
 export function anIssue(

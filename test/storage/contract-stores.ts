@@ -23,7 +23,7 @@ import { TEST_SEALS } from '../support/test-seals.ts';
 import { anEvent, storedAgent } from './builders.ts';
 import type { FiveStores, TokenChange } from './five-stores.ts';
 import { type Backend, rows } from './opened.ts';
-import { keyGuard, storedSecret, useTestKek } from './secret-builders.ts';
+import { keyGuard, storedSecret } from './secret-builders.ts';
 
 /** In SQL: its time is over. */
 export const EXPIRE = `expires_at = clock_timestamp() - interval '1 ms'`;
@@ -67,7 +67,6 @@ export function storesOn(backend: Backend): ContractStores {
     const closing = { after: (close: unknown) => void closers.push(close as () => unknown) };
     const database = await backend.openMigrated(closing);
     const agent = await storedAgent(database, { allowedScopes: ['secrets:read:prod/*'] });
-    await useTestKek(database);
     Object.assign(on, {
       database,
       agent,

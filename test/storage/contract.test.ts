@@ -9,9 +9,9 @@ import { readMigrationState } from '../../src/storage/engine/migrations.ts';
 import { readServerFacts } from '../../src/storage/engine/server-facts.ts';
 import { createAgentStore, hasEverHadAdmin } from '../../src/storage/principals/agent-store.ts';
 import { addSetting, readSettings, setSetting } from '../../src/storage/settings-store.ts';
-import { readKekCheck, writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
+import { addMasterKey, listMasterKeys } from '../../src/storage/signing-keys/master-key-store.ts';
 import { addFirstSigningKey, readSigningKeys } from '../../src/storage/signing-keys/signing-key-store.ts';
-import { TEST_SEALS } from '../support/test-seals.ts';
+import { TEST_KEK, TEST_SEALS } from '../support/test-seals.ts';
 import { anAgent, anEvent, aWrite, storedAgent } from './builders.ts';
 import { contractOfAgents } from './contract-of-agents.ts';
 import { contractOfCredentials } from './contract-of-credentials.ts';
@@ -221,7 +221,7 @@ for (const backend of BACKENDS) {
           kid,
           publicKey: new Uint8Array(32),
           wrappedPrivateKey: new Uint8Array([0, 255, 7]),
-          kekId: 'kek',
+          kekId: TEST_KEK.kekId,
         });
         await Promise.all(
           Array.from({ length: 10 }, (_, index) => addFirstSigningKey(own, key(`kid ${index}`), TEST_SEALS)),
@@ -239,13 +239,18 @@ for (const backend of BACKENDS) {
         );
       });
 
-      test('the first check value of the key-encryption key stays', async (t) => {
+      test('a master key that is listed stays as it is, and one is active', async (t) => {
         const own = await fresh(t);
-        assert.equal(await readKekCheck(own), undefined);
-        await writeKekCheck(own, { kekId: 'one', checkValue: new Uint8Array([1]) });
-        await writeKekCheck(own, { kekId: 'two', checkValue: new Uint8Array([2]) });
-        const check = await readKekCheck(own);
-        assert.deepEqual([check?.kekId, ...(check?.checkValue ?? [])], ['one', 1]);
+        await rows(own, 'delete from master_keys');
+        assert.deepEqual(await listMasterKeys(own), []);
+        const add = (kekId: string, byte: number) =>
+          addMasterKey(own, { kekId, checkValue: new Uint8Array([byte]), state: 'active' });
+        await add('one', 1);
+        await add('one', 2);
+        await add('two', 3);
+        const [only, ...others] = await listMasterKeys(own);
+        assert.deepEqual(others, []);
+        assert.deepEqual([only?.kekId, ...(only?.checkValue ?? [])], ['one', 1]);
       });
 
       test('a revoked administrator still counts as one that has been', async (t) => {

@@ -13,6 +13,7 @@ import {
   postgresSkip,
   type TestDatabase,
 } from '../support/postgres.ts';
+import { useTestKek } from '../support/test-seals.ts';
 
 type Closing = Pick<TestContext, 'after'>;
 
@@ -22,7 +23,7 @@ export interface Backend {
   readonly skip: string | false;
   /** An empty database, without a table. */
   openEmpty(t: Closing): Promise<Database>;
-  /** One with every migration and nothing else. */
+  /** One with every migration and the master key of the tests, and nothing else. */
   openMigrated(t: Closing): Promise<Database>;
 }
 
@@ -58,6 +59,7 @@ export const BACKENDS: readonly Backend[] = [
       embedded ??= openEmbeddedOnce();
       const database = await embedded;
       await asMigrated(database);
+      await useTestKek(database);
       return database;
     },
   },
@@ -66,7 +68,11 @@ export const BACKENDS: readonly Backend[] = [
     kind: 'postgres',
     skip: postgresSkip,
     openEmpty: async (t) => openAt(t, await createEmptyTestDatabase(t)),
-    openMigrated: async (t) => openAt(t, await createTestDatabase(t)),
+    openMigrated: async (t) => {
+      const database = await openAt(t, await createTestDatabase(t));
+      await useTestKek(database);
+      return database;
+    },
   },
 ];
 

@@ -8,7 +8,6 @@ import {
 } from '../../src/storage/scoped-tokens/scoped-token-store.ts';
 import { ROWS_READ } from '../../src/storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../../src/storage/secrets/secret-store.ts';
-import { writeKekCheck } from '../../src/storage/signing-keys/kek-check.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken, ScopedTokenStore } from '../../src/use-cases/scoped-tokens/ports.ts';
@@ -20,10 +19,10 @@ import type {
   SecretChange,
   SecretRecord,
 } from '../../src/use-cases/secrets/ports.ts';
-import { TEST_SEALS } from '../support/test-seals.ts';
+import { TEST_KEK, TEST_SEALS } from '../support/test-seals.ts';
 import { anEvent } from './builders.ts';
 
-export const TEST_KEK_ID = 'the kek';
+export const TEST_KEK_ID = TEST_KEK.kekId;
 
 /** An expired secret's too, which is read for nobody. */
 const ROWS_OF: Statement = {
@@ -209,7 +208,6 @@ export async function storedSecret(
   agent: NewAgent,
   { path, ...changes }: CreationChanges & { readonly path?: string } = {},
 ): Promise<StoredSecretOfTest> {
-  await useTestKek(database);
   made += 1;
   const creation = aCreation(path ?? `made-${made}-${process.pid}/KEY`, changes);
   const outcome = await createSecretStore(database, TEST_SEALS).change(
@@ -222,9 +220,4 @@ export async function storedSecret(
   if (stored === undefined) throw new Error('the secret is not there');
   const released = { secretId: record.id, version: 1, rowsRead: stored.rows_read };
   return { record, sealed: creation.sealed, released };
-}
-
-/** What is sealed under `TEST_KEK_ID` may be written. */
-export function useTestKek(database: Database): Promise<void> {
-  return writeKekCheck(database, { kekId: TEST_KEK_ID, checkValue: new Uint8Array([1]) });
 }

@@ -3,6 +3,7 @@
 import Type from 'typebox';
 import { APPROVAL_STATUSES, hasLostVotes } from '../../domain/approvals/approval-decision.ts';
 import { APPROVAL_ID_PATTERN } from '../../domain/approvals/approval-id.ts';
+import { shownDigest } from '../../domain/approvals/request-digest.ts';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import { ACCESS_TIERS } from '../../domain/secrets/access-tier.ts';
@@ -195,7 +196,7 @@ function approvalView(approval: ApprovalRecord) {
     effective_at: instantOrNull(hasLostVotes(approval) ? null : approval.effectiveAt),
     denied_at: instantOrNull(approval.deniedAt),
     reason: approval.reason,
-    request_digest: approval.requestDigest,
+    request_digest: shownDigest(approval.requestDigest),
   };
 }
 

@@ -26,7 +26,7 @@ export interface KeyEncryption {
   unwrap(wrapped: Uint8Array, purpose: string): Uint8Array;
   /** 32 bytes for another purpose, from the same master key (RFC 5869). */
   deriveKey(purpose: string): Uint8Array;
-  /** For `kek_check`: a value that only this key makes and opens. It says that all rows of the database are sealed. */
+  /** For `master_keys`: a value that only this key makes and opens. It says that all rows of the database are sealed. */
   checkValue(): Uint8Array;
   /** `'unsealed'`: the value is from before rows had seals. Undefined: it is of another key. */
   readCheckValue(value: Uint8Array): 'sealed' | 'unsealed' | undefined;

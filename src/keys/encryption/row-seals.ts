@@ -1,6 +1,7 @@
 /**
- * Seals of rows: HMAC-SHA256 (RFC 2104) under a key of the master key, so that nobody makes or changes a row that grants without that key. A row that was found whole is remembered by its content:
- * seen again, it costs one comparison.
+ * Seals of rows: the id of a key-encryption key and HMAC-SHA256 (RFC 2104) under a key of that master key, so that nobody
+ * makes or changes a row that grants without it. A row that was found whole under the active key is remembered by its
+ * content: seen again, it costs one comparison.
  */
 
 import { timingSafeEqual } from 'node:crypto';
@@ -8,22 +9,40 @@ import { WritError } from '../../errors.ts';
 import type { ForgedRow, RowSeals, SealedRow } from '../../use-cases/ports.ts';
 import { createHmacOf } from '../credentials/fingerprint.ts';
 import type { KeyEncryption } from './key-encryption.ts';
+import type { MasterKeys } from './master-keys.ts';
 
-const SEAL_BYTES = 32;
+const KEK_ID_BYTES = 8;
+const SEAL_BYTES = KEK_ID_BYTES + 32;
 
 const REMEMBERED = 10_000;
 /** Of one message: with their number, the most that the memory takes. */
 const MAX_REMEMBERED_CHARACTERS = 2048;
 
 export function createRowSeals(options: {
-  readonly kek: Pick<KeyEncryption, 'deriveKey'>;
+  readonly masterKeys: Pick<MasterKeys, 'find' | 'onActive'>;
   readonly onForged: (row: ForgedRow) => void;
 }): RowSeals {
-  const hexOf = createHmacOf(options.kek.deriveKey('writ row seal'));
+  const { masterKeys } = options;
+  const made = new Map<KeyEncryption, (message: string) => string>();
+  const sealsUnder = (key: KeyEncryption): ((message: string) => string) => {
+    const before = made.get(key);
+    if (before !== undefined) return before;
+    const hmacOf = createHmacOf(key.deriveKey('writ row seal'));
+    const sealOf = (message: string): string => key.kekId + hmacOf(message);
+    made.set(key, sealOf);
+    return sealOf;
+  };
   const of = (message: string): Buffer => Buffer.from(hexOf(message), 'hex');
 
-  /** The seal of each message that was found whole, in the order in which they came. */
+  /** The seal of each message that was found whole under the active key, in the order in which they came. */
   const known = new Map<string, Uint8Array>();
+  let active: KeyEncryption;
+  let hexOf: (message: string) => string = () => '';
+  masterKeys.onActive((key) => {
+    active = key;
+    hexOf = sealsUnder(key);
+    known.clear();
+  });
   const remember = (message: string, seal: Uint8Array): void => {
     if (message.length > MAX_REMEMBERED_CHARACTERS) return;
     if (known.size >= REMEMBERED) known.delete(known.keys().next().value ?? '');
@@ -34,8 +53,12 @@ export function createRowSeals(options: {
     if (seal === null) return 'it has no seal';
     const remembered = known.get(message);
     if (remembered !== undefined && Buffer.compare(remembered, seal) === 0) return undefined;
-    if (seal.length !== SEAL_BYTES || !timingSafeEqual(of(message), seal)) return 'its seal does not fit';
-    remember(message, seal);
+    if (seal.length !== SEAL_BYTES) return 'its seal does not fit';
+    const key = masterKeys.find(Buffer.from(seal.subarray(0, KEK_ID_BYTES)).toString('hex'));
+    if (key === undefined) return 'its seal is of a master key that is not in use';
+    if (!timingSafeEqual(Buffer.from(sealsUnder(key)(message), 'hex'), seal)) return 'its seal does not fit';
+    // A retiring key counts only until it is retired.
+    if (key === active) remember(message, seal);
     return undefined;
   };
 
@@ -48,7 +71,7 @@ export function createRowSeals(options: {
 
   return {
     of,
-    hexOf,
+    hexOf: (message) => hexOf(message),
     whyNot,
     fits,
     require: (row, credential = row) => {

@@ -7,12 +7,13 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import type { SealBinding, SealedValue, SecretCipher } from '../../use-cases/secrets/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
+import type { MasterKeys } from './master-keys.ts';
 
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-export function createSecretCipher(kek: KeyEncryption): SecretCipher {
+export function createSecretCipher(masterKeys: Pick<MasterKeys, 'active' | 'find'>): SecretCipher {
   return {
     seal: (value, binding) => {
       const purpose = purposeOf(binding);
@@ -22,13 +23,39 @@ export function createSecretCipher(kek: KeyEncryption): SecretCipher {
       const cipher = createCipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES });
       cipher.setAAD(Buffer.from(purpose));
       const ciphertext = Buffer.concat([cipher.update(value), cipher.final(), cipher.getAuthTag()]);
+      const kek = masterKeys.active();
       const wrappedKey = kek.wrap(dataKey, purpose);
       return { wrappedKey, kekId: kek.kekId, nonce: Buffer.from(nonce), ciphertext };
     },
     open: (sealed, binding) => {
-      if (sealed.kekId !== kek.kekId) return undefined;
+      const kek = masterKeys.find(sealed.kekId);
+      if (kek === undefined) return undefined;
       if (sealed.nonce.length !== NONCE_BYTES || sealed.ciphertext.length < TAG_BYTES) return undefined;
       return decrypt(kek, sealed, purposeOf(binding));
+    },
+  };
+}
+
+/** For a change of the master key. Undefined of a version that does not open: it is left as it is. */
+export interface SecretRewrap {
+  /** The same data key, wrapped under the active key. */
+  rewrap(sealed: Pick<SealedValue, 'wrappedKey' | 'kekId'>, binding: SealBinding): Uint8Array | undefined;
+  /** The same value under a new data key. */
+  renew(sealed: SealedValue, binding: SealBinding): SealedValue | undefined;
+}
+
+export function createSecretRewrap(masterKeys: Pick<MasterKeys, 'active' | 'find'>): SecretRewrap {
+  const cipher = createSecretCipher(masterKeys);
+  return {
+    rewrap: ({ wrappedKey, kekId }, binding) => {
+      const purpose = purposeOf(binding);
+      const kek = masterKeys.find(kekId);
+      const dataKey = kek && unwrapOrUndefined(kek, wrappedKey, purpose);
+      return dataKey?.length === KEY_BYTES ? masterKeys.active().wrap(dataKey, purpose) : undefined;
+    },
+    renew: (sealed, binding) => {
+      const value = cipher.open(sealed, binding);
+      return value && cipher.seal(value, binding);
     },
   };
 }

@@ -7,7 +7,8 @@ import type { SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { SigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
 import { WritError } from '../../errors.ts';
 import type { ForgedRow, Memories } from '../../use-cases/ports.ts';
-import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
+import { UnwrapError } from '../encryption/key-encryption.ts';
+import type { MasterKeys } from '../encryption/master-keys.ts';
 import { openSigningKey, type SigningKey, type StoredSigningKey } from './signing-key.ts';
 import type { SigningThread } from './signing-thread.ts';
 
@@ -36,7 +37,7 @@ export class NoActiveKeyError extends Error {
  * verify, and each call of `active` reads again. Later, `refresh` rejects with `NoActiveKeyError` and keeps what it had.
  */
 export async function openKeyRing(options: {
-  kek: KeyEncryption;
+  masterKeys: Pick<MasterKeys, 'find'>;
   thread: Pick<SigningThread, 'sign'>;
   alg: SigningAlg;
   load: () => Promise<readonly RingRow[]>;
@@ -53,7 +54,7 @@ export async function openKeyRing(options: {
     const known = keys.get(stored.kid);
     if (known !== undefined && isSameKey(known.stored, stored)) return known.key;
     try {
-      return openSigningKey(stored, options.kek, options.thread, options.alg);
+      return openSigningKey(stored, options.masterKeys, options.thread, options.alg);
     } catch (error) {
       const why = error instanceof UnwrapError ? error.message : 'it cannot be read';
       options.onForged({ table: 'signing_keys', id: stored.kid, why });

@@ -7,6 +7,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, v
 import { jwkThumbprint, type SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { TokenSigner } from '../../use-cases/intent-tokens/ports.ts';
 import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
+import type { MasterKeys } from '../encryption/master-keys.ts';
 import { nodeSha256 } from './node-sha256.ts';
 import type { SigningThread } from './signing-thread.ts';
 
@@ -45,12 +46,12 @@ export function generateSigningKey(kek: KeyEncryption): StoredSigningKey {
  */
 export function openSigningKey(
   stored: StoredSigningKey,
-  kek: KeyEncryption,
+  masterKeys: Pick<MasterKeys, 'find'>,
   thread: Pick<SigningThread, 'sign'>,
   alg: SigningAlg = 'EdDSA',
 ): SigningKey {
-  if (stored.kekId !== kek.kekId)
-    throw new UnwrapError(`signing key ${stored.kid} is wrapped under another key`);
+  const kek = masterKeys.find(stored.kekId);
+  if (kek === undefined) throw new UnwrapError(`signing key ${stored.kid} is wrapped under another key`);
   const seed = kek.unwrap(stored.wrappedPrivateKey, purposeOf(stored.kid));
   const privateKey = privateKeyFromSeed(seed);
   const publicKey = rawPublicKey(privateKey);
@@ -74,6 +75,21 @@ export function openSigningKey(
     verify: (message, signature) => verify(null, message, publicKeyObject, signature),
     signText: (text) => sign(null, Buffer.from(text), privateKey).toString('hex'),
   };
+}
+
+/** The same private half, wrapped under the active key; undefined where it does not open. */
+export function rewrapSigningKey(
+  { kid, wrappedPrivateKey, kekId }: Omit<StoredSigningKey, 'publicKey'>,
+  masterKeys: Pick<MasterKeys, 'active' | 'find'>,
+): Pick<StoredSigningKey, 'wrappedPrivateKey' | 'kekId'> | undefined {
+  try {
+    const seed = masterKeys.find(kekId)?.unwrap(wrappedPrivateKey, purposeOf(kid));
+    const active = masterKeys.active();
+    return seed && { wrappedPrivateKey: active.wrap(seed, purposeOf(kid)), kekId: active.kekId };
+  } catch (error) {
+    if (error instanceof UnwrapError) return undefined;
+    throw error;
+  }
 }
 
 const purposeOf = (kid: string): string => `signing-key:${kid}`;

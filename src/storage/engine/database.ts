@@ -50,6 +50,8 @@ export interface Database extends Session {
   readonly kind: 'postgres' | 'embedded';
   /** Of this process: dropped when a connection was lost, and when a new one finds another history. */
   readonly memories: Memories;
+  /** `listener` is called after each write that was refused as one under a master key that is not active. */
+  onInactiveKey(listener: () => void): void;
   /** Commits when `work` fulfils, rolls back when it rejects. */
   transaction<T>(work: (session: Session) => Promise<T>): Promise<T>;
   /**

@@ -42,6 +42,8 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
     kind: 'embedded',
     // It runs in this process: its history cannot change under it.
     memories: createMemories(),
+    // No other process changes its active key meanwhile.
+    onInactiveKey: () => {},
     query: (statement, values) =>
       translated(statement.effect, () => sessionOn(client).query(statement, values)),
     orm: (effect, work) => translated(effect, () => sessionOn(client).orm(effect, work)),

@@ -16,6 +16,7 @@ import { MEANING, PIN_DURABILITY, sessionSettings } from './session-settings.ts'
 import {
   auditUnavailable,
   ConnectionLostError,
+  INACTIVE_MASTER_KEY,
   Rollback,
   sqlStateOf,
   translateStorageError,
@@ -38,6 +39,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
   const durability = options.acceptUnsafeDurability === true ? [] : [PIN_DURABILITY];
   const settings = [...sessionSettings(timeouts), ...durability].join('; ');
   const memories = createMemories();
+  const keyListeners: (() => void)[] = [];
   let history: string | undefined;
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
@@ -81,6 +83,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
     } catch (error) {
       broken = !(error instanceof WritError || error instanceof Rollback) && !isServerError(error);
       const translated = translateStorageError(error, effect);
+      if (sqlStateOf(translated) === INACTIVE_MASTER_KEY) for (const listener of keyListeners) listener();
       if (effect === 'write' && sqlStateOf(translated) === MISSING_RIGHT && !(await mayRecord(client))) {
         throw auditUnavailable(error, MISSING_RIGHT);
       }
@@ -94,6 +97,7 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
   return {
     kind: 'postgres',
     memories,
+    onInactiveKey: (listener) => void keyListeners.push(listener),
     query: (statement, values) =>
       withClient(statement.effect, (client) => sessionOn(client).query(statement, values)),
     orm: (effect, work) => withClient(effect, (client) => sessionOn(client).orm(effect, work)),

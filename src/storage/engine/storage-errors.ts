@@ -5,6 +5,9 @@
 
 import { WritError } from '../../errors.ts';
 
+/** Raised by the trigger `master_keys_refuse_inactive`: a seal or a wrap is under a master key that is not active. */
+export const INACTIVE_MASTER_KEY = 'WK001';
+
 /** Also thrown by a driver: errors of the system, whose codes begin with E as no SQLSTATE does. */
 const SQLSTATE = /^[0-9A-DF-Z][0-9A-Z]{4}$/;
 const LOST_CONNECTION = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_|EHOST|ENET|ENOENT)/;
@@ -47,6 +50,11 @@ export function translateStorageError(error: unknown, effect: 'read' | 'write' |
   if (sqlState === undefined) return effect === 'connect' ? unavailable(error, undefined) : error;
   // A server that says it is stopping, starting, read-only, out of room or out of time has done nothing.
   if (/^(57P|53|25006|57014|28|3D|58)/.test(sqlState)) return unavailable(error, sqlState);
+  if (sqlState === INACTIVE_MASTER_KEY) {
+    const message =
+      'The master key was changed, and this process still wrote under the one before; try again.';
+    return new WritError('UNAVAILABLE', message, { sqlState, cause: error, retryAfterSeconds: 1 });
+  }
   if (/^(40|55P03)/.test(sqlState)) {
     return new WritError('BUSY', 'Another request holds what this one needs; try again.', {
       sqlState,
@@ -105,7 +113,7 @@ function readFault(error: unknown): Fault {
 
 const NO_CONNECTION: Fault = { sqlState: undefined, connectionLost: true, auditRefused: false };
 
-/** A row that the table or a partition refuses names it. RAISE of a trigger need not, and only the audit table has triggers. */
+/** A row that the table or a partition refuses names it. RAISE of a trigger need not, and only the audit table has triggers that are not told by their SQLSTATE before. */
 function isAuditRefusal(error: Error, sqlState: string): boolean {
   const { table, routine } = error as { table?: unknown; routine?: unknown };
   const isRaised = sqlState === 'P0001' || routine === 'exec_stmt_raise';

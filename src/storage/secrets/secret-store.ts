@@ -3,7 +3,6 @@
  * then the rest. What `decide` throws rolls everything back, the use of a limited token included.
  */
 
-import { WritError } from '../../errors.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type {
   CredentialGuard,
@@ -20,14 +19,7 @@ import { Rollback } from '../engine/storage-errors.ts';
 import { assignments, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
 import { secrets } from '../schema.ts';
-import {
-  creationRow,
-  type HeldRow,
-  type Sealing,
-  sealedColumns,
-  versionRow,
-  type Written,
-} from './secret-change-rows.ts';
+import { creationRow, type HeldRow, type Sealing, sealedColumns, versionRow } from './secret-change-rows.ts';
 import { ATTRIBUTE_MEMBERS, type SecretRow, secretColumns, secretRecordOf } from './secret-rows.ts';
 
 const AGENT_AS_READ = `agent.id = $2 and agent.revision = $3`;
@@ -119,16 +111,14 @@ const ADVANCE: Statement = {
     returning ${secretColumns('secret')}`,
 };
 
-/** Nothing under a key that is not the active one. */
+/** A trigger refuses what is wrapped under a key that is not the active one. */
 const SEAL: Statement = {
   name: 'insert_secret_versions',
   effect: 'write',
   text: `
-    insert into secret_versions (secret_id, version, wrapped_key, kek_id, nonce, ciphertext)
-    select sealed.* from unnest($1::uuid[], $2::int[], $3::bytea[], $4::text[], $5::bytea[], $6::bytea[])
-      as sealed (secret_id, version, wrapped_key, kek_id, nonce, ciphertext)
-    join kek_check active on active.kek_id = sealed.kek_id
-    returning version`,
+    insert into secret_versions (secret_id, version, wrapped_key, kek_id, nonce, ciphertext, made_under)
+    select sealed.*, sealed.kek_id from unnest($1::uuid[], $2::int[], $3::bytea[], $4::text[], $5::bytea[], $6::bytea[])
+      as sealed (secret_id, version, wrapped_key, kek_id, nonce, ciphertext)`,
 };
 
 /** Every version goes with it. */
@@ -220,7 +210,8 @@ async function write(
     const next = advanced.map((change) => versionRow(change, sealing));
     rows.push(...(await session.query<SecretRow>(ADVANCE, [JSON.stringify(next)])));
   }
-  await seal(session, [...made, ...advanced]);
+  const valued = [...made, ...advanced];
+  if (valued.length > 0) await session.query(SEAL, sealedColumns(valued));
   if (made.length > 0) await session.query(COUNT_MADE, [made.map((change) => change.namespace)]);
   if (deleted.length > 0) await session.query(DELETE, [deleted.map((change) => change.id)]);
   for (const { namespace } of deleted) {
@@ -229,17 +220,4 @@ async function write(
   }
   const byId = new Map(rows.map((row) => [row.id, secretRecordOf(row)]));
   return changes.flatMap(({ id }) => byId.get(id) ?? []);
-}
-
-async function seal(session: Session, changes: readonly Written[]): Promise<void> {
-  if (changes.length === 0) return;
-  const rows = await session.query(SEAL, sealedColumns(changes));
-  if (rows.length === changes.length) return;
-  throw new WritError(
-    'UNAVAILABLE',
-    'The key-encryption key was changed, and this process still has the old one.',
-    {
-      retryAfterSeconds: 5,
-    },
-  );
 }

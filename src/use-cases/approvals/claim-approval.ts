@@ -4,6 +4,7 @@
  */
 
 import { hasLostVotes } from '../../domain/approvals/approval-decision.ts';
+import { shownDigest } from '../../domain/approvals/request-digest.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -60,7 +61,7 @@ export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
           expires_at: formatTimestamp(token.expiresAt),
           ...namedRestrictions(token),
           secret_count: approval.boundSecrets.length,
-          request_digest: approval.requestDigest,
+          request_digest: shownDigest(approval.requestDigest),
         },
       });
       const issued = tokenIssuedEvent(deps, token, caller, context, { approval_id: id });

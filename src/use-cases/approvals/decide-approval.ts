@@ -8,6 +8,7 @@ import {
   checkDenial,
 } from '../../domain/approvals/approval-decision.ts';
 import { APPROVAL_ID } from '../../domain/approvals/approval-id.ts';
+import { shownDigest } from '../../domain/approvals/request-digest.ts';
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
@@ -90,7 +91,9 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
       decide(id, { caller, context }, (approval) => {
         const approverId = caller.principal.id;
         throwIfRefused(checkApproval(situationOf(approval), approverId));
-        if (requestDigest !== undefined && requestDigest !== approval.requestDigest) throw otherRequest();
+        if (requestDigest !== undefined && !deps.digest.matches(digestText(approval), requestDigest)) {
+          throw otherRequest();
+        }
         const votes = approval.votes.filter(({ counts }) => counts).length + 1;
         const isLast = votes >= approval.approvalsRequired;
         return {
@@ -105,7 +108,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
                 votes,
                 required: approval.approvalsRequired,
                 reason,
-                request_digest: approval.requestDigest,
+                request_digest: shownDigest(approval.requestDigest),
                 ...(effectiveAt === null ? {} : { effective_at: formatTimestamp(effectiveAt) }),
               },
             }),
@@ -134,7 +137,7 @@ export function createApprovals(deps: DecideApprovalDeps): Approvals {
               id: deps.newId(),
               type: 'approval.denied',
               resource: { type: 'approval', id },
-              metadata: { key_id: caller.keyId, reason, request_digest: approval.requestDigest },
+              metadata: { key_id: caller.keyId, reason, request_digest: shownDigest(approval.requestDigest) },
             }),
           notice: () => deps.notices('approval.denied', approval, 'denied', { at: deps.clock.now() }),
         };

@@ -43,7 +43,7 @@ export interface ApprovalPosition {
 
 /** An approval as it stands; `status` is judged by the database clock. */
 export interface ApprovalRecord extends ApprovalRequest {
-  /** HMAC-SHA256 in hex. */
+  /** As it is kept: `shownDigest` is what people see. */
   readonly requestDigest: string;
   readonly agentName: string;
   readonly agentRevoked: boolean;

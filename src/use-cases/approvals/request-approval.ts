@@ -4,6 +4,7 @@
  */
 
 import { type ApprovalRules, rulesForTier } from '../../domain/approvals/approval-decision.ts';
+import { shownDigest } from '../../domain/approvals/request-digest.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject } from '../../domain/json/strict-json.ts';
 import { formatScope, type Scope, SECRET_ACTIONS, scopesAllow } from '../../domain/scopes/scope.ts';
@@ -75,7 +76,7 @@ export function createRequestApproval(deps: RequestApprovalDeps): RequestApprova
             access_tier: tier,
             secret_count: bound.length,
             approvals_required: approval.approvalsRequired,
-            request_digest: requestDigest,
+            request_digest: shownDigest(requestDigest),
           },
         }),
         notice: deps.notices('approval.requested', { ...approval, agentName: principal.name }, 'pending', {

@@ -16,7 +16,7 @@ import { runHere } from '../../support/command-line.ts';
 import { createProvisionedDatabase, postgresSkip } from '../../support/postgres.ts';
 import { queryDatabase, refusedStart, startedOnce } from '../../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
-import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
+import { resealRows, TEST_SEALS, takeGuardAway } from '../../support/test-seals.ts';
 import { APPROVAL_ATTACKS } from './forged-approval-attacks.ts';
 import { type Attack, OTHER_ATTACKS, ROW_ATTACKS } from './forged-row-attacks.ts';
 
@@ -54,6 +54,7 @@ const shown = ({ status, body }: TestAnswer): unknown =>
 
 test('the attacks by SQL', { skip: postgresSkip }, async (t) => {
   const warm = await buildTestApp(t);
+  await takeGuardAway(warm.sql);
   const other = () => openTestApp(t, warm.databaseUrl, {}, {}, warm.adminKey);
   const [cold, control] = [await other(), await other()];
   const run = async (attack: Attack): Promise<void> => {
@@ -111,6 +112,7 @@ test('a row of a signing key that was changed is published by no start', {
   skip: postgresSkip,
 }, async (t) => {
   const { sql, databaseUrl, adminKey } = await buildTestApp(t);
+  await takeGuardAway(sql);
   const published = async (): Promise<number> => {
     const { app, call } = await openTestApp(t, databaseUrl, {}, {}, adminKey);
     const { body } = await call<{ keys: unknown[] }>({ method: 'GET', url: '/.well-known/jwks.json' });
@@ -152,6 +154,7 @@ test('a setting that was changed is served by no start, until a command sets it'
 
 test('a notice that was changed, or that nobody owes, is never sent', { skip: postgresSkip }, async (t) => {
   const { sql, database } = await buildTestApp(t);
+  await takeGuardAway(sql);
   const sent: string[] = [];
   const deliver = createDeliverWebhooks({
     outbox: createWebhookOutbox(database, TEST_SEALS),

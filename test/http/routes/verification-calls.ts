@@ -1,12 +1,12 @@
 /** Builders for tests about verifying intent tokens: a plan, what is issued for it, questions, and forged relatives. */
 import assert from 'node:assert/strict';
 import { after, type TestContext } from 'node:test';
-import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import { openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
 import { readSigningKeys } from '../../../src/storage/signing-keys/signing-key-store.ts';
 import { assertRefused, type TestAnswer, type TestApp, type TestRequest } from '../../support/app.ts';
-import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
+import { TEST_KEK } from '../../support/test-seals.ts';
 import type { TestSigner } from '../../verify/signed-tokens.ts';
 
 export type Node = { readonly position: string; readonly sibling_hash: string };
@@ -76,7 +76,7 @@ export async function forger(server: TestApp) {
   assert.ok(stored !== undefined);
   const thread = createSigningThread();
   after(() => thread.close());
-  const key = openSigningKey(stored, createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')), thread);
+  const key = openSigningKey(stored, createMasterKeys([TEST_KEK]), thread);
   return async (from: Issued, changes: object): Promise<string> =>
     (await key.signJwt(JSON.stringify({ ...claimsOf(from.token), ...changes }))).jwt;
 }
@@ -103,7 +103,7 @@ export async function serverSigner(t: TestContext, { database }: TestApp): Promi
   assert.ok(stored !== undefined);
   const thread = createSigningThread();
   t.after(() => thread.close());
-  const key = openSigningKey(stored, createKeyEncryption(Buffer.from(TEST_MASTER_KEY, 'hex')), thread);
+  const key = openSigningKey(stored, createMasterKeys([TEST_KEK]), thread);
   return {
     kid: key.kid,
     publicKey: key.publicKey,

@@ -995,7 +995,7 @@ const TABLES = [
   'agents',
   'api_keys',
   'signing_keys',
-  'kek_check',
+  'master_keys',
   'settings',
   'heartbeat',
   'intent_tokens',

@@ -4,13 +4,15 @@ import assert from 'node:assert/strict';
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { shownDigest } from '../../../src/domain/approvals/request-digest.ts';
 import { createRequestDigest } from '../../../src/keys/encryption/approval-mac.ts';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import type { ApprovalRequest } from '../../../src/use-cases/approvals/ports.ts';
 import { digestText } from '../../../src/use-cases/approvals/request-approval.ts';
 
 const MASTER_KEY = Buffer.alloc(32, 7);
-const digest = createRequestDigest(createKeyEncryption(MASTER_KEY));
+const digest = createRequestDigest(createMasterKeys([createKeyEncryption(MASTER_KEY)]));
 
 const REQUEST: ApprovalRequest = {
   id: 'apr_abcdefgh',
@@ -27,16 +29,32 @@ const REQUEST: ApprovalRequest = {
   windowSeconds: 3600,
 };
 
-test('a digest is 64 lower-case hex characters, the same every time', () => {
-  assert.match(digest.of('text'), /^[0-9a-f]{64}$/);
+test('a digest is the id of its key and 64 lower-case hex characters, the same every time', () => {
+  assert.match(digest.of('text'), /^ce3476187566a1c7[0-9a-f]{64}$/);
   assert.equal(digest.of('text'), digest.of('text'));
-  assert.equal(digest.of('text'), createRequestDigest(createKeyEncryption(MASTER_KEY)).of('text'));
+  assert.equal(
+    digest.of('text'),
+    createRequestDigest(createMasterKeys([createKeyEncryption(MASTER_KEY)])).of('text'),
+  );
 });
 
 test('another master key makes another digest, and takes none of this one', () => {
-  const other = createRequestDigest(createKeyEncryption(Buffer.alloc(32, 8)));
+  const other = createRequestDigest(createMasterKeys([createKeyEncryption(Buffer.alloc(32, 8))]));
   assert.notEqual(other.of('text'), digest.of('text'));
   assert.equal(other.matches('text', digest.of('text')), false);
+});
+
+test('a digest that names no key fits under every key that counts, and one that names a key under that one', () => {
+  const [before, after] = [createKeyEncryption(MASTER_KEY), createKeyEncryption(Buffer.alloc(32, 8))];
+  const both = createRequestDigest(createMasterKeys([after, before]));
+  const old = digest.of('text');
+  assert.ok(both.of('text').startsWith(after.kekId));
+  for (const fits of [old, shownDigest(old), both.of('text'), shownDigest(both.of('text'))]) {
+    assert.equal(both.matches('text', fits), true, fits);
+  }
+  for (const wrong of [after.kekId + shownDigest(old), before.kekId + shownDigest(both.of('text'))]) {
+    assert.equal(both.matches('text', wrong), false, wrong);
+  }
 });
 
 test('the text alone, or the master key used as it is, makes no digest', () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WritError } from '../../../src/errors.ts';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import { createRowSeals } from '../../../src/keys/encryption/row-seals.ts';
 import type { ForgedRow } from '../../../src/use-cases/ports.ts';
 import vectors from '../../vectors/row-seals.json' with { type: 'json' };
@@ -11,7 +12,10 @@ const kek = createKeyEncryption(Buffer.from(vectors.master_key, 'hex'));
 
 function aBench(key = kek) {
   const forged: ForgedRow[] = [];
-  return { forged, seals: createRowSeals({ kek: key, onForged: (row) => forged.push(row) }) };
+  return {
+    forged,
+    seals: createRowSeals({ masterKeys: createMasterKeys([key]), onForged: (row) => forged.push(row) }),
+  };
 }
 
 const aRow = (message: string, seal: Uint8Array | null) => ({ table: 'secrets', id: 'x', message, seal });
@@ -20,8 +24,8 @@ test('the published seals, and the key that they are made under', () => {
   assert.equal(Buffer.from(kek.deriveKey('writ row seal')).toString('hex'), vectors.key);
   const { seals, forged } = aBench();
   for (const { message, seal } of vectors.rows) {
-    assert.equal(seals.of(message).toString('hex'), seal);
-    assert.equal(seals.fits(aRow(message, Buffer.from(seal, 'hex'))), true);
+    assert.equal(seals.of(message).toString('hex'), kek.kekId + seal);
+    assert.equal(seals.fits(aRow(message, Buffer.from(kek.kekId + seal, 'hex'))), true);
   }
   assert.deepEqual(forged, []);
 });
@@ -37,8 +41,10 @@ test('no other seal fits, is told of with what does not fit, and is an INTEGRITY
       [right.subarray(1), 'its seal does not fit'],
       [Buffer.concat([right, right]), 'its seal does not fit'],
       [Buffer.alloc(32), 'its seal does not fit'],
+      [Buffer.alloc(40), 'its seal is of a master key that is not in use'],
+      [Buffer.concat([right.subarray(0, 8), Buffer.alloc(32)]), 'its seal does not fit'],
       [seals.of('messagf'), 'its seal does not fit'],
-      [stranger.of('message'), 'its seal does not fit'],
+      [stranger.of('message'), 'its seal is of a master key that is not in use'],
     ] as const) {
       assert.equal(seals.fits(aRow('message', seal)), false, time);
       assert.deepEqual(forged.pop(), { table: 'secrets', id: 'x', why }, time);

@@ -5,13 +5,14 @@ import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createKeyEncryption, type KeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import { createSecretCipher } from '../../../src/keys/encryption/secret-cipher.ts';
 import type { SealBinding, SealedValue } from '../../../src/use-cases/secrets/ports.ts';
 import { PROPERTY_RUNS } from '../../support/effort.ts';
 
 const MASTER = Uint8Array.from({ length: 32 }, (_, index) => index);
 const kek = createKeyEncryption(MASTER);
-const cipher = createSecretCipher(kek);
+const cipher = createSecretCipher(createMasterKeys([kek]));
 
 const BINDING: SealBinding = {
   secretId: '0197c0de-0000-7000-8000-000000000001',
@@ -172,7 +173,7 @@ test('it opens only for the same secret, path and version', () => {
 test('it opens only under the key that it names and that sealed it', () => {
   const sealed = cipher.seal(VALUE, BINDING);
   const otherKek = createKeyEncryption(MASTER.map((byte) => byte ^ 1));
-  const other = createSecretCipher(otherKek);
+  const other = createSecretCipher(createMasterKeys([otherKek]));
   assert.equal(other.open(sealed, BINDING), undefined);
   assert.equal(other.open({ ...sealed, kekId: otherKek.kekId }, BINDING), undefined, 'under a changed name');
   for (const kekId of [otherKek.kekId, '', KEK_ID.toUpperCase(), `${KEK_ID} `]) {
@@ -268,13 +269,14 @@ function hexOfView({ buffer, byteOffset, byteLength }: Uint8Array): string {
 /** A cipher, and what it had wrapped: the data keys and what they are bound to. */
 function recordingCipher() {
   const wraps: { readonly dataKeyHex: string; readonly purpose: string }[] = [];
-  const recording = createSecretCipher({
+  const key: KeyEncryption = {
     ...kek,
     wrap: (plain, purpose) => {
       wraps.push({ dataKeyHex: hexOfView(plain), purpose });
       return kek.wrap(plain, purpose);
     },
-  });
+  };
+  const recording = createSecretCipher(createMasterKeys([key]));
   return { recording, wraps };
 }
 
@@ -379,7 +381,7 @@ test('a fault that is none of the row is not told as one: it is thrown', () => {
   };
   const sealed = cipher.seal(VALUE, BINDING);
   assert.throws(
-    () => createSecretCipher(broken).open(sealed, BINDING),
+    () => createSecretCipher(createMasterKeys([broken])).open(sealed, BINDING),
     (error) => error === fault,
   );
 });

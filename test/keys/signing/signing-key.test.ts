@@ -5,6 +5,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import { after, test } from 'node:test';
 import { jwkThumbprint } from '../../../src/domain/crypto/jwk.ts';
 import { createKeyEncryption, UnwrapError } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import { NoActiveKeyError, openKeyRing } from '../../../src/keys/signing/key-ring.ts';
 import { nodeSha256 } from '../../../src/keys/signing/node-sha256.ts';
 import { generateSigningKey, openSigningKey } from '../../../src/keys/signing/signing-key.ts';
@@ -12,6 +13,7 @@ import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts
 import { createMemories } from '../../../src/storage/engine/memories.ts';
 
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
+const keys = createMasterKeys([kek]);
 const thread = createSigningThread();
 after(() => thread.close());
 const strangerKek = createKeyEncryption(new Uint8Array(32).fill(2));
@@ -19,7 +21,7 @@ const x = (publicKey: Uint8Array) => Buffer.from(publicKey).toString('base64url'
 
 test('a generated key opens, and is named by its RFC 7638 thumbprint', () => {
   const stored = generateSigningKey(kek);
-  const key = openSigningKey(stored, kek, thread);
+  const key = openSigningKey(stored, keys, thread);
   assert.equal(stored.publicKey.length, 32);
   assert.equal(stored.kekId, kek.kekId);
   assert.equal(key.kid, jwkThumbprint(x(stored.publicKey), nodeSha256));
@@ -28,7 +30,7 @@ test('a generated key opens, and is named by its RFC 7638 thumbprint', () => {
 });
 
 test('a JWT and a text are signed under the public half, with header members alg, kid and typ only', async () => {
-  const key = openSigningKey(generateSigningKey(kek), kek, thread);
+  const key = openSigningKey(generateSigningKey(kek), keys, thread);
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: x(key.publicKey) };
   const publicKey = createPublicKey({ key: jwk, format: 'jwk' });
   const claims = '{"sub":"é","list":[1]}';
@@ -48,12 +50,12 @@ test('a JWT and a text are signed under the public half, with header members alg
 
 test('the same claims are signed to the same text: Ed25519 is deterministic', async () => {
   const stored = generateSigningKey(kek);
-  const [one, again] = [openSigningKey(stored, kek, thread), openSigningKey(stored, kek, thread)];
+  const [one, again] = [openSigningKey(stored, keys, thread), openSigningKey(stored, keys, thread)];
   assert.deepEqual(await one.signJwt('{}'), await again.signJwt('{}'));
 });
 
 test('a row that someone without the master key wrote is refused', () => {
-  assert.throws(() => openSigningKey(generateSigningKey(strangerKek), kek, thread), UnwrapError);
+  assert.throws(() => openSigningKey(generateSigningKey(strangerKek), keys, thread), UnwrapError);
 });
 
 test('a row whose parts come from two honest rows is refused, however they are mixed', () => {
@@ -64,7 +66,7 @@ test('a row whose parts come from two honest rows is refused, however they are m
     { ...one, kid: other.kid, publicKey: other.publicKey },
     { ...one, wrappedPrivateKey: other.wrappedPrivateKey },
   ]) {
-    assert.throws(() => openSigningKey(mixed, kek, thread), UnwrapError);
+    assert.throws(() => openSigningKey(mixed, keys, thread), UnwrapError);
   }
 });
 
@@ -73,17 +75,17 @@ test('another public key is refused even where the private half is wrapped for t
   const seed = kek.unwrap(one.wrappedPrivateKey, `signing-key:${one.kid}`);
   const rewrapped = kek.wrap(seed, `signing-key:${other.kid}`);
   assert.throws(
-    () => openSigningKey({ ...other, wrappedPrivateKey: rewrapped }, kek, thread),
+    () => openSigningKey({ ...other, wrappedPrivateKey: rewrapped }, keys, thread),
     UnwrapError,
     'the kid and public key of another pair',
   );
   assert.throws(
-    () => openSigningKey({ ...one, kid: other.kid, wrappedPrivateKey: rewrapped }, kek, thread),
+    () => openSigningKey({ ...one, kid: other.kid, wrappedPrivateKey: rewrapped }, keys, thread),
     UnwrapError,
     'the kid of another pair',
   );
   assert.throws(
-    () => openSigningKey({ ...one, publicKey: one.publicKey.subarray(0, 31) }, kek, thread),
+    () => openSigningKey({ ...one, publicKey: one.publicKey.subarray(0, 31) }, keys, thread),
     UnwrapError,
   );
 });
@@ -98,7 +100,15 @@ async function ringOf(load: Load) {
   const onNoActive = () => {
     toldOfNoActive += 1;
   };
-  const ring = await openKeyRing({ kek, thread, alg: 'EdDSA', load, onForged, onNoActive, memories });
+  const ring = await openKeyRing({
+    masterKeys: keys,
+    thread,
+    alg: 'EdDSA',
+    load,
+    onForged,
+    onNoActive,
+    memories,
+  });
   return { ring, forged, memories, toldOfNoActive: () => toldOfNoActive };
 }
 

@@ -14,7 +14,7 @@ import {
 import { createWebhookOutbox } from '../../../src/storage/notices/webhook-outbox.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { TEST_SEALS } from '../../support/test-seals.ts';
+import { TEST_SEALS, useTestKek } from '../../support/test-seals.ts';
 
 const aNotice = (about: string) => ({ id: uuidv7(), payload: JSON.stringify({ about }) });
 
@@ -23,6 +23,7 @@ suite('a notice', { skip: postgresSkip }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const [kept, undone] = [aNotice('kept'), aNotice('undone')];
     await database.transaction((session) => oweNotice(session, kept, TEST_SEALS));
     await database.transaction((session) => oweNotice(session, undefined, TEST_SEALS));
@@ -39,6 +40,7 @@ suite('a notice', { skip: postgresSkip }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const text = `
       with effect as (select 1 from generate_series(1, $1::int)), owed as (${insertNoticesOf('effect', '$2')})
       select count(*) from effect`;
@@ -56,6 +58,7 @@ suite('a notice', { skip: postgresSkip }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const asked = recordset('$1', 'asked', { granted: 'boolean', ...GROUPED_NOTICE_TYPES });
     const text = `
       with granted as (select * from ${asked} where granted), owed as (${insertGroupedNotices()})

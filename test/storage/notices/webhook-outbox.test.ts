@@ -12,7 +12,7 @@ import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
 import { type StartedServer, startServer } from '../../support/processes.ts';
 import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
-import { resealRows, TEST_SEALS } from '../../support/test-seals.ts';
+import { resealRows, TEST_SEALS, useTestKek } from '../../support/test-seals.ts';
 import { rows } from '../opened.ts';
 
 const skip = postgresSkip;
@@ -26,6 +26,7 @@ suite('an owed notice', { skip }, () => {
       return database;
     };
     const [one, other] = [await open(), await open()];
+    await useTestKek(one);
     const run = (text: string, values: readonly unknown[] = []) =>
       one.query<{ id: string }>({ name: `of_the_test_${text.length}`, effect: 'write', text }, values);
     const ids = Array.from({ length: 40 }, () => uuidv7());
@@ -63,6 +64,7 @@ suite('an owed notice', { skip }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const run = (name: string, text: string, values: readonly unknown[] = []) =>
       database.query<Owed>({ name, effect: 'write', text }, values);
     const [taken = '', hopeless = ''] = [uuidv7(), uuidv7()];
@@ -89,6 +91,7 @@ suite('an owed notice', { skip }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const id = uuidv7();
     const run = (name: string, text: string) =>
       database.query<{ pause: number }>({ name, effect: 'write', text }, [id]);
@@ -163,6 +166,7 @@ suite('a process and its webhook', { skip, concurrency: true }, () => {
     const { url } = await createTestDatabase(t);
     const database = await openPatiently(url, 2);
     t.after(() => database.close());
+    await useTestKek(database);
     const run = (name: string, text: string) => database.query<Owed>({ name, effect: 'write', text }, []);
     return { url, run, owed: () => run('look', OUTBOX) };
   };

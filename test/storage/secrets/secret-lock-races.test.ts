@@ -13,15 +13,7 @@ import { TEST_SEALS } from '../../support/test-seals.ts';
 import { anEvent, aWrite, storedAgent } from '../builders.ts';
 import { heldLocks } from '../held-locks.ts';
 import { rows } from '../opened.ts';
-import {
-  aCreation,
-  anAdvance,
-  keyGuard,
-  storedSecret,
-  storedToken,
-  tokenGuard,
-  useTestKek,
-} from '../secret-builders.ts';
+import { aCreation, anAdvance, keyGuard, storedSecret, storedToken, tokenGuard } from '../secret-builders.ts';
 
 test('of two who make the same paths in opposite orders one makes them all, and the other starts over', {
   skip: postgresSkip,
@@ -29,7 +21,6 @@ test('of two who make the same paths in opposite orders one makes them all, and 
   const { holder, openPatient, waiting } = await heldLocks(t);
   const [one, two] = [await openPatient(), await openPatient()];
   const agent = await storedAgent(one);
-  await useTestKek(one);
   const PATHS = ['n/a', 'n/m', 'n/z'];
   await holder.query('begin');
   // Whoever comes to this path waits, and holds what it has made before.

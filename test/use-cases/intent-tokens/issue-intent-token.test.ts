@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { JsonValue } from '../../../src/domain/json/strict-json.ts';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
+import { createMasterKeys } from '../../../src/keys/encryption/master-keys.ts';
 import { nodeSha256 } from '../../../src/keys/signing/node-sha256.ts';
 import { generateSigningKey, openSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { createSigningThread } from '../../../src/keys/signing/signing-thread.ts';
@@ -21,7 +22,7 @@ import { assertDenied, CONTEXT, useCasesInMemory } from '../../support/use-cases
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
 const thread = createSigningThread();
 after(() => thread.close());
-const signer = openSigningKey(generateSigningKey(kek), kek, thread);
+const signer = openSigningKey(generateSigningKey(kek), createMasterKeys([kek]), thread);
 
 const step = (mcp: string | undefined, action: string): JsonValue =>
   mcp === undefined ? { action } : { action, mcp };
