@@ -21,12 +21,12 @@ revoke all on all sequences in schema public from writ_app;
 grant select, insert, update on all tables in schema public to writ_app;
 grant usage, select on all sequences in schema public to writ_app;
 
--- The only rows that Writ ever removes: what has served its time, and secrets that somebody deletes. The versions of
--- a secret go with it, by the right of their owner.
+-- The only rows that Writ ever removes: what has served its time, and secrets that somebody deletes, with their versions.
 select format('grant delete on %s to writ_app', removable)
 from unnest(array[
   to_regclass('public.idempotency_keys'), to_regclass('public.intent_tokens'), to_regclass('public.scoped_tokens'),
-  to_regclass('public.secrets'), to_regclass('public.namespaces'), to_regclass('public.approvals'),
+  to_regclass('public.secrets'), to_regclass('public.secret_versions'), to_regclass('public.namespaces'),
+  to_regclass('public.approvals'),
   to_regclass('public.webhook_outbox')
 ]) as removable where removable is not null \gexec
 

@@ -204,6 +204,18 @@ export const SETTINGS = {
     default: '30',
     help: 'Days that expired tokens and closed approvals are kept; audit events are kept forever.',
   },
+  SECRET_VERSIONS_KEPT: {
+    ...wholeNumber(0, 1_000_000),
+    group: 'Operation',
+    default: '10',
+    help: 'How many of the newest versions of a secret are always kept; 0 keeps all versions forever.',
+  },
+  SECRET_VERSIONS_KEPT_DAYS: {
+    ...wholeNumber(0, 36_500),
+    group: 'Operation',
+    default: '30',
+    help: 'Days that an older version is kept after the next one was written.',
+  },
 } as const satisfies Record<string, Setting>;
 
 export type ConfigVariable = keyof typeof SETTINGS;

@@ -9,6 +9,7 @@ import { createDueReminders } from '../storage/secrets/due-reminders.ts';
 import { createSecretReader } from '../storage/secrets/secret-reader.ts';
 import { createSecretStore } from '../storage/secrets/secret-store.ts';
 import { createSecretUses } from '../storage/secrets/secret-use-store.ts';
+import { createVersionPruning } from '../storage/secrets/version-pruning.ts';
 import {
   createSecretAuthorization,
   type SecretAuthorization,
@@ -18,7 +19,8 @@ import { createImportSecrets } from '../use-cases/secrets/import-secrets.ts';
 import { createListDueSecrets } from '../use-cases/secrets/list-due-secrets.ts';
 import type { SecretReader } from '../use-cases/secrets/ports.ts';
 import { createReadSecrets } from '../use-cases/secrets/read-secrets.ts';
-import { createTellOfDueSecrets } from '../use-cases/secrets/tell-of-due-secrets.ts';
+import { createPruneVersions } from '../use-cases/secrets/upkeep/prune-versions.ts';
+import { createTellOfDueSecrets } from '../use-cases/secrets/upkeep/tell-of-due-secrets.ts';
 import { createWriteSecrets } from '../use-cases/secrets/write-secrets.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
@@ -33,10 +35,12 @@ export interface SecretsPart extends ServedPart {
   readonly authorization: SecretAuthorization;
   /** A job. */
   readonly tellOfDueSecrets: () => Promise<void>;
+  /** Another. */
+  readonly pruneVersions: () => Promise<number>;
 }
 
 export function composeSecrets(
-  { database, provisioned, monotonicMs, buildNotice }: AppContext,
+  { config, database, provisioned, monotonicMs, buildNotice }: AppContext,
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): SecretsPart {
   const { denialLog, seals } = parts.audit;
@@ -59,6 +63,11 @@ export function composeSecrets(
       reminders: createDueReminders(database, seals),
       newId,
       buildNotice,
+    }),
+    pruneVersions: createPruneVersions({
+      pruning: createVersionPruning(database, seals),
+      newId,
+      rule: { kept: config.secretVersionsKept, keptDays: config.secretVersionsKeptDays },
     }),
     authorization: createSecretAuthorization({ reader, confirm, denialLog, readCache }),
     addRoutes: (routes) =>

@@ -36,6 +36,11 @@ export function startSchedule(
     { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
     { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },
     { name: 'secrets that are due', everyMs: 30 * SECOND_MS, run: parts.secrets.tellOfDueSecrets },
+    {
+      name: 'old versions of secrets',
+      everyMs: 30 * SECOND_MS,
+      run: async () => void (await parts.secrets.pruneVersions()),
+    },
     { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
     { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },
   ];

@@ -289,6 +289,8 @@ export const secrets = pgTable(
     version: integer('version').notNull().default(1),
     /** Versions before it were written before the secret expired, and stay unreadable. */
     firstReadableVersion: integer('first_readable_version').notNull().default(1),
+    /** Versions before it were removed with their keys. */
+    oldestVersion: integer('oldest_version').notNull().default(1),
     revision: integer('revision').notNull().default(1),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
@@ -305,6 +307,8 @@ export const secrets = pgTable(
     uniqueIndex('secrets_path').on(table.path),
     index('secrets_namespace').on(table.namespace, table.key),
     index('secrets_expiry').on(table.expiresAt).where(sql`expires_at is not null`),
+    // Finds those with more versions than stay, however many were written.
+    index('secrets_versions').on(sql`(version - oldest_version)`),
     index('secrets_rotation').on(table.rotationDueAt, table.path).where(sql`rotation_due_at is not null`),
     check('secrets_whole_path', sql`path = namespace || '/' || key`),
     check('secrets_tier', oneOf('access_tier', ACCESS_TIERS)),

@@ -81,6 +81,7 @@ export const SEALED_TABLES = {
       metadata: TOLD,
       description: TOLD,
       tags: TOLD,
+      oldestVersion: 'where the removal of old versions goes on; which may go is judged by what is sealed',
       revision: 'SQL alone counts it, and nothing is decided by it',
       createdAt: TOLD,
       updatedAt: TOLD,

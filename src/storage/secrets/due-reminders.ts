@@ -1,7 +1,7 @@
 /** Which versions became due and were not told of yet: marked in the transaction that records it. */
 
 import type { RowSeals } from '../../use-cases/ports.ts';
-import type { DueReminders, DueVersion } from '../../use-cases/secrets/ports.ts';
+import type { DueReminders, DueVersion } from '../../use-cases/secrets/upkeep/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { SECRET_IS_LIVE, SECRET_ROTATION_IS_DUE } from '../engine/liveness-sql.ts';

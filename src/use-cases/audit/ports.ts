@@ -35,6 +35,7 @@ export type EventType =
   | 'secret.deleted'
   | 'secret.listed'
   | 'secret.rotation_due'
+  | 'secret.versions_pruned'
   | 'secret.denied'
   | 'namespace.listed'
   | 'approval.requested'

@@ -7,7 +7,6 @@ import type { AccessTier, TierGrant } from '../../domain/secrets/access-tier.ts'
 import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
 import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
-import type { Notice } from '../notices/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */
 export type CredentialGuard =
@@ -110,26 +109,6 @@ export interface FoundSecret {
   readonly rowsRead: string;
   /** False: the row of the secret is not what Writ wrote, and gives nothing out. It has been reported. */
   readonly isWhole: boolean;
-}
-
-/** A version that has lived as long as its secret lets it. */
-export interface DueVersion {
-  readonly id: string;
-  readonly path: string;
-  readonly version: number;
-  readonly rotateAfterDays: number;
-  readonly rotationDueAt: Date;
-}
-
-export interface DueReminders {
-  /**
-   * Takes at most `limit` versions that are due and that nobody was told of, in one transaction with the events and notices
-   * about them: no two processes take the same. Resolves with how many it took.
-   */
-  take(
-    limit: number,
-    tell: (due: DueVersion) => { readonly event: AuditEvent; readonly notice: Notice | undefined },
-  ): Promise<number>;
 }
 
 export interface NamespaceCount {

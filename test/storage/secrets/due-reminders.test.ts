@@ -6,10 +6,10 @@ import type { Database } from '../../../src/storage/engine/database.ts';
 import { createDueReminders } from '../../../src/storage/secrets/due-reminders.ts';
 import { createSecretStore } from '../../../src/storage/secrets/secret-store.ts';
 import { createBuildNotice } from '../../../src/use-cases/notices/build-notice.ts';
-import { createTellOfDueSecrets } from '../../../src/use-cases/secrets/tell-of-due-secrets.ts';
+import { createTellOfDueSecrets } from '../../../src/use-cases/secrets/upkeep/tell-of-due-secrets.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
-import { TEST_SEALS } from '../../support/test-seals.ts';
+import { TEST_SEALS, useTestKek } from '../../support/test-seals.ts';
 import { anEvent, storedAgent } from '../builders.ts';
 import { BACKENDS, rows } from '../opened.ts';
 import { anAdvance, keyGuard, storedSecret } from '../secret-builders.ts';
@@ -101,6 +101,7 @@ test('two processes that look at once tell of each version once', { skip: postgr
     return database;
   };
   const [one, other] = [await open(), await open()];
+  await useTestKek(one);
   await rows(
     one,
     `insert into secrets (id, path, namespace, key, secret_type, access_tier, tags, rotate_after_days, rotation_due_at)

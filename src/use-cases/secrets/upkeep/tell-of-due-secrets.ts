@@ -3,9 +3,9 @@
  * for each version. Nothing else changes: the value is read as before.
  */
 
-import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
-import { auditEvent, NO_REQUEST, SYSTEM } from '../audit/build-audit-event.ts';
-import type { BuildNotice } from '../notices/build-notice.ts';
+import { formatTimestamp } from '../../../domain/formats/rfc3339.ts';
+import { auditEvent, NO_REQUEST, SYSTEM } from '../../audit/build-audit-event.ts';
+import type { BuildNotice } from '../../notices/build-notice.ts';
 import type { DueReminders, DueVersion } from './ports.ts';
 
 const AT_ONCE = 100;
