@@ -139,6 +139,12 @@ export const SETTINGS = {
     help: '`aud` of the tokens; if unset, the value that the first start stored, by default `writ`.',
     example: 'https://tools.example',
   },
+  SIGNING_KEY_ROTATION_DAYS: {
+    ...wholeNumber(0, 3650),
+    group: 'Tokens',
+    default: '90',
+    help: 'Days after which another key signs the intent tokens; 0 leaves that to `writ signing-key rotate`.',
+  },
   SIGNING_ALG: {
     ...oneOf(SIGNING_ALGS),
     group: 'Tokens',

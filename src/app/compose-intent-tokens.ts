@@ -34,6 +34,7 @@ export function composeIntentTokens(
     store: createIntentTokenStore(database, parts.audit.seals),
     signer: keyRing.active,
     findSigner: keyRing.find,
+    readKeysAgain: keyRing.readAgain,
     sha256: nodeSha256,
     clock,
     newId,

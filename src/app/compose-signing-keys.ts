@@ -5,8 +5,13 @@ import type { CheckSignature } from '../domain/intent-tokens/intent-jwt.ts';
 import { addSigningKeyRoutes } from '../http/routes/jwks-routes.ts';
 import { type KeyRing, openKeyRing } from '../keys/signing/key-ring.ts';
 import { rememberSignatures } from '../keys/signing/remembered-signatures.ts';
+import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { createSigningThread } from '../keys/signing/signing-thread.ts';
+import { newId } from '../platform/ids.ts';
+import { createSigningKeyStore } from '../storage/signing-keys/signing-key-rotations.ts';
 import { readWholeSigningKeys } from '../storage/signing-keys/signing-key-store.ts';
+import { NO_REQUEST } from '../use-cases/audit/build-audit-event.ts';
+import { createRotateSigningKeys } from '../use-cases/signing-keys/rotate-signing-keys.ts';
 import type { AppContext, ServedPart } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import { strongEntityTag } from './strong-entity-tag.ts';
@@ -14,12 +19,14 @@ import { strongEntityTag } from './strong-entity-tag.ts';
 export interface SigningKeysPart extends ServedPart {
   readonly keyRing: KeyRing;
   readonly checkSignature: CheckSignature;
+  /** What is due by itself, whichever process does it. */
+  readonly rotateWhatIsDue: () => Promise<void>;
   /** Ends the thread. */
   close(): Promise<void>;
 }
 
 export async function composeSigningKeys(
-  { config, database, provisioned, log }: AppContext,
+  { config, database, provisioned, log, clock, buildNotice }: AppContext,
   { audit: { integrityFaults, seals } }: { readonly audit: AuditPart },
 ): Promise<SigningKeysPart> {
   const { signingAlg: alg } = config;
@@ -38,8 +45,20 @@ export async function composeSigningKeys(
     await thread.close();
     throw error;
   });
+  const rotation = createRotateSigningKeys({
+    store: createSigningKeyStore(database, seals),
+    makeKey: () => generateSigningKey(provisioned.masterKeys.active()),
+    newId,
+    clock,
+    buildNotice,
+    rotationDays: config.signingKeyRotationDays,
+    origin: NO_REQUEST,
+  });
   return {
     keyRing,
+    rotateWhatIsDue: async () => {
+      for (const step of await rotation.rotateWhatIsDue()) log.info({ step }, 'a signing key went on');
+    },
     checkSignature: rememberSignatures(keyRing.find, database.memories),
     close: () => thread.close(),
     addRoutes: (routes) =>

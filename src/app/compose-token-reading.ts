@@ -11,8 +11,16 @@ export function composeTokenReading(
   { database, provisioned, clock }: AppContext,
   { audit, signingKeys }: { readonly audit: AuditPart; readonly signingKeys: SigningKeysPart },
 ): TokenReadingDeps {
-  const { checkSignature } = signingKeys;
+  const { checkSignature, keyRing } = signingKeys;
   const { issuer, audience } = provisioned;
   const reader = createIntentTokenReader(database, audit.seals);
-  return { reader, checkSignature, decode: decodeNodeBase64url, clock, issuer, audience };
+  return {
+    reader,
+    checkSignature,
+    readKeysAgain: keyRing.readAgain,
+    decode: decodeNodeBase64url,
+    clock,
+    issuer,
+    audience,
+  };
 }

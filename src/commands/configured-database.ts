@@ -23,7 +23,12 @@ export const MASTER_KEY_VARIABLES = [
 
 /** Rejects with `StartError` for another master key than the database's. */
 export async function openCommandSeals(database: Database, config: Config): Promise<RowSeals> {
-  return (await database.exclusively(() => openSeals({ database, config, newId }))).seals;
+  return (await openCommandKeys(database, config)).seals;
+}
+
+/** The same, with what wraps keys. */
+export function openCommandKeys(database: Database, config: Config): ReturnType<typeof openSeals> {
+  return database.exclusively(() => openSeals({ database, config, newId }));
 }
 
 interface Opened {

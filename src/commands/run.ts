@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
   serve: async () => (await import('./serve.ts')).declareServe,
   migrate: async () => (await import('./migrate.ts')).declareMigrate,
   key: async () => (await import('./key.ts')).declareKey,
+  'signing-key': async () => (await import('./signing-key-commands.ts')).declareSigningKey,
   doctor: async () => (await import('./doctor.ts')).declareDoctor,
   settings: async () => (await import('./settings.ts')).declareSettings,
   tokens: async () => (await import('./tokens.ts')).declareTokens,

@@ -103,21 +103,31 @@ export const apiKeys = pgTable(
   (table) => [index('api_keys_agent').on(table.agentId, table.createdAt)],
 );
 
-/** Ed25519 pairs; the private half is wrapped by the key-encryption key with the kid as additional data. */
+/**
+ * Ed25519 pairs; the private half is wrapped by the key-encryption key with the kid as additional data. A key that has
+ * ended keeps its row, without the private half and without a seal.
+ */
 export const signingKeys = pgTable(
   'signing_keys',
   {
     kid: text('kid').primaryKey(),
     publicKey: bytea('public_key').notNull(),
-    wrappedPrivateKey: bytea('wrapped_private_key').notNull(),
-    kekId: text('kek_id').notNull(),
+    wrappedPrivateKey: bytea('wrapped_private_key'),
+    kekId: text('kek_id'),
     state: text('state', { enum: SIGNING_KEY_STATES }).notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+    /** When it took its state. */
+    stateSince: instant('state_since').notNull().default(sql`clock_timestamp()`),
     seal: seal(),
   },
   (table) => [
     uniqueIndex('signing_keys_one_active').on(table.state).where(sql`state = 'active'`),
+    uniqueIndex('signing_keys_one_next').on(table.state).where(sql`state = 'next'`),
     check('signing_keys_state', oneOf('state', SIGNING_KEY_STATES)),
+    check(
+      'signing_keys_private_half',
+      sql`(wrapped_private_key is null) = (state in ('retired', 'compromised')) and (wrapped_private_key is null) = (kek_id is null)`,
+    ),
   ],
 );
 

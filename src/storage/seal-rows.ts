@@ -5,7 +5,7 @@
 
 import type { RowSeals } from '../use-cases/ports.ts';
 import type { Database, Session, Statement } from './engine/database.ts';
-import { isNotRevoked, isUndecided } from './engine/liveness-sql.ts';
+import { isLiveSigningKey, isNotRevoked, isUndecided } from './engine/liveness-sql.ts';
 import { judgedRow, SEALED_TABLES, type SealedTable, sealList } from './engine/sealed-rows.ts';
 
 const BATCH = 500;
@@ -13,6 +13,7 @@ const BATCH = 500;
 /** SQL, of an alias of the table: a row that has ended has no seal. */
 export function hasNotEnded(name: SealedTable, row: string): string {
   if (name === 'approvals') return isUndecided(row);
+  if (name === 'signing_keys') return isLiveSigningKey(row);
   return 'revokedAt' in SEALED_TABLES[name].open ? isNotRevoked(row) : 'true';
 }
 

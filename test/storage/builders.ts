@@ -3,10 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { createAgentStore } from '../../src/storage/principals/agent-store.ts';
+import { addFirstSigningKey } from '../../src/storage/signing-keys/signing-key-store.ts';
 import type { AuditEvent } from '../../src/use-cases/audit/ports.ts';
 import type { IntentTokenRecord } from '../../src/use-cases/intent-tokens/ports.ts';
 import type { ActorWrite, AgentStore, NewAgent, NewApiKey } from '../../src/use-cases/principals/ports.ts';
-import { TEST_SEALS, useTestKek } from '../support/test-seals.ts';
+import type { NewSigningKey } from '../../src/use-cases/signing-keys/ports.ts';
+import { TEST_KEK, TEST_SEALS, useTestKek } from '../support/test-seals.ts';
 
 export function anEvent(changes: Partial<AuditEvent> = {}): AuditEvent {
   return {
@@ -66,10 +68,25 @@ export async function agentIn(
   return agent;
 }
 
+/** Where no key signs yet, the one that `anIssue` names does. */
 export async function storedAgent(database: Database, changes: Partial<NewAgent> = {}): Promise<NewAgent> {
   await useTestKek(database);
+  await addFirstSigningKey(database, aSigningKey({ kid: A_KID }), TEST_SEALS);
   return agentIn({ agents: createAgentStore(database, TEST_SEALS) }, changes);
 }
+
+/** It opens with no master key. */
+export function aSigningKey(changes: Partial<NewSigningKey> = {}): NewSigningKey {
+  return {
+    kid: `kid ${randomBytes(6).toString('hex')}`,
+    publicKey: randomBytes(32),
+    wrappedPrivateKey: randomBytes(60),
+    kekId: TEST_KEK.kekId,
+    ...changes,
+  };
+}
+
+export const A_KID = 'a kid';
 
 /** A record that `agent` issues with its first key under its first revision, and its event. */
 export function anIssue(
@@ -83,7 +100,7 @@ export function anIssue(
     agentId: agent.id,
     keyId: agent.key.keyId,
     agentRevision: 1,
-    kid: 'a kid',
+    kid: A_KID,
     planHashHex: '0a'.repeat(32),
     merkleRootHex: '0b'.repeat(32),
     treeSize: 2,

@@ -8,7 +8,7 @@ import type {
 } from '../../src/use-cases/intent-tokens/ports.ts';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import { agentIn, aKey, anEvent, anIssue, aWrite } from './builders.ts';
-import { type FiveStores, keyIsDead } from './five-stores.ts';
+import { type FiveStores, keyIsDead, SIGNER_STATES } from './five-stores.ts';
 
 export function contractOfIntentTokens(on: FiveStores): void {
   suite('intent tokens', () => {
@@ -29,6 +29,29 @@ export function contractOfIntentTokens(on: FiveStores): void {
         assert.deepEqual(await on.eventsOf(record.jti), []);
       });
     }
+
+    for (const state of SIGNER_STATES) {
+      const signs = state === 'is leaving';
+      test(`what a signing key signed that ${state} is ${signs ? 'written' : 'not written, nor is its event'}`, async () => {
+        const { record, event } = anIssue(await agentIn(on), { kid: await on.signerThat(state) });
+        assert.equal(await on.intents.issue(record, event), signs);
+        assert.equal(await on.isIssued(record.jti), signs);
+        assert.deepEqual(await on.eventsOf(record.jti), signs ? ['intent.issued'] : []);
+      });
+    }
+
+    test('a token whose signing key is compromised is not handed out again', async () => {
+      const agent = await agentIn(on);
+      const scope = { agentId: agent.id, path: '/token/issue', key: 'of a leaked key' };
+      const kid = await on.signerThat('is leaving');
+      const { record, event } = anIssue(agent, { kid });
+      const kept = anIdempotencyRecordOf(record);
+      assert.equal(await on.intents.issue(record, event, { scope, record: kept }), true);
+      await on.compromise(kid);
+      assert.deepEqual(await on.intents.findIssued(scope), { ...kept, standing: 'revoked' });
+      const repeat = { scope, jti: record.jti, callerKeyId: agent.key.keyId, agentRevision: 1 };
+      assert.equal(await on.intents.recordRepeat({ ...repeat, event: anEvent() }), false);
+    });
 
     test('one agent’s id under another’s key writes neither token nor event', async () => {
       const agent = await agentIn(on);

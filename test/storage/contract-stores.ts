@@ -1,5 +1,6 @@
 /** The stores under contract on one database, and what every part of the contract asks of it. */
 import { after, before } from 'node:test';
+import { LEAVING_SECONDS } from '../../src/domain/signing-keys/key-rotation.ts';
 import { createAuditTrail } from '../../src/storage/audit/audit-store.ts';
 import type { Database } from '../../src/storage/engine/database.ts';
 import { createIntentTokenStore } from '../../src/storage/intent-tokens/intent-token-store.ts';
@@ -19,8 +20,8 @@ import type {
   SecretStore,
   SecretUses,
 } from '../../src/use-cases/secrets/ports.ts';
-import { TEST_SEALS } from '../support/test-seals.ts';
-import { anEvent, storedAgent } from './builders.ts';
+import { TEST_KEK, TEST_SEALS } from '../support/test-seals.ts';
+import { anEvent, aSigningKey, storedAgent } from './builders.ts';
 import type { FiveStores, TokenChange } from './five-stores.ts';
 import { type Backend, rows } from './opened.ts';
 import { keyGuard, storedSecret } from './secret-builders.ts';
@@ -109,6 +110,29 @@ function pastTheStores(on: ContractStores): Partial<ContractStores> {
       on.sql(
         `update intent_tokens set ${how === 'revoked' ? 'revoked_at = clock_timestamp()' : EXPIRE} where jti = $1`,
         [jti],
+      ),
+    signerThat: async (does) => {
+      const { kid } = aSigningKey();
+      const state = { 'is next': 'next', 'is retired': 'retired', 'is compromised': 'compromised' }[
+        String(does)
+      ];
+      // There is one next key at most.
+      await on.sql(`delete from signing_keys where state = 'next'`);
+      if (does === 'is gone') return kid;
+      const left = does === 'has left' ? LEAVING_SECONDS : LEAVING_SECONDS / 2;
+      await on.sql(
+        `insert into signing_keys (kid, public_key, wrapped_private_key, kek_id, state, state_since, seal)
+         select $1, '', held, encode(held, 'hex'), $2, clock_timestamp() - make_interval(secs => $3), held
+         from (select case when $2 in ('retired', 'compromised') then null else decode($4, 'hex') end as held) made`,
+        [kid, state ?? 'retiring', left, TEST_KEK.kekId],
+      );
+      return kid;
+    },
+    compromise: (kid) =>
+      on.sql(
+        `update signing_keys set state = 'compromised', wrapped_private_key = null, kek_id = null, seal = null
+         where kid = $1`,
+        [kid],
       ),
     expireKey: (keyId) => on.sql(`update api_keys set ${EXPIRE} where key_id = $1`, [keyId]),
     giveKey: (keyId, toAgentId) =>

@@ -21,6 +21,9 @@ export interface FiveStores {
   countEvents(): Promise<number>;
   isIssued(jti: string): Promise<boolean>;
   endIntent(jti: string, how: IntentEnding): Promise<unknown>;
+  /** A kid in that state, of no other test. */
+  signerThat(does: SignerState): Promise<string>;
+  compromise(kid: string): Promise<unknown>;
   expireKey(keyId: string): Promise<unknown>;
   giveKey(keyId: string, toAgentId: string): Promise<unknown>;
   /** As if its last use were so much longer ago. */
@@ -29,6 +32,17 @@ export interface FiveStores {
   /** The path of a secret of that tier, made for it. */
   keepSecret(tier: AccessTier): Promise<string>;
 }
+
+/** Of a signing key: it left so lately that it may sign, it has left, or it is or was another one. */
+export const SIGNER_STATES = [
+  'is leaving',
+  'has left',
+  'is next',
+  'is retired',
+  'is compromised',
+  'is gone',
+] as const;
+export type SignerState = (typeof SIGNER_STATES)[number];
 
 /** What time or an owner makes of an intent token's row. */
 export type IntentEnding = 'revoked' | 'expired';

@@ -29,7 +29,8 @@ import type {
   ScopedTokenRecord,
   ScopedTokenStore,
 } from '../../src/use-cases/scoped-tokens/ports.ts';
-import type { FiveStores, IntentEnding, TokenChange } from '../storage/five-stores.ts';
+import { aSigningKey } from '../storage/builders.ts';
+import type { FiveStores, IntentEnding, SignerState, TokenChange } from '../storage/five-stores.ts';
 
 type Kept<Row> = { -readonly [Member in keyof Row]: Row[Member] };
 type AgentRow = Kept<Omit<AgentRecord, 'keys'>> & { revision: number };
@@ -42,6 +43,8 @@ interface State {
   readonly keys: Map<string, KeyRow>;
   readonly intents: Map<string, IntentTokenRecord>;
   readonly revokedIntents: Set<string>;
+  /** Those that a test made; any other kid signs. */
+  readonly signers: Map<string, SignerState>;
   readonly repeatable: Map<string, { readonly record: IdempotencyRecord; readonly at: number }>;
   readonly tokens: Map<string, TokenRow>;
   readonly tiers: Map<string, AccessTier>;
@@ -58,6 +61,7 @@ export function createStoresInMemory(): StoresInMemory {
     keys: new Map(),
     intents: new Map(),
     revokedIntents: new Set(),
+    signers: new Map(),
     repeatable: new Map(),
     tokens: new Map(),
     tiers: new Map(),
@@ -231,7 +235,10 @@ function createIntents(state: State): IntentTokenStore {
   };
   const standingOf = ({ jti, keyId }: IdempotencyRecord, agentId: string): RepeatStanding => {
     const token = intents.get(jti);
-    const isRevoked = token === undefined || state.revokedIntents.has(jti);
+    const isRevoked =
+      token === undefined ||
+      state.revokedIntents.has(jti) ||
+      state.signers.get(token.kid) === 'is compromised';
     if (isRevoked || state.agents.get(agentId)?.revokedAt !== null) return 'revoked';
     if (token.expiresAtSeconds * 1000 <= Date.now()) return 'expired';
     return liveActor(state, keyId)?.id === agentId ? 'live' : 'key_ended';
@@ -239,6 +246,7 @@ function createIntents(state: State): IntentTokenStore {
   return {
     issue: async (record, event, idempotency) => {
       if (!issuerIsLive(state, record)) return false;
+      if ((state.signers.get(record.kid) ?? 'is leaving') !== 'is leaving') return false;
       if (idempotency !== undefined && found(idempotency.scope) !== undefined) return false;
       requireFree(intents.has(record.jti));
       intents.set(record.jti, record);
@@ -318,7 +326,7 @@ function createTokens(state: State): ScopedTokenStore {
   };
 }
 
-function pastTheStores({ keys, tokens, intents, revokedIntents, tiers, events }: State) {
+function pastTheStores({ keys, tokens, intents, revokedIntents, signers, tiers, events }: State) {
   return {
     eventsOf: async (resourceId: string) =>
       events.filter((event) => event.resourceId === resourceId).map(({ eventType }) => eventType),
@@ -326,6 +334,12 @@ function pastTheStores({ keys, tokens, intents, revokedIntents, tiers, events }:
     isIssued: async (jti: string) => intents.has(jti),
     endIntent: async (jti: string, how: IntentEnding) =>
       how === 'revoked' ? revokedIntents.add(jti) : changed(intents, jti, { expiresAtSeconds: 0 }),
+    signerThat: async (does: SignerState) => {
+      const { kid } = aSigningKey();
+      signers.set(kid, does);
+      return kid;
+    },
+    compromise: async (kid: string) => signers.set(kid, 'is compromised'),
     expireKey: async (keyId: string) => changed(keys, keyId, { expiresAt: new Date(Date.now() - 1) }),
     giveKey: async (keyId: string, agentId: string) => changed(keys, keyId, { agentId }),
     restKey: async (keyId: string, seconds: number) => {

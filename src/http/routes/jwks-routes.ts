@@ -5,9 +5,12 @@
 
 import Type from 'typebox';
 import { type PublishedEd25519Jwk, SIGNING_ALGS, type SigningAlg } from '../../domain/crypto/jwk.ts';
+import { JWKS_MAX_AGE_SECONDS } from '../../domain/signing-keys/key-rotation.ts';
 import { matchesEntityTag } from '../routing/entity-tag.ts';
 import type { Routes } from '../routing/route.ts';
 import { oneOf, strictObject } from '../routing/schemas.ts';
+
+const CACHE_CONTROL = `public, max-age=${JWKS_MAX_AGE_SECONDS}`;
 
 const Jwk = strictObject({
   kty: oneOf(['OKP']),
@@ -49,7 +52,7 @@ export function addSigningKeyRoutes(routes: Routes, deps: SigningKeysDeps): void
     handle: async ({ request }) => {
       const etag = deps.entityTag();
       // Public keys may be read from any origin (Fetch standard, CORS protocol); no other route says so.
-      const headers = { 'cache-control': 'public, max-age=300', etag, 'access-control-allow-origin': '*' };
+      const headers = { 'cache-control': CACHE_CONTROL, etag, 'access-control-allow-origin': '*' };
       if (matchesEntityTag(request, etag)) return { status: 304, headers };
       return { status: 200, body: { keys: deps.publishedKeys() }, headers };
     },

@@ -4,7 +4,7 @@
  */
 
 import type { SigningAlg } from '../../domain/crypto/jwk.ts';
-import type { SigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
+import type { LiveSigningKeyState } from '../../domain/signing-keys/signing-key-state.ts';
 import { WritError } from '../../errors.ts';
 import type { ForgedRow, Memories } from '../../use-cases/ports.ts';
 import { UnwrapError } from '../encryption/key-encryption.ts';
@@ -25,6 +25,8 @@ export interface KeyRing {
   published(): readonly SigningKey[];
   /** Reads the keys again; a rotation on another replica arrives this way. */
   refresh(): Promise<void>;
+  /** A read that begins after this call, shared by all that ask meanwhile. Where no active row opens, it resolves too. */
+  readAgain(): Promise<void>;
 }
 
 /** No row that says it is active opens. */
@@ -34,13 +36,14 @@ export class NoActiveKeyError extends Error {
 
 /**
  * A row that does not open is reported and left out. Where none is left that is active, `onNoActive` is told, the others
- * verify, and each call of `active` reads again. Later, `refresh` rejects with `NoActiveKeyError` and keeps what it had.
+ * verify, and each call of `active` reads again. Later, `refresh` rejects with `NoActiveKeyError` and keeps what it had,
+ * without the keys whose rows say that they have ended.
  */
 export async function openKeyRing(options: {
   masterKeys: Pick<MasterKeys, 'find'>;
   thread: Pick<SigningThread, 'sign'>;
   alg: SigningAlg;
-  load: () => Promise<readonly RingRow[]>;
+  load: () => Promise<readonly (RingRow | EndedRow)[]>;
   onForged: (row: ForgedRow) => void;
   onNoActive: () => void;
   memories: Memories;
@@ -61,49 +64,54 @@ export async function openKeyRing(options: {
       return undefined;
     }
   };
-  const refresh = async (): Promise<void> => {
+  const read = async (): Promise<void> => {
     const before = memories.generation();
     const opened = new Map<string, OpenedRow>();
     let nextActive: SigningKey | undefined;
+    const endedKids: string[] = [];
     for (const stored of await options.load()) {
+      if (stored.state === 'ended') {
+        endedKids.push(stored.kid);
+        continue;
+      }
       const key = open(stored);
       if (key === undefined) continue;
       opened.set(key.kid, { key, stored });
       if (stored.state === 'active') nextActive = key;
     }
     // Read before everything was dropped: of a database that may not be the one that answers now.
-    if (before !== memories.generation() && active === undefined) return refresh();
+    if (before !== memories.generation() && active === undefined) return read();
     if (nextActive !== undefined || active === undefined) {
       keys = opened;
       active = nextActive;
       areRead = true;
     }
-    if (nextActive === undefined) throw new NoActiveKeyError('there is no active signing key that opens');
+    if (nextActive !== undefined) return;
+    for (const kid of endedKids) keys.delete(kid);
+    if (active !== undefined && !keys.has(active.kid)) active = undefined;
+    throw new NoActiveKeyError('there is no active signing key that opens');
   };
+  const readInTurn = oneAtATime(read);
+  const refresh = () => readInTurn(0);
   await refresh().catch((error: unknown) => {
     if (!(error instanceof NoActiveKeyError)) throw error;
     options.onNoActive();
   });
-  let isReading = false;
-  const readAgain = (): void => {
-    if (isReading) return;
-    isReading = true;
-    void refresh()
-      .catch(() => {})
-      .finally(() => {
-        isReading = false;
-      });
-  };
+  const readAgain = (): Promise<void> =>
+    readInTurn(PAUSE_MS).catch((error: unknown) => {
+      if (!(error instanceof NoActiveKeyError)) throw error;
+    });
+  const readSometime = (): void => void refresh().catch(() => {});
   // A lost connection alone leaves the keys to the job that reads them: its server may be the one that was.
   memories.add('signing keys', (why) => {
     if (why !== 'another history') return;
     keys = new Map();
     active = undefined;
     areRead = false;
-    readAgain();
+    readSometime();
   });
   const unavailable = (): WritError => {
-    readAgain();
+    readSometime();
     const message = 'No signing key can be used now; the keys are being read again. Try again shortly.';
     return new WritError('UNAVAILABLE', message, { retryAfterSeconds: 1 });
   };
@@ -121,10 +129,49 @@ export async function openKeyRing(options: {
       return [...keys.values()].map(({ key }) => key);
     },
     refresh,
+    readAgain,
   };
 }
 
-type RingRow = StoredSigningKey & { readonly state: SigningKeyState };
+/** Between the beginnings of two reads that anybody can ask for, by presenting a key that there is not. */
+const PAUSE_MS = 50;
+
+/**
+ * Reads in a row, never two at once: the later one knows more, and must not be overtaken. Who asks while one is under way
+ * shares the next one with all others who do. `pauseMs` is the least time between the beginnings of two.
+ */
+function oneAtATime(read: () => Promise<void>): (pauseMs: number) => Promise<void> {
+  let running: Promise<void> | undefined;
+  let next: Promise<void> | undefined;
+  let beganAt = Number.NEGATIVE_INFINITY;
+  const begin = (): Promise<void> => {
+    beganAt = performance.now();
+    running = read().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+  const inTurn = async (pauseMs: number): Promise<void> => {
+    await running?.catch(() => {});
+    const leftMs = beganAt + pauseMs - performance.now();
+    if (leftMs > 0) await new Promise((resolve) => setTimeout(resolve, leftMs));
+    next = undefined;
+    return begin();
+  };
+  return (pauseMs) => {
+    const isFree = running === undefined && next === undefined && performance.now() >= beganAt + pauseMs;
+    if (isFree) return begin();
+    next ??= inTurn(pauseMs);
+    return next;
+  };
+}
+
+type RingRow = StoredSigningKey & { readonly state: LiveSigningKeyState };
+
+interface EndedRow {
+  readonly kid: string;
+  readonly state: 'ended';
+}
 
 interface OpenedRow {
   readonly key: SigningKey;

@@ -3,6 +3,9 @@
  * `approval`. Time is `clock_timestamp()`, which goes on while a statement waits for a lock.
  */
 
+import { INTENT_TOKEN_VALIDITY } from '../../domain/formats/ttl.ts';
+import { LEAVING_SECONDS } from '../../domain/signing-keys/key-rotation.ts';
+
 export const isRevoked = (row: string): string => `${row}.revoked_at is not null`;
 export const isNotRevoked = (row: string): string => `${row}.revoked_at is null`;
 
@@ -45,13 +48,46 @@ export const TOKEN_STATE = `
     else 'live'
   end`;
 
-/** Of an intent token: itself, its agent, an ancestor or the agent of one is revoked, or one of them is gone. */
+/** Of a row of `signing_keys`: it has its private half. */
+export const isLiveSigningKey = (row: string): string => `${row}.state in ('next', 'active', 'retiring')`;
+
+/**
+ * The key `signer` signs now, or left so lately that a process may not know yet: what a process has signed under a key is
+ * written only if this holds.
+ */
+export const SIGNER_SIGNS = `${isSealed('signer')} and (signer.state = 'active'
+      or signer.state = 'retiring' and signer.state_since > clock_timestamp() - interval '${LEAVING_SECONDS} s')`;
+
+/** The kid, an SQL expression, is that of a key that signs. */
+export const isOfSigner = (kid: string): string =>
+  `${kid} in (select signer.kid from signing_keys signer where ${SIGNER_SIGNS})`;
+
+/** What `signer` has signed is what Writ has signed. Of a key that is retired nothing lives any more, by its own end. */
+const SIGNER_IS_TRUSTED = `signer.state in ('active', 'retiring', 'retired')`;
+
+/** The kid of `token`, null where its key is not ours any more. */
+export const TRUSTED_KID = `
+  (select signer.kid from signing_keys signer where signer.kid = token.kid and ${SIGNER_IS_TRUSTED})`;
+
+/**
+ * A token that `signer`, who is retiring, has signed may not have expired. As of the start of the transaction, which an
+ * index can serve; no token lives longer than a day, and none was signed since the key left.
+ */
+export const SIGNER_HAS_LIVE_TOKENS = `
+  (signer.state_since > clock_timestamp() - interval '${INTENT_TOKEN_VALIDITY.maxSeconds + 3600} s'
+    and exists (select from intent_tokens token where token.kid = signer.kid and token.expires_at > now()))`;
+
+/**
+ * Of an intent token: itself, its agent, an ancestor or the agent of one is revoked, or one of them is gone; or the key
+ * of one of them is compromised or gone. An ancestor's too: whoever had the key could write the token that was passed on.
+ */
 export const INTENT_TOKEN_IS_REVOKED = `
-  (${isRevoked('token')} or ${isRevoked('agent')} or exists (
+  (${isRevoked('token')} or ${isRevoked('agent')} or ${TRUSTED_KID} is null or exists (
     select from unnest(token.ancestors) as ancestor (jti)
     left join intent_tokens parent on parent.jti = ancestor.jti
     left join agents parent_agent on parent_agent.id = parent.agent_id
-    where parent_agent.id is null or ${isRevoked('parent')} or ${isRevoked('parent_agent')}
+    left join signing_keys signer on signer.kid = parent.kid and ${SIGNER_IS_TRUSTED}
+    where parent_agent.id is null or ${isRevoked('parent')} or ${isRevoked('parent_agent')} or signer.kid is null
   ))`;
 
 /** What an intent token can still do; aliases `token` and `agent`, as above. */

@@ -94,7 +94,7 @@ export const SEALED_TABLES = {
     table: signingKeys,
     sealed: ['kid', 'publicKey', 'wrappedPrivateKey', 'kekId', 'state'],
     hashed: [],
-    open: { createdAt: 'the order in which keys are published' },
+    open: { createdAt: 'the order in the JWKS', stateSince: 'when it goes on, never to what' },
   },
   settings: {
     table: settings,

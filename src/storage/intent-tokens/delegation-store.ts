@@ -4,7 +4,7 @@ import { MAX_DELEGATIONS } from '../../domain/intent-tokens/delegation.ts';
 import type { DelegationRecord, DelegationStore } from '../../use-cases/intent-tokens/ports.ts';
 import { insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { fromLiveActor, INTENT_TOKEN_IS_LIVE, isNotRevoked } from '../engine/liveness-sql.ts';
+import { fromLiveActor, INTENT_TOKEN_IS_LIVE, isNotRevoked, isOfSigner } from '../engine/liveness-sql.ts';
 import {
   columns,
   columnTypes,
@@ -58,6 +58,7 @@ const DELEGATE: Statement = {
       where ${INTENT_TOKEN_IS_LIVE} and cardinality(token.ancestors) < ${MAX_DELEGATIONS}
         and token.expires_at >= to_timestamp(asked."expiresAtSeconds")
         and not exists (select from chain where chain.jti not in (select jti from held))
+        and ${isOfSigner('asked.kid')}
     ), child as (
       ${insertFrom(
         intentTokens,

@@ -4,7 +4,7 @@ import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent
 import type { RowSeals } from '../../use-cases/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { hasExpired, INTENT_TOKEN_IS_REVOKED } from '../engine/liveness-sql.ts';
+import { hasExpired, INTENT_TOKEN_IS_REVOKED, TRUSTED_KID } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { selectList } from '../engine/table-columns.ts';
 
@@ -19,6 +19,7 @@ const FIND_STATES: Statement = {
     select ${selectList<StateRow>({
       position: 'asked.position::int',
       agentId: 'token.agent_id',
+      kid: TRUSTED_KID,
       agentRevision: 'agent.revision',
       planId: 'token.plan_id',
       actionsText: 'token.actions',

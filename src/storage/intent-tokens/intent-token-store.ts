@@ -21,6 +21,7 @@ import {
   fromLiveActor,
   INTENT_TOKEN_IS_LIVE,
   INTENT_TOKEN_STATE,
+  isOfSigner,
   KEY_IS_LIVE,
   REPEATABLE_FOR,
   WHERE_ISSUER_IS_LIVE,
@@ -103,13 +104,14 @@ const ISSUE: Statement = { name: 'issue_intent_tokens', effect: 'write', text: i
 /**
  * `$1` is a list of `rowOf`: one JSON text costs Postgres what eighteen arrays cost it, and us a third. Closes the race
  * between issuing and revoking: a member is written only while its key and its agent are live and the agent is as it
- * was when the policy was decided (`revision`).
+ * was when the policy was decided (`revision`). And that between signing and a change of signing keys.
  */
 function issueText(idempotency: boolean): string {
   const types = { ...RECORD_TYPES, ...GROUPED_EVENT_TYPES, ...(idempotency ? IDEMPOTENCY_TYPES : {}) };
   return `
     with live as (
       select asked.* from ${recordset('$1', 'asked', types)} ${WHERE_ISSUER_IS_LIVE}
+        and ${isOfSigner('asked.kid')}
     ), ${idempotency ? IDEMPOTENCY : 'granted as (select * from live), '}token as (
       ${insertFrom(
         intentTokens,

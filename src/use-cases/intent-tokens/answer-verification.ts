@@ -61,14 +61,14 @@ export async function answerVerification(
   question: VerificationQuestion,
 ): Promise<VerificationOutcome> {
   const { token, asker } = question;
-  const presented = readClaims(deps, token);
+  const presented = await readClaims(deps, token);
   // Of a token that is not ours nothing is known, not even its name.
   if (!presented.ok) return refuse(deps, question, { refusal: presented, jti: 'unknown' });
   const { claims } = presented;
   return retryGuardedWrite(async (isFirst) => {
     if (!isFirst && asker !== undefined) await deps.confirm(asker.caller, asker.context);
     const state = await deps.reader.findState(claims.jti);
-    const judged = judgeState(state, claims, token);
+    const judged = judgeState(state, presented, token);
     return judged.ok
       ? permit(deps, question, judged)
       : refuse(deps, question, { refusal: judged, jti: claims.jti });

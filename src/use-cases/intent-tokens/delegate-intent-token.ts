@@ -76,7 +76,10 @@ export function createDelegateIntentToken(deps: DelegateIntentTokenDeps): Delega
     let caller = firstCaller;
     return retryGuardedWrite(async () => {
       const delegated = await delegateOnce(deps, { command, caller, context });
-      if (delegated === RETRY) caller = await deps.confirm(caller, context);
+      if (delegated === RETRY) {
+        caller = await deps.confirm(caller, context);
+        await deps.readKeysAgain();
+      }
       return delegated;
     });
   };
@@ -112,14 +115,14 @@ async function delegateOnce(
 /** To whoever may not delegate it, a token is like one that never was. */
 async function readParent(deps: DelegateIntentTokenDeps, request: Request): Promise<LiveToken> {
   const { token } = request.command;
-  const read = readClaims(deps, token);
+  const read = await readClaims(deps, token);
   if (!read.ok) return denyDelegation(deps, request, new WritError(read.code, read.reason));
   const { claims } = read;
   const { principal } = request.caller;
   const state = isWithinReach(principal, claims.clientId)
     ? await deps.reader.findState(claims.jti)
     : undefined;
-  const judged = judgeState(state, claims, token);
+  const judged = judgeState(state, read, token);
   if (judged.ok) return judged;
   return denyDelegation(deps, request, new WritError(judged.code, judged.reason), claims.jti);
 }

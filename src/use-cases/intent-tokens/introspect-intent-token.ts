@@ -16,11 +16,11 @@ export type IntrospectIntentToken = (jwt: string) => Promise<IntrospectedIntentT
 export function createIntrospectIntentToken(deps: TokenReadingDeps): IntrospectIntentToken {
   return async (jwt) => {
     const presented = { jwt, statedBeside: [] };
-    const read = readClaims(deps, presented);
+    const read = await readClaims(deps, presented);
     if (!read.ok) return undefined;
     const { claims } = read;
     const state = await deps.reader.findState(claims.jti);
-    if (!judgeState(state, claims, presented).ok) return undefined;
+    if (!judgeState(state, read, presented).ok) return undefined;
     return { agentId: claims.clientId, claims: claims.all };
   };
 }

@@ -4,7 +4,6 @@
  * follows its commit. Under an idempotency key the same request gets the same token again.
  */
 
-import type { Sha256 } from '../../domain/crypto/hashing.ts';
 import { distinctActions } from '../../domain/intent-tokens/plan.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import { decidePlan, type PlanDecision } from '../../domain/policies/policy-decision.ts';
@@ -25,6 +24,7 @@ import {
   type IdempotencyKey,
   idempotencyRecordOf,
   idempotencyScope,
+  type RepeatIssuanceDeps,
   repeatIssuance,
   requireSameBody,
 } from './repeat-issuance.ts';
@@ -36,14 +36,10 @@ import {
   type UnsignedIntentToken,
 } from './sign-intent-token.ts';
 
-export interface IssueIntentTokenDeps {
+export interface IssueIntentTokenDeps extends RepeatIssuanceDeps {
   readonly store: IntentTokenStore;
   readonly signer: () => TokenSigner;
-  /** By kid; undefined for a key that is no longer ours. */
-  readonly findSigner: (kid: string) => TokenSigner | undefined;
-  readonly sha256: Sha256;
   readonly clock: Clock;
-  readonly newId: () => string;
   readonly issuer: string;
   readonly audience: string;
   readonly confirm: Authenticator['confirm'];
@@ -134,12 +130,16 @@ function issueNew(
       return repeatIssuance(deps, repeated);
     }
     const issued = await issueOnce(deps, request, { assessment, caller, idempotency });
-    if (issued === RETRY) caller = await deps.confirm(caller, context);
+    if (issued === RETRY) {
+      caller = await deps.confirm(caller, context);
+      // Another process may have changed the key that signs: what is signed next is signed with the one that does now.
+      await deps.readKeysAgain();
+    }
     return issued;
   });
 }
 
-/** Signs, then lets one guarded write judge the key and its agent, and make the token exist. */
+/** Signs, then lets one guarded write judge the key and its agent and the key that signed, and make the token exist. */
 async function issueOnce(
   deps: IssueIntentTokenDeps,
   request: Request,

@@ -17,6 +17,8 @@ import type { PresentedToken } from './verification-question.ts';
 export interface TokenReadingDeps {
   readonly reader: IntentTokenReader;
   readonly checkSignature: CheckSignature;
+  /** Reads the signing keys again: a read that begins after the call. */
+  readonly readKeysAgain: () => Promise<void>;
   readonly decode: DecodeBase64url;
   readonly clock: Clock;
   readonly issuer: string;
@@ -28,38 +30,73 @@ export interface TokenRefusal extends VerificationRefusal {
   readonly code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'TOKEN_REVOKED';
 }
 
+/** What a token says, under a signature of ours. */
+export interface SignedClaims {
+  readonly claims: IntentClaims;
+  /** Of the key that the signature is by. */
+  readonly kid: string;
+}
+
 /** A token that is good now. */
 export interface LiveToken {
   readonly claims: IntentClaims;
   readonly state: IntentTokenState;
 }
 
-/** Signature, times, issuer and audience; nothing is asked of the database. */
-export function readClaims(
+type ReadClaims = (SignedClaims & { readonly ok: true }) | ({ readonly ok: false } & TokenRefusal);
+
+/**
+ * Signature, times, issuer and audience. Nothing is asked of the database but for the keys, where this process does not
+ * know the token's: another one may have begun to sign with a key that was made a moment ago.
+ */
+export async function readClaims(
+  deps: Omit<TokenReadingDeps, 'reader'>,
+  presented: PresentedToken,
+): Promise<ReadClaims> {
+  const read = readOnce(deps, presented);
+  if (read !== 'key unknown') return read;
+  await deps.readKeysAgain();
+  const readAgain = readOnce(deps, presented);
+  return readAgain === 'key unknown' ? KEY_NOT_OURS : readAgain;
+}
+
+function readOnce(
   deps: Omit<TokenReadingDeps, 'reader'>,
   { jwt }: PresentedToken,
-): { readonly ok: true; readonly claims: IntentClaims } | ({ readonly ok: false } & TokenRefusal) {
+): ReadClaims | 'key unknown' {
+  let kid = '';
+  let isKnown = true;
   const verdict = verifyIntentJwt(jwt, {
     issuer: deps.issuer,
     audience: deps.audience,
     nowSeconds: deps.clock.now().getTime() / 1000,
-    checkSignature: deps.checkSignature,
+    checkSignature: (jws) => {
+      const isRight = deps.checkSignature(jws);
+      kid = jws.kid;
+      isKnown = isRight !== undefined;
+      return isRight;
+    },
     decode: deps.decode,
   });
-  return verdict.ok ? verdict : { ...verdict, reason: `The token is refused: ${verdict.reason}.` };
+  if (verdict.ok) return { ok: true, claims: verdict.claims, kid };
+  return isKnown ? refuse(verdict.code, `The token is refused: ${verdict.reason}.`) : 'key unknown';
 }
 
 /** A token that is good now, or why it is not. */
 export type TokenJudgement = (LiveToken & { readonly ok: true }) | ({ readonly ok: false } & TokenRefusal);
 
-/** By what the token's row says, and what was stated beside the JWT. */
+/**
+ * By what the token's row says, and what was stated beside the JWT. That the key is the row's is what refuses a key at
+ * once that this process takes for ours yet: whoever had it could sign the id of any other token.
+ */
 export function judgeState(
   state: IntentTokenState | undefined,
-  claims: IntentClaims,
+  { claims, kid }: SignedClaims,
   { statedBeside }: PresentedToken,
 ): TokenJudgement {
   if (state === undefined || state.agentId !== claims.clientId)
     return refuse('TOKEN_INVALID', 'It is not on record here.');
+  if (state.kid !== kid) return KEY_NOT_OURS;
   const differing = statedBeside.find(({ claim, value }) => claims.all[claim] !== value);
   if (differing !== undefined)
     return refuse('TOKEN_INVALID', `${differing.member} beside the JWT is not what was signed.`);
@@ -68,4 +105,8 @@ export function judgeState(
   return { ok: true, claims, state };
 }
 
-const refuse = (code: TokenRefusal['code'], reason: string) => ({ ok: false, code, reason }) as const;
+function refuse(code: TokenRefusal['code'], reason: string) {
+  return { ok: false, code, reason } as const;
+}
+
+const KEY_NOT_OURS = refuse('TOKEN_INVALID', 'The token is refused: its key is not one of ours.');

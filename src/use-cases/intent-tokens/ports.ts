@@ -68,8 +68,8 @@ export interface RecordedRepeat {
 
 export interface IntentTokenStore {
   /**
-   * One guarded write with its event. False: key or agent is not live, the agent changed, or the idempotency key is
-   * taken; nothing was written.
+   * One guarded write with its event. False: key or agent is not live, the agent changed, the key that signed it does not
+   * sign any more, or the idempotency key is taken; nothing was written.
    */
   issue(
     record: IntentTokenRecord,
@@ -106,6 +106,8 @@ export interface SignedJwt {
 export interface IntentTokenState {
   /** The principal it was issued to. */
   readonly agentId: string;
+  /** Of the key that signed it; null where that key is compromised or gone. */
+  readonly kid: string | null;
   /** Of that principal, as its policy was read. */
   readonly agentRevision: number;
   readonly planId: string;
@@ -212,7 +214,7 @@ export interface DelegationRecord {
 export interface DelegationStore {
   /**
    * One guarded write with its event. Undefined: the parent is not live or has been delegated too often, its principal
-   * changed, or the key may not delegate it; nothing was written.
+   * changed, the key may not delegate it, or the key that signed the child does not sign any more; nothing was written.
    */
   delegate(
     record: DelegationRecord,

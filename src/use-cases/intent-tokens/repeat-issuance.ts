@@ -56,7 +56,10 @@ export function requireSameBody(
 
 export interface RepeatIssuanceDeps {
   readonly store: Pick<IntentTokenStore, 'recordRepeat'>;
+  /** By kid; undefined for a key that is no longer ours. */
   readonly findSigner: (kid: string) => TokenSigner | undefined;
+  /** Reads the signing keys again: a read that begins after the call. */
+  readonly readKeysAgain: () => Promise<void>;
   readonly sha256: Sha256;
   readonly newId: () => string;
   readonly denialLog: Pick<DenialLog, 'record'>;
@@ -105,7 +108,12 @@ async function rebuildToken(
   deps: RepeatIssuanceDeps,
   { assessment, detailsMember, onBehalfOf, earlier, caller }: RepeatedIssuance,
 ): Promise<IssuedIntentToken> {
-  const signer = deps.findSigner(earlier.kid);
+  let signer = deps.findSigner(earlier.kid);
+  if (signer === undefined) {
+    // Another process may have signed it with a key that was made a moment ago.
+    await deps.readKeysAgain();
+    signer = deps.findSigner(earlier.kid);
+  }
   if (signer === undefined) throw keyReused();
   const { principal } = caller;
   const { token, signature } = startSigning(

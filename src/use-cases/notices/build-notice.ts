@@ -29,6 +29,10 @@ export const NOTICES = {
   'approval.granted': APPROVAL,
   'approval.denied': APPROVAL,
   'secret.rotation_due': ['path', 'secret_id', 'version', 'rotate_after_days', 'rotation_due_at'],
+  'signing_key.created': ['kid', 'state'],
+  'signing_key.activated': ['kid', 'retiring'],
+  'signing_key.retired': ['kid'],
+  'signing_key.compromised': ['kid', 'was'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type NoticeType = keyof typeof NOTICES;

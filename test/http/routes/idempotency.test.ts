@@ -543,7 +543,7 @@ test('between processes and over time', { skip: postgresSkip }, async (t) => {
     const { server, agent, key, next } = await issuedBefore(t);
     await rotate(server);
     await server.sql("delete from signing_keys where state = 'retiring'");
-    assertRefused(await (await next())(key, agent.key), REUSED);
+    assertRefused(await (await next())(key, agent.key), { ...SPENT, details: { reason: 'revoked' } });
     assert.deepEqual(await countsOf(server, agent), ONE);
   });
 

@@ -35,6 +35,7 @@ function aBench() {
     store: stores.intents,
     signer: () => signer,
     findSigner: (kid) => (kid === signer.kid ? signer : undefined),
+    readKeysAgain: async () => undefined,
     sha256: nodeSha256,
     issuer: 'https://writ.example',
     audience: 'writ',
