@@ -3,6 +3,7 @@
  * say what is allowed. Nothing is coerced: a text that is not exactly of the kind is refused.
  */
 
+import { KMS_KEY_FORMS, type KmsKey, parseKmsKey } from './domain/crypto/kms-key.ts';
 import { type AddressBlock, parseAddressBlocks } from './domain/network/ip-address.ts';
 import { parseApiKey } from './domain/principals/api-key.ts';
 
@@ -68,6 +69,21 @@ export function parseMasterKey(given: string): Uint8Array | undefined {
   const bytes = Buffer.from(trimmed, 'base64');
   return bytes.toString('base64') === trimmed ? Uint8Array.from(bytes) : undefined;
 }
+
+export const KMS_KEY: SettingKind<KmsKey> = { allowed: KMS_KEY_FORMS, parse: parseKmsKey };
+
+/** Whether `http` will do depends on the host. */
+export const VAULT_ADDR: SettingKind<string> = {
+  allowed:
+    'an https:// URL, or an http:// URL of a loopback address, without path, query, credentials or trailing slash',
+  parse: (given) =>
+    /^https?:\/\/[^/?#\s@\\"<>]{1,300}$/.test(given) && URL.canParse(given) ? given : undefined,
+};
+
+export const VAULT_TOKEN: SettingKind<string> = {
+  allowed: 'a token of OpenBao or Vault: printable ASCII characters without spaces',
+  parse: (given) => (/^[\x21-\x7e]{1,4096}$/.test(given) ? given : undefined),
+};
 
 export const API_KEY: SettingKind<string> = {
   allowed: 'an API key: ak_live_ or ak_test_ and 64 lower-case hex digits with their checksum',

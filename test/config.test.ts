@@ -43,6 +43,11 @@ test('an empty environment has the documented defaults', () => {
     masterKeyFile: undefined,
     masterKeyPrevious: undefined,
     masterKeyPreviousFile: undefined,
+    masterKeyKms: undefined,
+    masterKeyPreviousKms: undefined,
+    vaultAddr: undefined,
+    vaultToken: undefined,
+    vaultTokenFile: undefined,
     bootstrapAdminKey: undefined,
     issuerUrl: undefined,
     tokenAudience: undefined,
@@ -85,6 +90,15 @@ test('a variable that is not ours changes nothing', () => {
   assert.deepEqual(loadConfig({ port: '1', WRIT_PORT: '2', PORTS: '3' }), loadConfig({}));
 });
 
+const VAULT = { VAULT_ADDR: 'https://bao.example', VAULT_TOKEN: 's.token' };
+const VAULT_KEY = {
+  service: 'vault',
+  mount: 'transit',
+  key: 'writ',
+  text: 'vault:transit/keys/writ',
+} as const;
+const AWS_KEY = { service: 'aws', keyId: 'alias/writ', region: undefined, text: 'aws:alias/writ' } as const;
+
 const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?][] = [
   ['HOST', '::1', { host: '::1' }],
   ['HOST', 'localhost', { host: 'localhost' }],
@@ -99,6 +113,35 @@ const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?]
   ['MASTER_KEY', HEX_KEY.toUpperCase(), { masterKey: Uint8Array.from(Buffer.from(HEX_KEY, 'hex')) }],
   ['MASTER_KEY', BASE64_KEY, { masterKey: Uint8Array.from(Buffer.from(HEX_KEY, 'hex')) }],
   ['MASTER_KEY_FILE', '/etc/writ/key', { masterKeyFile: '/etc/writ/key' }],
+  ['MASTER_KEY_KMS', 'vault:transit/keys/writ', { masterKeyKms: VAULT_KEY }, VAULT],
+  ['MASTER_KEY_KMS', 'aws:alias/writ', { masterKeyKms: AWS_KEY }, { DATABASE_URL: POSTGRES }],
+  ['MASTER_KEY_PREVIOUS_KMS', 'aws:alias/writ', { masterKeyPreviousKms: AWS_KEY }, { MASTER_KEY: HEX_KEY }],
+  [
+    'MASTER_KEY_PREVIOUS_KMS',
+    'vault:transit/keys/writ',
+    { masterKeyKms: AWS_KEY, masterKeyPreviousKms: VAULT_KEY },
+    { ...VAULT, MASTER_KEY_KMS: 'aws:alias/writ' },
+  ],
+  ...['https://bao.example:8200', 'http://127.0.0.1:8200', 'http://localhost:8200', 'http://[::1]:8200'].map(
+    (vaultAddr): [ConfigVariable, string, Partial<Config>, Environment] => [
+      'VAULT_ADDR',
+      vaultAddr,
+      { vaultAddr },
+      { MASTER_KEY_KMS: 'vault:transit/keys/writ', VAULT_TOKEN: 's.token' },
+    ],
+  ),
+  [
+    'VAULT_TOKEN_FILE',
+    '/run/secrets/token',
+    { vaultTokenFile: '/run/secrets/token' },
+    { MASTER_KEY_KMS: 'vault:transit/keys/writ', VAULT_ADDR: VAULT.VAULT_ADDR },
+  ],
+  [
+    'VAULT_TOKEN',
+    'hvs.CAESI-token_1',
+    { vaultToken: 'hvs.CAESI-token_1' },
+    { ...VAULT, MASTER_KEY_KMS: 'vault:transit/keys/writ' },
+  ],
   ['ISSUER_URL', 'https://writ.example/tenant', { issuerUrl: 'https://writ.example/tenant' }],
   ['ISSUER_URL', 'http://localhost:3000', { issuerUrl: 'http://localhost:3000' }],
   ['TOKEN_AUDIENCE', 'https://tools.example', { tokenAudience: 'https://tools.example' }],
@@ -161,6 +204,15 @@ const NO_MASTER_KEY = [
   ` ${HEX_KEY}`,
   'correct horse battery staple',
 ];
+const NO_KMS_KEY = [
+  'vault',
+  'vault:writ',
+  'transit/keys/writ',
+  'aws:',
+  'gcp:key',
+  'vault:transit/keys/a b',
+  HEX_KEY,
+];
 const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   HOST: ['0.0.0.0', '::', '192.0.2.1', 'writ.example', '128.0.0.1', '::ffff:127.0.0.1'], // without ISSUER_URL
   PORT: [...NO_INTEGER, '65536'],
@@ -171,6 +223,27 @@ const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   MASTER_KEY_FILE: [], // any text may name a file
   MASTER_KEY_PREVIOUS: NO_MASTER_KEY,
   MASTER_KEY_PREVIOUS_FILE: [],
+  MASTER_KEY_KMS: NO_KMS_KEY,
+  MASTER_KEY_PREVIOUS_KMS: NO_KMS_KEY,
+  VAULT_ADDR: [
+    ...[
+      'openbao.example:8200',
+      'https://',
+      'https://bao.example/',
+      'https://bao.example/v1',
+      'ftp://bao.example',
+    ],
+    ...[
+      'https://bao.example?a',
+      'https://bao.example#a',
+      'https://token@bao.example',
+      ' https://bao.example',
+    ],
+    // What is sent there is the token, and the root key.
+    ...['http://bao.example:8200', 'http://192.0.2.1', 'http://127.0.0.1.bao.example', 'http://[::2]:8200'],
+  ],
+  VAULT_TOKEN: ['two words', 's.größer', 's.a\n', 'a'.repeat(4097)],
+  VAULT_TOKEN_FILE: [], // any text may name a file
   BOOTSTRAP_ADMIN_KEY: [
     'admin',
     `ak_live_${'0'.repeat(64)}`,
@@ -257,6 +330,8 @@ const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
 const ALSO: Readonly<Record<string, Environment>> = {
   DATABASE_URL: { MASTER_KEY: HEX_KEY },
   APPROVAL_WEBHOOK_URL: { APPROVAL_WEBHOOK_SECRET: WEBHOOK_SECRET },
+  VAULT_ADDR: { MASTER_KEY_KMS: 'vault:transit/keys/writ', VAULT_TOKEN: 's.token' },
+  VAULT_TOKEN: { MASTER_KEY_KMS: 'vault:transit/keys/writ', VAULT_ADDR: 'https://bao.example' },
   APPROVAL_WEBHOOK_SECRET: { APPROVAL_WEBHOOK_URL: WEBHOOK_URL },
 };
 
@@ -284,12 +359,43 @@ test('all faults are told at once', () => {
     value === undefined || name === 'HOST' ? [] : [[name, value]],
   );
   const names = wrong.map(([name]) => name);
-  assert.equal(names.length, CONFIG_VARIABLES.length - 4);
+  assert.equal(names.length, CONFIG_VARIABLES.length - 5);
   assert.deepEqual(namesIn(faultsOf(Object.fromEntries(wrong))).toSorted(), names.toSorted());
 });
 
 test('MASTER_KEY and MASTER_KEY_FILE contradict each other', () => {
   assert.deepEqual(namesIn(faultsOf({ MASTER_KEY: HEX_KEY, MASTER_KEY_FILE: '/k' })), ['MASTER_KEY_FILE']);
+});
+
+test('a master key comes from one place, and so does the other one', () => {
+  const kms = 'aws:alias/writ';
+  const faults = (env: Environment) => namesIn(faultsOf(env));
+  assert.deepEqual(faults({ MASTER_KEY: HEX_KEY, MASTER_KEY_KMS: kms }), ['MASTER_KEY_KMS']);
+  assert.deepEqual(faults({ MASTER_KEY_FILE: '/k', MASTER_KEY_KMS: kms }), ['MASTER_KEY_KMS']);
+  const previous = {
+    MASTER_KEY_PREVIOUS: HEX_KEY,
+    MASTER_KEY_PREVIOUS_FILE: '/k',
+    MASTER_KEY_PREVIOUS_KMS: kms,
+  };
+  assert.deepEqual(faults(previous), ['MASTER_KEY_PREVIOUS_FILE', 'MASTER_KEY_PREVIOUS_KMS']);
+  assert.deepEqual(faultsOf({ MASTER_KEY_KMS: kms, MASTER_KEY_PREVIOUS_KMS: kms }), [
+    'MASTER_KEY_PREVIOUS_KMS must be another key than MASTER_KEY_KMS, or unset',
+  ]);
+});
+
+test('what OpenBao or Vault needs is set with a key of it, and not without', () => {
+  const MASTER_KEY_KMS = 'vault:transit/keys/writ';
+  assert.deepEqual(namesIn(faultsOf({ MASTER_KEY_KMS })), ['VAULT_ADDR', 'VAULT_TOKEN']);
+  assert.deepEqual(namesIn(faultsOf({ MASTER_KEY_KMS, VAULT_ADDR: VAULT.VAULT_ADDR })), ['VAULT_TOKEN']);
+  assert.deepEqual(namesIn(faultsOf({ ...VAULT, MASTER_KEY_KMS, VAULT_TOKEN_FILE: '/t' })), [
+    'VAULT_TOKEN_FILE',
+  ]);
+  for (const env of [{}, { MASTER_KEY: HEX_KEY }, { MASTER_KEY_KMS: 'aws:alias/writ' }]) {
+    const unused = { ...VAULT, VAULT_TOKEN_FILE: '/t' };
+    assert.deepEqual(namesIn(faultsOf({ ...env, ...unused })), Object.keys(unused));
+  }
+  // Whoever mistyped the key is told of that alone.
+  assert.deepEqual(namesIn(faultsOf({ ...VAULT, MASTER_KEY_KMS: 'vault:transit/writ' })), ['MASTER_KEY_KMS']);
 });
 
 test('DATABASE_URL needs a master key, also when it is itself refused', () => {
@@ -301,6 +407,7 @@ test('DATABASE_URL needs a master key, also when it is itself refused', () => {
 });
 
 test('a malformed MASTER_KEY is told once, not also as missing', () => {
+  assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES, MASTER_KEY_KMS: 'x' })), ['MASTER_KEY_KMS']);
   assert.deepEqual(namesIn(faultsOf({ DATABASE_URL: POSTGRES, MASTER_KEY: 'x' })), ['MASTER_KEY']);
 });
 
@@ -359,6 +466,8 @@ test('a fault never repeats a secret', () => {
     ISSUER_URL: `https://writ:${canary}@writ.example`,
     APPROVAL_WEBHOOK_URL: `https://writ:${canary}@hooks.example`,
     APPROVAL_WEBHOOK_SECRET: `whsec_${canary}`,
+    VAULT_ADDR: `https://${canary}@bao.example`,
+    VAULT_TOKEN: `${canary} `,
   };
   const faults = faultsOf(secrets);
   assert.deepEqual(namesIn(faults).toSorted(), Object.keys(secrets).toSorted());

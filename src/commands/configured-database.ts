@@ -11,15 +11,10 @@ import { readMigrationState } from '../storage/engine/migrations.ts';
 import { openDatabase } from '../storage/engine/open-database.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 
-const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
-
 /** What a command needs beside that seals rows or judges them. */
-export const MASTER_KEY_VARIABLES = [
-  'MASTER_KEY',
-  'MASTER_KEY_FILE',
-  'MASTER_KEY_PREVIOUS',
-  'MASTER_KEY_PREVIOUS_FILE',
-] as const satisfies ConfigVariable[];
+export { MASTER_KEY_VARIABLES } from '../config.ts';
+
+const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
 
 /** Rejects with `StartError` for another master key than the database's. */
 export async function openCommandSeals(database: Database, config: Config): Promise<RowSeals> {

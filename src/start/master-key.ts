@@ -11,11 +11,13 @@ import { MASTER_KEY, parseMasterKey } from '../setting-kinds.ts';
 import { StartError } from './start-error.ts';
 
 /**
- * Each of 32 bytes: the master key, and after it the other one that the settings name, if they do. Throws `StartError`.
+ * Each of 32 bytes: the master key, and after it the other one, those of the two that a service does not keep. Throws
+ * `StartError`.
  */
 export function resolveMasterKeys(config: Config, databaseHoldsWrappedKeys: boolean): readonly Uint8Array[] {
-  const previous = previousMasterKey(config);
-  return [resolveMasterKey(config, databaseHoldsWrappedKeys), ...(previous === undefined ? [] : [previous])];
+  const current =
+    config.masterKeyKms === undefined ? resolveMasterKey(config, databaseHoldsWrappedKeys) : undefined;
+  return [current, previousMasterKey(config)].filter((key) => key !== undefined);
 }
 
 function previousMasterKey({

@@ -23,12 +23,14 @@ import { addFirstSigningKey, readSigningKeys } from '../storage/signing-keys/sig
 import { auditEvent, NO_REQUEST, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 import { openSeals } from './open-seals.ts';
+import type { RootKeys } from './root-keys.ts';
 import { StartError } from './start-error.ts';
 
 const OLDEST_POSTGRES = 150_000;
 
 export interface Provisioned {
   readonly masterKeys: FollowedMasterKeys;
+  readonly rootKeys: RootKeys;
   readonly issuer: string;
   readonly audience: string;
   /** The first administrator's key, if this start generated it. Shown once. */
@@ -51,7 +53,7 @@ export async function provision(options: {
     await database.query(BEGIN_EPOCH, []);
     // A role that may not is told by the job that repeats it.
     await keepAuditPartitions(database);
-    const { masterKeys, seals } = await openSeals(options).catch(async (error: unknown) => {
+    const { masterKeys, rootKeys, seals } = await openSeals(options).catch(async (error: unknown) => {
       if (!(error instanceof StartError)) throw error;
       throw new StartError([...error.faults, ...differingSettings(await readSettings(database), config)]);
     });
@@ -62,7 +64,7 @@ export async function provision(options: {
     }
     const newAdminKey = await addFirstAdmin(options, seals);
     const unfitNames = await findUnfitNames(database, PRINCIPAL_NAME);
-    return { masterKeys, issuer, audience, newAdminKey, unfitNames };
+    return { masterKeys, rootKeys, issuer, audience, newAdminKey, unfitNames };
   });
 }
 

@@ -1,7 +1,6 @@
 /** The list of master keys: which of them the database needs, and under which it is written. */
 
 import { eq } from 'drizzle-orm';
-import type { MasterKeyState } from '../../domain/signing-keys/master-key-state.ts';
 import type { SealedRow } from '../../use-cases/ports.ts';
 import type { Session, Statement } from '../engine/database.ts';
 import { judgedRow, SEALED_TABLES, type SealedTable, sealList } from '../engine/sealed-rows.ts';
@@ -25,7 +24,7 @@ export function listMasterKeys(session: Session): Promise<MasterKeyRow[]> {
 /** Keeps what is there. */
 export async function addMasterKey(
   session: Session,
-  key: { readonly kekId: string; readonly checkValue: Uint8Array; readonly state: MasterKeyState },
+  key: Pick<MasterKeyRow, 'kekId' | 'checkValue' | 'state'> & Partial<Pick<MasterKeyRow, 'wrappedRoot'>>,
 ): Promise<void> {
   await session.orm('write', (orm) => orm.insert(masterKeys).values(key).onConflictDoNothing());
 }
