@@ -3,62 +3,24 @@
  * as Writ left it. `writ doctor reseal` lets a row grant what was shown of it, and nothing else.
  */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { newId } from '../../src/platform/ids.ts';
 import { SEALED_TABLES, type SealedTable } from '../../src/storage/engine/sealed-rows.ts';
 import { resealRow, showRow } from '../../src/storage/reseal-row.ts';
 import { primaryKeyList } from '../../src/storage/unfit-rows.ts';
 import { auditEvent, NO_REQUEST, SYSTEM } from '../../src/use-cases/audit/build-audit-event.ts';
-import { buildTestApp, openTestApp, type TestApp } from '../support/app.ts';
+import { openTestApp, type TestApp } from '../support/app.ts';
 import { runHere } from '../support/command-line.ts';
 import { createEmptyTestDatabase, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
-import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
-import { resealRows, TEST_KEK, TEST_SEALS, takeGuardAway } from '../support/test-seals.ts';
+import { TEST_KEK, TEST_SEALS, takeGuardAway } from '../support/test-seals.ts';
+import { aFilledApp, PATH } from './filled-app.ts';
 
 const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];
-const PATH = 'secrets/team/K';
 
 interface Findings {
   readonly rows: readonly { table: string; primary_key: readonly string[]; why: string }[];
   readonly tokens: readonly { token_id: string; uses: number; events: number }[];
 }
-
-/** A database with a row in every table that grants. */
-async function aFilledApp(t: TestContext) {
-  const app = await buildTestApp(t, { CRITICAL_DELAY_SECONDS: '0' });
-  const ask = async <Body = unknown>(method: string, url: string, by: object, json?: unknown) => {
-    const answer = await app.call<Body>({ method, url, ...by, ...(json === undefined ? {} : { json }) });
-    assert.ok(answer.status < 300, `${method} ${url}: ${answer.text}`);
-    return answer.body;
-  };
-  const admin = { key: app.adminKey };
-  await ask('PUT', `/v1/${PATH}`, admin, { value: 'v' });
-  const agent = await app.createAgent({ allowed_scopes: ['secrets:*:*', 'namespaces:read'] });
-  const approver = await app.createAgent({ role: 'approver' });
-  const aToken = (json: object = {}) =>
-    ask<{ token_id: string; token: string }>(
-      'POST',
-      '/v1/tokens',
-      { key: agent.key },
-      {
-        scopes: ['secrets:*:*', 'namespaces:read'],
-        ...json,
-      },
-    );
-  const { approval_id: approval } = await ask<{ approval_id: string }>(
-    'POST',
-    '/v1/tokens',
-    { key: agent.key },
-    { scopes: ['secrets:read:team/*'], require_approval: true },
-  );
-  await ask('POST', `/v1/approvals/${approval}/approve`, { key: approver.key }, {});
-  const notice = `insert into webhook_outbox (id, payload) values (gen_random_uuid(), '{}')`;
-  await app.sql(notice);
-  await resealRows(app.sql, 'webhook_outbox');
-  return { app, ask, admin, agent, approver, approval, aToken, env: envOf(app) };
-}
-
-const envOf = ({ databaseUrl }: TestApp) => ({ DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY });
 
 async function findingsOf(env: Record<string, string>): Promise<Findings & { code: number | null }> {
   const { code, stdout, stderr } = await runHere(['doctor', '--json'], env);
