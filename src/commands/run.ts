@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
   key: async () => (await import('./key.ts')).declareKey,
   'signing-key': async () => (await import('./signing-key-commands.ts')).declareSigningKey,
   doctor: async () => (await import('./doctor.ts')).declareDoctor,
+  kek: async () => (await import('./kek.ts')).declareKek,
   settings: async () => (await import('./settings.ts')).declareSettings,
   tokens: async () => (await import('./tokens.ts')).declareTokens,
   approvals: async () => (await import('./approvals.ts')).declareApprovals,

@@ -49,6 +49,8 @@ export type EventType =
   | 'integrity.failed'
   | 'integrity.sealed'
   | 'integrity.resealed'
+  | 'kek.activated'
+  | 'kek.rotated'
   | 'audit.read'
   | 'audit.exported';
 
