@@ -250,3 +250,48 @@ test('at another history no key is used or published before the keys were read a
     [present.kid],
   );
 });
+
+test('a ring drops the keys that have ended, also where no active one opens any more', async () => {
+  const [active, retiring] = [generateSigningKey(kek), generateSigningKey(kek)];
+  const foreign = { ...generateSigningKey(strangerKek), state: 'active' as const };
+  let rows: Awaited<ReturnType<Load>> = [
+    { ...retiring, state: 'retiring' },
+    { ...active, state: 'active' },
+  ];
+  const { ring } = await ringOf(async () => rows);
+  rows = [{ ...retiring, state: 'retiring' }, { kid: active.kid, state: 'ended' }, foreign];
+  await assert.rejects(ring.refresh(), NoActiveKeyError);
+  assert.equal(ring.find(active.kid), undefined);
+  assert.throws(() => ring.active(), { code: 'UNAVAILABLE' });
+  assert.deepEqual(
+    ring.published().map(({ kid }) => kid),
+    [retiring.kid],
+  );
+});
+
+test('many who miss a key share one read that begins after they asked, and no read overtakes another', async () => {
+  const [old, fresh] = [generateSigningKey(kek), generateSigningKey(kek)];
+  let rows: Awaited<ReturnType<Load>> = [{ ...old, state: 'active' }];
+  const held: (() => void)[] = [];
+  let isHeld = false;
+  let reads = 0;
+  const { ring } = await ringOf(async () => {
+    reads += 1;
+    const read = rows;
+    if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
+    return read;
+  });
+  isHeld = true;
+  const early = ring.refresh();
+  rows = [
+    { ...old, state: 'retiring' },
+    { ...fresh, state: 'active' },
+  ];
+  const misses = Array.from({ length: 100 }, () => ring.readAgain());
+  const job = ring.refresh();
+  isHeld = false;
+  for (const release of held) release();
+  await Promise.all([early, ...misses, job]);
+  assert.equal(ring.active().kid, fresh.kid);
+  assert.equal(reads, 3, 'at the start, the one under way, and one for all others');
+});

@@ -22,20 +22,26 @@ import { assertDenied, CONTEXT, useCasesInMemory } from '../../support/use-cases
 const kek = createKeyEncryption(new Uint8Array(32).fill(1));
 const thread = createSigningThread();
 after(() => thread.close());
-const signer = openSigningKey(generateSigningKey(kek), createMasterKeys([kek]), thread);
+const aSigner = () => openSigningKey(generateSigningKey(kek), createMasterKeys([kek]), thread);
+const signer = aSigner();
+const later = aSigner();
 
 const step = (mcp: string | undefined, action: string): JsonValue =>
   mcp === undefined ? { action } : { action, mcp };
 const MAIL_AND_FILES: JsonValue = { steps: [step('mail', 'send'), step('files', 'look')] };
 
 function aBench() {
+  /** With which this process signs, and which one it finds when it reads the keys. */
+  let [active, known] = [signer, signer];
   const { stores, shared, join } = useCasesInMemory();
   const issue = createIssueIntentToken({
     ...shared,
     store: stores.intents,
-    signer: () => signer,
-    findSigner: (kid) => (kid === signer.kid ? signer : undefined),
-    readKeysAgain: async () => undefined,
+    signer: () => active,
+    findSigner: (kid) => [signer, later].find((key) => key.kid === kid),
+    readKeysAgain: async () => {
+      active = known;
+    },
     sha256: nodeSha256,
     issuer: 'https://writ.example',
     audience: 'writ',
@@ -64,7 +70,12 @@ function aBench() {
     return { principal, keyId: key.keyId, keyPrefix: key.prefix, fingerprint: key.keyId };
   };
   const issued = () => stores.events.filter(({ eventType }) => eventType === 'intent.issued').length;
-  return { stores, join, ask, issued, add };
+  /** The key that signs changes; this process does not know yet. */
+  const change = async (): Promise<void> => {
+    await stores.compromise(signer.kid);
+    known = later;
+  };
+  return { stores, join, ask, issued, add, change };
 }
 
 const POLICIES: readonly (readonly [own: JsonValue, requested: JsonValue | undefined, denied: string[]])[] = [
@@ -251,4 +262,18 @@ test('a plan that a policy denied leaves its idempotency key free', async () => 
   await assertDenied(ask(caller, { policy: { deny: ['*'] }, idempotency }), 'POLICY_DENIED');
   await ask(caller, { idempotency: { ...idempotency, bodySha256Hex: '01'.repeat(32) } });
   assert.equal(issued(), 1);
+});
+
+test('a request whose signature comes too late for its key is signed again with the key that signs now', async () => {
+  const { join, ask, issued, change } = aBench();
+  const { caller } = await join();
+  const idempotency = { key: 'k', path: '/token/issue', bodySha256Hex: '00'.repeat(32) };
+  const before = await ask(caller);
+  await change();
+  for (const asked of [{}, { idempotency }, { idempotency }]) {
+    const token = await ask(caller, asked);
+    assert.ok('signer' in token && token.signer.kid === later.kid);
+  }
+  assert.ok('signer' in before && before.signer.kid === signer.kid);
+  assert.equal(issued(), 3);
 });
