@@ -30,6 +30,7 @@ import { auditEvent, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
 import { AT_THE_COMMAND_LINE, type CommandContext, print } from './command.ts';
 import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
 import { type Persist, rewrapAll } from './kek-rewrap.ts';
+import { type RotationTarget, targetOf } from './kek-target.ts';
 import { sanitizeLine } from './terminal-text.ts';
 
 /** So long it goes on trying where the database does not answer: a failover takes less. */
@@ -43,16 +44,17 @@ export function rotate(
     const say = (line: string): void => void context.stderr.write(`${line}\n`);
     const persist = createPersist(say);
     const opened = await persist(() => readSeals(database, config));
-    const [target] = opened.masterKeys.given();
-    if (target === undefined) throw new Error('no master key is given');
+    const target = await targetOf(opened, await persist(() => listMasterKeys(database)));
     await activate({ database, persist, say }, opened.masterKeys, target);
     const leaving = await retiringKeys(database, persist);
     if (leaving.length > 0) await untilNobodyWrites({ database, persist, say });
-    const remake = remakeOf(opened, target, compromised);
+    const remake = remakeOf(opened, target.key, compromised);
     const outcome = await rewrapAll(database, { remake, persist, stderr: context.stderr });
-    const isDone = await persist(() => retire(database, { target, leaving, outcome, compromised }));
+    const isDone = await persist(() =>
+      retire(database, { target: target.key, leaving, outcome, compromised }),
+    );
     const value = {
-      kek_id: target.kekId,
+      kek_id: target.key.kekId,
       retired: isDone,
       rewrapped: outcome.rewrapped,
       left: outcome.left.map(({ table, primaryKey, why }) => ({ table, primary_key: primaryKey, why })),
@@ -87,13 +89,13 @@ function createPersist(say: (line: string) => void): Persist {
 async function activate(
   { database, persist, say }: Working,
   masterKeys: FollowedMasterKeys,
-  target: KeyEncryption,
+  { key: target, wrappedRoot }: RotationTarget,
 ): Promise<void> {
   const before = masterKeys.active().kekId;
   const { kekId } = target;
   const outcome = await persist(() =>
     database.transaction(async (session) => {
-      const key = { kekId, checkValue: target.checkValue(), wrappedRoot: null };
+      const key = { kekId, checkValue: target.checkValue(), wrappedRoot };
       const done = await activateMasterKey(session, key);
       if (done === 'activated') {
         const event = auditEvent(SYSTEM, AT_THE_COMMAND_LINE, {
@@ -114,7 +116,7 @@ async function activate(
   }
   if (outcome === 'unfinished') {
     throw new StartError([
-      `Another master key is still being left. Finish that first: set MASTER_KEY to ${before}, MASTER_KEY_PREVIOUS to the retiring key that "writ kek status" names, and call "writ kek rotate".`,
+      `Another rotation is not finished. Finish it first: call "writ kek rotate" where MASTER_KEY is ${before}, and MASTER_KEY_PREVIOUS the retiring key that "writ kek status" names.`,
     ]);
   }
   const listed = await persist(() => listMasterKeys(database));

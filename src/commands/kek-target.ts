@@ -1,0 +1,36 @@
+/** The master key that `writ kek rotate` puts in the place of the active one: MASTER_KEY, or a new one of a service. */
+
+import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
+import { KmsError } from '../keys/kms/root-key-kms.ts';
+import type { OpenedSeals } from '../start/open-seals.ts';
+import { StartError } from '../start/start-error.ts';
+import type { MasterKeyRow } from '../storage/signing-keys/master-key-store.ts';
+
+export interface RotationTarget {
+  readonly key: KeyEncryption;
+  /** Null of one that comes from the environment or a file. */
+  readonly wrappedRoot: Uint8Array | null;
+}
+
+/**
+ * A service makes one for each rotation, but goes on with the one of a rotation that was ended in the middle. Rejects
+ * with `StartError` where the service does not work.
+ */
+export async function targetOf(
+  { masterKeys, rootKeys }: OpenedSeals,
+  listed: readonly MasterKeyRow[],
+): Promise<RotationTarget> {
+  if (!rootKeys.makes) {
+    const [key] = masterKeys.given();
+    if (key === undefined) throw new Error('no master key is given');
+    return { key, wrappedRoot: null };
+  }
+  const active = masterKeys.active();
+  const isUnderWay = listed.some(({ state }) => state === 'retiring');
+  if (isUnderWay && rootKeys.isByCurrent(active.kekId)) return { key: active, wrappedRoot: null };
+  const made = await rootKeys.make().catch((error: unknown) => {
+    throw error instanceof KmsError ? new StartError([error.sentence]) : error;
+  });
+  masterKeys.give(made.key);
+  return made;
+}
