@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   SCOPE_DENIED: { status: 403, kind: 'denied' },
   IP_NOT_ALLOWED: { status: 403, kind: 'denied' },
   POLICY_DENIED: { status: 403, kind: 'denied' },
+  EMERGENCY_STOP: { status: 403, kind: 'denied' },
   APPROVAL_REQUIRED: { status: 403, kind: 'denied' },
   SELF_APPROVAL_FORBIDDEN: { status: 403, kind: 'denied' },
   FORBIDDEN: { status: 403, kind: 'denied' },

@@ -15,6 +15,7 @@ import { composeAudit } from './compose-audit.ts';
 import { composeAuditReading } from './compose-audit-reading.ts';
 import { composeAuthentication } from './compose-authentication.ts';
 import { composeDelegation } from './compose-delegation.ts';
+import { composeEmergency } from './compose-emergency.ts';
 import { composeIntentInventory } from './compose-intent-inventory.ts';
 import { composeIntentTokens } from './compose-intent-tokens.ts';
 import { composeMasterKeys } from './compose-master-keys.ts';
@@ -54,6 +55,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     approvals,
     secrets,
     composeAuditReading(app, { authentication }),
+    composeEmergency(app, { audit, authentication }),
   ];
   const server = createServer({
     requestTimeoutMs: config.requestTimeoutMs,

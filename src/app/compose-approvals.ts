@@ -34,13 +34,17 @@ export function composeApprovals(
     windowSeconds: config.approvalTtlSeconds,
   };
   const { denialLog } = parts.audit;
-  const { denyCaller } = parts.authentication;
+  const { authenticator, denyCaller } = parts.authentication;
   return {
     requestApproval: createRequestApproval({ ...shared, settings, newApprovalId }),
     addRoutes: (routes) =>
       addApprovalRoutes(routes, {
         approvals: createApprovals({ ...shared, denyCaller, denialLog }),
-        claim: createClaimApproval({ ...shared, generate: generateScopedToken }),
+        claim: createClaimApproval({
+          ...shared,
+          generate: generateScopedToken,
+          confirm: authenticator.confirm,
+        }),
       }),
   };
 }

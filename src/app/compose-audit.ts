@@ -5,12 +5,10 @@ import { newId } from '../platform/ids.ts';
 import { createAuditTrail } from '../storage/audit/audit-store.ts';
 import { createDenialLog, type DenialLog } from '../use-cases/audit/denial-log.ts';
 import { createIntegrityFaults, type IntegrityFaults } from '../use-cases/audit/integrity-faults.ts';
-import type { AuditTrail } from '../use-cases/audit/ports.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 import type { AppContext } from './app-context.ts';
 
 export interface AuditPart {
-  readonly trail: AuditTrail;
   readonly denialLog: DenialLog;
   readonly integrityFaults: IntegrityFaults;
   /** Reports there what does not fit. */
@@ -29,5 +27,5 @@ export function composeAudit({ database, provisioned, log, monotonicMs }: AppCon
         : log.warn({ row, err }, 'that a row is not what Writ wrote could not be put on record'),
   });
   const seals = createRowSeals({ masterKeys: provisioned.masterKeys, onForged: integrityFaults.report });
-  return { trail, denialLog, integrityFaults, seals };
+  return { denialLog, integrityFaults, seals };
 }

@@ -6,6 +6,7 @@ import { addVerificationRoutes } from '../http/routes/verification-routes.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
 import { newId } from '../platform/ids.ts';
 import { createIntentTokenUses } from '../storage/intent-tokens/intent-token-use-store.ts';
+import { createVerificationEvents } from '../storage/intent-tokens/verification-events.ts';
 import { createEnforcePlannedTool } from '../use-cases/intent-tokens/enforce-planned-tool.ts';
 import type { TokenReadingDeps } from '../use-cases/intent-tokens/live-token.ts';
 import { createVerifyIntentToken } from '../use-cases/intent-tokens/verify-intent-token.ts';
@@ -21,11 +22,11 @@ export function composeVerification(
     readonly reading: TokenReadingDeps;
   },
 ): ServedPart {
-  const { trail, denialLog } = parts.audit;
+  const { denialLog } = parts.audit;
   const deps = {
     ...parts.reading,
     uses: createIntentTokenUses(database),
-    trail,
+    verifications: createVerificationEvents(database),
     denialLog,
     confirm: parts.authentication.authenticator.confirm,
     sha256: nodeSha256,

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
   settings: async () => (await import('./settings.ts')).declareSettings,
   tokens: async () => (await import('./tokens.ts')).declareTokens,
   approvals: async () => (await import('./approvals.ts')).declareApprovals,
+  emergency: async () => (await import('./emergency.ts')).declareEmergency,
   health: async () => (await import('./health.ts')).declareHealth,
 };
 

@@ -437,6 +437,38 @@ export const webhookOutbox = pgTable(
 );
 
 /**
+ * Who is stopped, and who was. A row that is in force is ended by the 32 bytes behind `resume_hash`, which are wrapped by
+ * the key-encryption key: a check of the table holds them together, and a trigger refuses every other change. Nobody
+ * removes a row.
+ */
+export const emergencyStops = pgTable(
+  'emergency_stops',
+  {
+    id: uuid('id').primaryKey(),
+    /** All zeros for everybody but administrators. */
+    agentId: uuid('agent_id').notNull(),
+    reason: text('reason').notNull(),
+    /** As in the audit trail. */
+    actorId: code('actor_id').notNull(),
+    stoppedAt: instant('stopped_at').notNull().default(sql`clock_timestamp()`),
+    /** SHA-256. */
+    resumeHash: bytea('resume_hash').notNull(),
+    wrappedProof: bytea('wrapped_proof').notNull(),
+    kekId: text('kek_id').notNull(),
+    resumeProof: bytea('resume_proof'),
+    resumedAt: instant('resumed_at'),
+  },
+  (table) => [
+    // What every guarded statement reads: an empty index is next to nothing.
+    uniqueIndex('emergency_stops_in_force').on(table.agentId).where(sql`resumed_at is null`),
+    check(
+      'emergency_stops_resumed_by_proof',
+      sql`resumed_at is null or (resume_proof is not null and sha256(resume_proof) = resume_hash)`,
+    ),
+  ],
+);
+
+/**
  * The epochs of the audit trail, in their order: each begins where another run of a database server is found, or another
  * database. Rows are only ever added. `epoch` is the start of that server, which every event of it carries; an event from
  * before there were epochs carries `-infinity`.

@@ -39,6 +39,7 @@ const SUBJECT_ORDER = [
   ['audit'],
   ['authentication'],
   ['principals', 'signing-keys'],
+  ['emergency'],
   ['secrets', 'intent-tokens'],
   ['scoped-tokens'],
   ['approvals'],
@@ -61,6 +62,7 @@ const RESOURCES: Readonly<Record<string, string>> = {
   'scoped-token': 'scoped-tokens',
   approval: 'approvals',
   audit: 'audit',
+  emergency: 'emergency',
   health: 'none',
 };
 

@@ -81,7 +81,7 @@ export function contractOfTokens(on: FiveStores & { readonly agent: NewAgent }):
         description: 'd',
       });
       const { tokenHashHex, keyId: _key, agentRevision: _revision, ...kept } = token;
-      const record = { ...kept, uses: 0, revokedAt: null, state: 'live', isWhole: true };
+      const record = { ...kept, uses: 0, revokedAt: null, state: 'live', isWhole: true, isStopped: false };
       assert.deepEqual(await on.tokens.find(token.id), record);
       assert.deepEqual(await on.tokens.findByHash(tokenHashHex), record);
     });

@@ -204,6 +204,7 @@ function createCredentials({ keys, agents }: State): CredentialStore {
         hash: key.hash,
         revoked: key.revokedAt !== null || agent.revokedAt !== null,
         expired: hasExpired(key),
+        stopped: false,
         livesMs: key.expiresAt === null ? null : key.expiresAt.getTime() - Date.now(),
         isWhole: true,
       };
@@ -294,11 +295,11 @@ function createTokens(state: State): ScopedTokenStore {
     },
     find: async (id) => {
       const token = tokens.get(id);
-      return token && { ...recordOf(token), isWhole: true };
+      return token && { ...recordOf(token), isWhole: true, isStopped: false };
     },
     findByHash: async (hash) => {
       const token = byHash(hash);
-      return token && { ...recordOf(token), isWhole: true };
+      return token && { ...recordOf(token), isWhole: true, isStopped: false };
     },
     list: async ({ agentId, state: wanted, limit, before }) =>
       [...tokens.values()]

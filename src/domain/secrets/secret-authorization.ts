@@ -36,12 +36,15 @@ type SimpleOperation =
 
 export type TokenState = 'live' | 'revoked' | 'expired' | 'exhausted';
 
+/** Of one that is presented: a stop of its owner ends nothing, and lets nothing through. */
+export type PresentedState = TokenState | 'stopped';
+
 /** What a known credential may do with secrets. */
 export interface SecretGrant {
   /** Every one of these lists must allow: a token's own scopes, and the present ones of its owner. Never none. */
   readonly scopeLists: readonly [readonly Scope[], ...(readonly Scope[])[]];
   readonly restrictions: AccessRestrictions;
-  readonly state: TokenState;
+  readonly state: PresentedState;
   /** Whether listing namespaces takes `namespaces:read`: a token's does, an API key's does not. */
   readonly namespacesTakeScope: boolean;
 }
@@ -59,6 +62,7 @@ export type AccessDenial =
   | 'TOKEN_REVOKED'
   | 'TOKEN_EXPIRED'
   | 'TOKEN_EXHAUSTED'
+  | 'EMERGENCY_STOP'
   | 'SCOPE_DENIED';
 
 export type AccessDecision =
@@ -86,7 +90,8 @@ const ENDED = {
   revoked: 'TOKEN_REVOKED',
   expired: 'TOKEN_EXPIRED',
   exhausted: 'TOKEN_EXHAUSTED',
-} as const satisfies Record<Exclude<TokenState, 'live'>, AccessDenial>;
+  stopped: 'EMERGENCY_STOP',
+} as const satisfies Record<Exclude<PresentedState, 'live'>, AccessDenial>;
 
 /** Whether every list of scopes allows the action on the path. */
 export function mayUse(grant: SecretGrant, action: SecretAction, secret: SecretPath): boolean {

@@ -131,9 +131,10 @@ async function confirmed(
   { auth, state }: FastifyRequest,
   confirm: Authenticator['confirm'],
 ): Promise<unknown> {
-  // A 401 is the answer of such a reading already: a second one would count the refusal twice.
+  // These are answers of such a reading already: a second one would count the refusal twice.
   const unconfirmed =
-    !(error instanceof WritError) || (error.status < 500 && error.kind !== 'unauthenticated');
+    !(error instanceof WritError) ||
+    (error.status < 500 && error.kind !== 'unauthenticated' && error.code !== 'EMERGENCY_STOP');
   if (auth?.kind !== 'api_key' || !unconfirmed) return error;
   return confirm(auth.caller, state.context).then(
     () => error,

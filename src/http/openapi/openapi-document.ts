@@ -20,6 +20,7 @@ const WITH_BODY: readonly ErrorCode[] = ['INVALID_JSON', 'PAYLOAD_TOO_LARGE', 'U
 const WITH_KEY: readonly ErrorCode[] = [
   'AUTH_INVALID_KEY',
   'AUTH_EXPIRED_KEY',
+  'EMERGENCY_STOP',
   'AUDIT_UNAVAILABLE',
   'OUTCOME_UNKNOWN',
   'INTEGRITY_ERROR',

@@ -8,6 +8,7 @@ import type { RowSeals } from '../../use-cases/ports.ts';
 import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import {
+  AGENT_IS_LIVE,
   APPROVAL_STATUS,
   countedVotes,
   DECIDES_APPROVALS,
@@ -111,7 +112,7 @@ const CLAIM: Statement = {
       join agents agent on agent.id = asked."agentId"
       join api_keys key on key.key_id = asked."keyId" and key.agent_id = agent.id
       where approval.id = $1 and approval.request_digest = $2 and approval.agent_id = agent.id
-        and ${APPROVAL_STATUS} = 'approved' and ${KEY_IS_LIVE}
+        and ${APPROVAL_STATUS} = 'approved' and ${AGENT_IS_LIVE} and ${KEY_IS_LIVE}
         and ${countedVotes(`concat(vote.approver_id, ' ', vote.key_id) = any ($5::text[])`)} >= approval.approvals_required
       returning asked.*, approval.id as "approvalId"
     ), token as (

@@ -17,7 +17,26 @@ export const hasExpired = (row: string): string => `(${row}.expires_at <= clock_
 export const hasNotExpired = (row: string): string =>
   `(${row}.expires_at is null or ${row}.expires_at > clock_timestamp())`;
 
-export const AGENT_IS_LIVE = `${isNotRevoked('agent')} and ${isSealed('agent')}`;
+/** In `emergency_stops` for everybody but administrators. */
+export const EVERYBODY = '00000000-0000-0000-0000-000000000000';
+
+/** Of a `stop`: it is in force. What resumes it proves that it may, which the table itself checks. */
+export const STOP_IS_IN_FORCE = 'stop.resumed_at is null';
+
+/**
+ * It is stopped, or everybody is. The stops in force are read once for a statement, and not for each row of it: there is
+ * nothing in that list that depends on a row. Of a delegated intent token this says all: its principal is its parent's.
+ */
+export const isStopped = (principal: string): string => `
+  (array[${principal}.id, case when ${principal}.role <> 'admin' then '${EVERYBODY}'::uuid end]
+    && array(select stop.agent_id from emergency_stops stop where ${STOP_IS_IN_FORCE}))`;
+
+export const AGENT_IS_STOPPED = isStopped('agent');
+
+/** It has a name that nobody else may have, stopped or not. */
+export const AGENT_IS_KEPT = `${isNotRevoked('agent')} and ${isSealed('agent')}`;
+
+export const AGENT_IS_LIVE = `${AGENT_IS_KEPT} and not ${AGENT_IS_STOPPED}`;
 
 /** The key alone: a statement that lets it act requires `AGENT_IS_LIVE` as well. */
 export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${isSealed('key')} and ${hasNotExpired('key')}`;
@@ -39,14 +58,19 @@ export const WHERE_ISSUER_IS_LIVE = `
 /** The scoped token alone, its uses apart; its agent's liveness is required beside it. */
 export const TOKEN_IS_LIVE = `${isNotRevoked('token')} and ${isSealed('token')} and token.expires_at > clock_timestamp()`;
 
-/** What a scoped token can still do, its agent's liveness included. */
-export const TOKEN_STATE = `
+const tokenState = (otherwise: string): string => `
   case
     when ${isRevoked('token')} or ${isRevoked('agent')} then 'revoked'
     when ${hasExpired('token')} then 'expired'
     when token.uses >= token.max_uses then 'exhausted'
-    else 'live'
+    ${otherwise}
   end`;
+
+/** What a scoped token can still do, its agent's end included. A stop ends nothing: it is not told of here. */
+export const TOKEN_STATE = tokenState(`else 'live'`);
+
+/** What one can do that is presented now. */
+export const PRESENTED_TOKEN_STATE = tokenState(`when ${AGENT_IS_STOPPED} then 'stopped' else 'live'`);
 
 /** Of a row of `signing_keys`: it has its private half. */
 export const isLiveSigningKey = (row: string): string => `${row}.state in ('next', 'active', 'retiring')`;
@@ -90,12 +114,13 @@ export const INTENT_TOKEN_IS_REVOKED = `
     where parent_agent.id is null or ${isRevoked('parent')} or ${isRevoked('parent_agent')} or signer.kid is null
   ))`;
 
-/** What an intent token can still do; aliases `token` and `agent`, as above. */
+/** What an intent token can still do, a stop apart; aliases `token` and `agent`, as above. */
 export const INTENT_TOKEN_STATE = `
   case when ${INTENT_TOKEN_IS_REVOKED} then 'revoked' when ${hasExpired('token')} then 'expired' else 'live' end`;
 
-/** The same, as a condition of a write. */
-export const INTENT_TOKEN_IS_LIVE = `(not ${INTENT_TOKEN_IS_REVOKED} and not ${hasExpired('token')})`;
+/** As a condition of a write: its agent is not stopped either. */
+export const INTENT_TOKEN_IS_LIVE = `
+  (not ${INTENT_TOKEN_IS_REVOKED} and not ${hasExpired('token')} and not ${AGENT_IS_STOPPED})`;
 
 /** An expired secret keeps its row and reads as absent. */
 export const SECRET_IS_LIVE = hasNotExpired('secret');

@@ -4,7 +4,12 @@ import type { IntentTokenReader, IntentTokenState } from '../../use-cases/intent
 import type { RowSeals } from '../../use-cases/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { hasExpired, INTENT_TOKEN_IS_REVOKED, TRUSTED_KID } from '../engine/liveness-sql.ts';
+import {
+  AGENT_IS_STOPPED,
+  hasExpired,
+  INTENT_TOKEN_IS_REVOKED,
+  TRUSTED_KID,
+} from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { selectList } from '../engine/table-columns.ts';
 
@@ -20,12 +25,14 @@ const FIND_STATES: Statement = {
       position: 'asked.position::int',
       agentId: 'token.agent_id',
       kid: TRUSTED_KID,
+      agentRole: 'agent.role',
       agentRevision: 'agent.revision',
       planId: 'token.plan_id',
       actionsText: 'token.actions',
       agentPolicyText: 'agent.policy',
       expired: hasExpired('token'),
       revoked: INTENT_TOKEN_IS_REVOKED,
+      stopped: AGENT_IS_STOPPED,
     })}, ${sealList('agents', 'agent')}
     from unnest($1::uuid[]) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti

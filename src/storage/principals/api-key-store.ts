@@ -6,7 +6,7 @@ import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import type { CredentialStore, Principal, StoredKey } from '../../use-cases/authentication/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { hasExpired, isRevoked } from '../engine/liveness-sql.ts';
+import { AGENT_IS_STOPPED, hasExpired, isRevoked } from '../engine/liveness-sql.ts';
 import { epochMs, judgedRow, sealList } from '../engine/sealed-rows.ts';
 
 const FIND_KEY: Statement = {
@@ -15,6 +15,7 @@ const FIND_KEY: Statement = {
   text: `
     select key.key_id, key.prefix, key.hash,
       ${isRevoked('key')} or ${isRevoked('agent')} as revoked, ${hasExpired('key')} as expired,
+      ${AGENT_IS_STOPPED} as stopped,
       ${epochMs('key.expires_at')} - ${epochMs('clock_timestamp()')} as lives_ms,
       agent.id, agent.name, agent.role, agent.allowed_scopes, agent.allowed_namespaces, agent.policy, agent.revision,
       ${sealList('api_keys', 'key')}, ${sealList('agents', 'agent')}
@@ -38,6 +39,7 @@ interface KeyRow {
   lives_ms: number | null;
   revoked: boolean;
   expired: boolean;
+  stopped: boolean;
   id: string;
   name: string;
   role: Role;
@@ -67,6 +69,7 @@ function storedKey(row: KeyRow, seals: RowSeals): StoredKey {
     hash: row.hash,
     revoked,
     expired,
+    stopped: row.stopped,
     livesMs: row.lives_ms,
     isWhole: sealed,
   };

@@ -4,7 +4,7 @@
  */
 
 import type { Database, Session, Statement } from '../engine/database.ts';
-import { AGENT_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_KEPT } from '../engine/liveness-sql.ts';
 
 /** Of an SQL expression. By ASCII rules, whatever the language of the database. */
 const skeletonOf = (name: string): string =>
@@ -29,7 +29,7 @@ export async function holdName(session: Session, name: string): Promise<void> {
 /** No live principal has a name that looks like that of `row`. */
 export const nameIsFree = (row: string): string => `
   not exists (
-    select from agents agent where ${AGENT_IS_LIVE} and ${skeletonOf('agent.name')} = ${skeletonOf(`${row}.name`)}
+    select from agents agent where ${AGENT_IS_KEPT} and ${skeletonOf('agent.name')} = ${skeletonOf(`${row}.name`)}
   )`;
 
 const FIND_UNFIT: Statement = {
@@ -38,7 +38,7 @@ const FIND_UNFIT: Statement = {
   text: `
     select id from (
       select agent.id, agent.name, count(*) over (partition by ${skeletonOf('agent.name')}) as alike
-      from agents agent where ${AGENT_IS_LIVE}
+      from agents agent where ${AGENT_IS_KEPT}
     ) as known
     where alike > 1 or name collate "C" !~ $1 or length(name) > 64
     order by id limit 100`,

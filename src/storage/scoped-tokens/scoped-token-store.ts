@@ -16,7 +16,7 @@ import type {
 import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_STOPPED, TOKEN_STATE, WHERE_ISSUER_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import {
   columns,
@@ -152,7 +152,7 @@ const SELECT = `
 /** With all that is needed to judge both rows. */
 const SELECT_JUDGED = SELECT.replace(
   'from scoped_tokens',
-  `, ${sealList('scoped_tokens', 'token')}, ${sealList('agents', 'agent')} from scoped_tokens`,
+  `, ${AGENT_IS_STOPPED} as "isStopped", ${sealList('scoped_tokens', 'token')}, ${sealList('agents', 'agent')} from scoped_tokens`,
 );
 
 const FIND: Statement = {
@@ -212,12 +212,12 @@ export function createScopedTokenStore(database: Database, seals: RowSeals): Sco
     },
   });
   const findOne = async (statement: Statement, value: unknown): Promise<FoundScopedToken | undefined> => {
-    const [row] = await database.query<ScopedTokenRecord>(statement, [value]);
+    const [row] = await database.query<ScopedTokenRecord & { isStopped: boolean }>(statement, [value]);
     if (row === undefined) return undefined;
     const isWhole =
       row.state !== 'live' ||
       (seals.fits(judgedRow('scoped_tokens', row)) && seals.fits(judgedRow('agents', row)));
-    return { ...recordOf(row), isWhole };
+    return { ...recordOf(row), isWhole, isStopped: row.isStopped };
   };
   return {
     issue: async (token, event) => (await queue.submit({ token, event })).issued,

@@ -5,7 +5,7 @@ import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { parseGrantedScope, type Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier } from '../../domain/secrets/access-tier.ts';
 import { parseBoundSecret } from '../../domain/secrets/bound-secrets.ts';
-import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { PresentedState } from '../../domain/secrets/secret-authorization.ts';
 import {
   type AccessRestrictions,
   compileRestrictions,
@@ -15,7 +15,7 @@ import {
 import type { Memories, RowSeals } from '../../use-cases/ports.ts';
 import type { PresentedToken } from '../../use-cases/secrets/ports.ts';
 import { createBoundedMemo } from '../engine/bounded-memo.ts';
-import { TOKEN_STATE } from '../engine/liveness-sql.ts';
+import { PRESENTED_TOKEN_STATE } from '../engine/liveness-sql.ts';
 import { epochMs, judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
 import { scopedTokens } from '../schema.ts';
@@ -33,7 +33,7 @@ export interface TokenRow extends RestrictionTexts {
   readonly sealText: string;
   /** Joined by a comma, which is in none of them. */
   readonly boundSecrets: string | null;
-  readonly state: TokenState;
+  readonly state: PresentedState;
   readonly agentRole: Role;
   readonly agentRevision: number;
   /** As JSON. */
@@ -56,7 +56,7 @@ export const TOKEN_COLUMNS = `${sealList('scoped_tokens', 'token')}, ${sealList(
     tokenTier: 'token.access_tier',
     sealText: SEAL_TEXT,
     boundSecrets: `array_to_string(token.bound_secrets, ',')`,
-    state: TOKEN_STATE,
+    state: PRESENTED_TOKEN_STATE,
     agentRole: 'agent.role',
     agentRevision: 'agent.revision',
     allowedScopes: 'to_json(agent.allowed_scopes)::text',

@@ -9,6 +9,7 @@ import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { namedRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
+import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import {
@@ -28,6 +29,7 @@ import type { ApprovalRecord, ApprovalStore } from './ports.ts';
 export interface ClaimApprovalDeps extends MakeScopedTokenDeps {
   readonly store: ApprovalStore;
   readonly digest: DecideApprovalDeps['digest'];
+  readonly confirm: Authenticator['confirm'];
 }
 
 export interface PolledApproval {
@@ -40,8 +42,10 @@ export interface PolledApproval {
 export type ClaimApproval = (id: string, caller: Caller, context: RequestContext) => Promise<PolledApproval>;
 
 export function createClaimApproval(deps: ClaimApprovalDeps): ClaimApproval {
-  return (id, caller, context) =>
-    retryGuardedWrite(async () => {
+  return (id, firstCaller, context) =>
+    retryGuardedWrite(async (isFirst) => {
+      // A claim that was refused may have met a key that has ended meanwhile, or a stop: its row says so.
+      const caller = isFirst ? firstCaller : await deps.confirm(firstCaller, context);
       const approval = await findApproval(deps.store, id);
       if (approval.agentId !== caller.principal.id) throw noSuchApproval(id);
       const isApproved = approval.status === 'approved';

@@ -46,6 +46,8 @@ export type EventType =
   | 'approval.granted'
   | 'approval.denied'
   | 'approval.claimed'
+  | 'emergency.stopped'
+  | 'emergency.resumed'
   | 'integrity.failed'
   | 'integrity.sealed'
   | 'integrity.resealed'

@@ -62,13 +62,13 @@ export interface AuthenticateDeps {
 export interface Authenticator {
   /** What is known without any work; undefined means that `verify` has to be asked. Malformed keys are refused here. */
   cached(keyText: string): CachedKey | undefined;
-  /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY`, `INTEGRITY_ERROR` or `BUSY`. `origin` groups callers for the gate. */
+  /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY`, `EMERGENCY_STOP`, `INTEGRITY_ERROR` or `BUSY`. `origin` groups callers for the gate. */
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
   deny(refused: RefusedKey, context: RequestContext): Promise<never>;
   /**
    * Reads the live row of a key that was verified: for what does not end in a guarded write, and before a refusal.
-   * A dead key is put on record and refused.
+   * A dead key, and one of an agent that is stopped, is put on record and refused.
    */
   confirm(caller: Caller, context: RequestContext): Promise<Caller>;
 }
@@ -81,6 +81,10 @@ const MESSAGES: Record<RefusalCode, string> = {
 export function refusedKey(code: RefusalCode): WritError {
   return new WritError(code, MESSAGES[code]);
 }
+
+/** Said to whoever has proven a credential of an agent that is stopped; why, the operators know. */
+export const STOPPED =
+  'An operator has stopped this, for one agent or for all: nothing is granted until it is resumed. Do not retry.';
 
 export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   const { store, fingerprint: fingerprintOf, keyCache, verifiedLately, denialLog } = deps;
@@ -99,6 +103,14 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     await Promise.allSettled([denied, deps.pause()]);
     return denied;
   };
+
+  const denyStopped = ({ principal, keyId }: Caller, context: RequestContext): Promise<never> =>
+    denyOnRecord(
+      denialLog,
+      { actor: principal, credentialId: keyId, context },
+      new WritError('EMERGENCY_STOP', STOPPED),
+      { type: 'auth.denied', resource: { type: 'api_key', id: keyId } },
+    );
 
   const check = async (
     keyText: string,
@@ -125,6 +137,8 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     keyCache.set(fingerprint, result, generation, livesMs);
     if ('refused' in result) return refuse(result, from.context);
     verifiedLately.set(fingerprint, true, generation);
+    // The key is right, and is remembered as that: a stop is never remembered, so that it can end at any moment.
+    if (stored?.stopped === true) return denyStopped(result.caller, from.context);
     // The answer does not wait for a time stamp that is only information.
     void store.noteUse(result.caller.keyId).catch(() => {});
     return result.caller;
@@ -150,7 +164,8 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
       // The secret was right when it was verified; only the row can have changed since.
       const result = evaluate(stored, true, caller.fingerprint);
       keyCache.replace(caller.fingerprint, result, generation);
-      return 'refused' in result ? deny(result, context) : result.caller;
+      if ('refused' in result) return deny(result, context);
+      return stored?.stopped === true ? denyStopped(result.caller, context) : result.caller;
     },
   };
 }

@@ -33,6 +33,8 @@ export interface StoredKey {
   /** Revoked itself, or its agent is. */
   readonly revoked: boolean;
   readonly expired: boolean;
+  /** Its agent is stopped, by name or with everybody (contract section 2). */
+  readonly stopped: boolean;
   /** Until it expires; null: it does not. */
   readonly livesMs: number | null;
   /** False: the row, or its agent's, is not what Writ wrote, and grants nothing. It has been reported. */

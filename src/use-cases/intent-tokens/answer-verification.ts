@@ -10,17 +10,17 @@ import { type AskedUse, refuseUse } from '../../domain/intent-tokens/step-uses.t
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
-import type { AuditEvent, AuditTrail, EventType, RequestContext } from '../audit/ports.ts';
+import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import type { Authenticator } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { judgeState, type LiveToken, readClaims, type TokenReadingDeps } from './live-token.ts';
-import type { IntentTokenUses } from './ports.ts';
+import type { IntentTokenUses, VerificationEvents } from './ports.ts';
 import type { PresentedToken } from './verification-question.ts';
 
 export interface AnswerVerificationDeps extends TokenReadingDeps {
   readonly uses: IntentTokenUses;
-  readonly trail: AuditTrail;
+  readonly verifications: VerificationEvents;
   readonly denialLog: Pick<DenialLog, 'record'>;
   readonly confirm: Authenticator['confirm'];
   readonly newId: () => string;
@@ -90,8 +90,9 @@ async function permit(
   if (asker === undefined) return use.rateLimit === null ? { claims, step } : refused(UNCOUNTED);
   const event = eventOf(deps, question, asker, { jti: claims.jti, use });
   if (use.consumedStep === null && use.rateLimit === null) {
-    await deps.trail.append(event);
-    return { claims, step };
+    const { agentId, agentRole } = state;
+    const isWritten = await deps.verifications.append({ event, agentId, agentRole });
+    return isWritten ? { claims, step } : RETRY;
   }
   const { jti, rootJti } = claims;
   const { agentRevision } = state;

@@ -10,6 +10,7 @@ import {
   verifyIntentJwt,
 } from '../../domain/intent-tokens/intent-jwt.ts';
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
+import { STOPPED } from '../authentication/authenticate-api-key.ts';
 import type { Clock } from '../ports.ts';
 import type { IntentTokenReader, IntentTokenState } from './ports.ts';
 import type { PresentedToken } from './verification-question.ts';
@@ -27,7 +28,7 @@ export interface TokenReadingDeps {
 
 /** Of the token itself. */
 export interface TokenRefusal extends VerificationRefusal {
-  readonly code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'TOKEN_REVOKED';
+  readonly code: 'TOKEN_INVALID' | 'TOKEN_EXPIRED' | 'TOKEN_REVOKED' | 'EMERGENCY_STOP';
 }
 
 /** What a token says, under a signature of ours. */
@@ -102,6 +103,7 @@ export function judgeState(
     return refuse('TOKEN_INVALID', `${differing.member} beside the JWT is not what was signed.`);
   if (state.revoked) return refuse('TOKEN_REVOKED', 'The token, its agent or an ancestor was revoked.');
   if (state.expired) return refuse('TOKEN_EXPIRED', 'The token has expired.');
+  if (state.stopped) return refuse('EMERGENCY_STOP', STOPPED);
   return { ok: true, claims, state };
 }
 

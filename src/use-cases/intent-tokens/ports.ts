@@ -1,6 +1,7 @@
 /** What the use cases of intent tokens ask of the outside: types only. */
 
 import type { AskedUse, StepUses } from '../../domain/intent-tokens/step-uses.ts';
+import type { Role } from '../../domain/principals/role.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 
 /** What is kept of an issued intent token; the plan itself is not. */
@@ -108,12 +109,15 @@ export interface IntentTokenState {
   readonly agentId: string;
   /** Of the key that signed it; null where that key is compromised or gone. */
   readonly kid: string | null;
+  readonly agentRole: Role;
   /** Of that principal, as its policy was read. */
   readonly agentRevision: number;
   readonly planId: string;
   /** Itself, an ancestor, or the agent of any of them. */
   readonly revoked: boolean;
   readonly expired: boolean;
+  /** Its principal is stopped, by name or with everybody. */
+  readonly stopped: boolean;
   /** The operator's policy for that principal as it is now; canonical JSON. */
   readonly agentPolicyText: string | null;
   /** Canonical JSON: the plan's distinct `[mcp | null, action]` pairs. */
@@ -122,6 +126,15 @@ export interface IntentTokenState {
 
 export interface IntentTokenReader {
   findState(jti: string): Promise<IntentTokenState | undefined>;
+}
+
+export interface VerificationEvents {
+  /** One guarded write. False: the token's principal or the caller is stopped; nothing was written. */
+  append(verification: {
+    readonly event: AuditEvent;
+    readonly agentId: string;
+    readonly agentRole: Role;
+  }): Promise<boolean>;
 }
 
 /** One use that is to be written down, and what it was decided by. */

@@ -23,6 +23,8 @@ const APPROVAL = [
   'effective_at',
 ] as const;
 
+const EMERGENCY = ['id', 'agent_id', 'agent_name', 'reason', 'actor_id'] as const;
+
 /** The members of `data`, by type. A type is named as the event of the trail that is written with it. */
 export const NOTICES = {
   'approval.requested': APPROVAL,
@@ -33,6 +35,8 @@ export const NOTICES = {
   'signing_key.activated': ['kid', 'retiring'],
   'signing_key.retired': ['kid'],
   'signing_key.compromised': ['kid', 'was'],
+  'emergency.stopped': EMERGENCY,
+  'emergency.resumed': EMERGENCY,
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type NoticeType = keyof typeof NOTICES;

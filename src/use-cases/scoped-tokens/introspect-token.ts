@@ -35,7 +35,8 @@ export function createIntrospectToken(deps: {
       text === undefined
         ? await findOwn(deps.store, asker)
         : await deps.store.findByHash(deps.hashToken(text));
-    return record?.state === 'live' && record.isWhole && concernsScoped(asker, record)
+    const isActive = record?.state === 'live' && record.isWhole && !record.isStopped;
+    return isActive && concernsScoped(asker, record)
       ? ({ kind: 'scoped_token', record } as const)
       : undefined;
   };

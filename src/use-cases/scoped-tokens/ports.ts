@@ -48,6 +48,8 @@ export interface ScopedTokenRecord extends TokenRestrictions {
 export interface FoundScopedToken extends ScopedTokenRecord {
   /** False: a live row, or its agent's, is not what Writ wrote, and grants nothing. It has been reported. */
   readonly isWhole: boolean;
+  /** Its agent is stopped: while it is, the token is not active. */
+  readonly isStopped: boolean;
 }
 
 export interface ScopedTokenStore {

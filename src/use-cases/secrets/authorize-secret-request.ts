@@ -19,7 +19,7 @@ import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
 import { deny } from '../audit/deny.ts';
 import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
-import type { Authenticator } from '../authentication/authenticate-api-key.ts';
+import { type Authenticator, STOPPED } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
 import type {
   AuditResource,
@@ -239,6 +239,7 @@ const MESSAGES: Readonly<Record<AccessDenial, string>> = {
   TOKEN_REVOKED: 'The scoped token was revoked, or its agent was.',
   TOKEN_EXPIRED: 'The scoped token has expired.',
   TOKEN_EXHAUSTED: 'The scoped token has been used as often as it may be.',
+  EMERGENCY_STOP: STOPPED,
   SCOPE_DENIED: 'This credential’s scopes do not allow this.',
 };
 

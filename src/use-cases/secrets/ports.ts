@@ -4,7 +4,7 @@ import type { JsonObject } from '../../domain/json/strict-json.ts';
 import type { Role } from '../../domain/principals/role.ts';
 import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier, TierGrant } from '../../domain/secrets/access-tier.ts';
-import type { TokenState } from '../../domain/secrets/secret-authorization.ts';
+import type { PresentedState } from '../../domain/secrets/secret-authorization.ts';
 import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
 import type { AuditEvent } from '../audit/ports.ts';
 
@@ -40,7 +40,7 @@ export interface PresentedToken {
   readonly asRead: string;
   /** Until it expires. */
   readonly livesMs: number;
-  readonly state: TokenState;
+  readonly state: PresentedState;
   readonly opens: TierGrant;
 }
 

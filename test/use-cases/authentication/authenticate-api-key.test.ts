@@ -40,6 +40,7 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
     hash: `hash of ${keyId}`,
     revoked: false,
     expired: false,
+    stopped: false,
     livesMs: null,
     isWhole: true,
     ...changes,
