@@ -33,7 +33,7 @@ export function startSchedule(
     { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
     { name: 'master keys', everyMs: SECOND_MS, run: parts.masterKeys.refresh },
     { name: 'signing keys', everyMs: 2 * SECOND_MS, run: parts.signingKeys.keyRing.refresh },
-    { name: 'rotation of signing keys', everyMs: 15 * SECOND_MS, run: parts.signingKeys.rotateWhatIsDue },
+    { name: 'rotation of signing keys', everyMs: 5 * SECOND_MS, run: parts.signingKeys.rotateWhatIsDue },
     { name: 'costs of API keys', everyMs: 60 * SECOND_MS, run: parts.authentication.learnKeyCosts },
     { name: 'sweep', everyMs: 30 * SECOND_MS, run: async () => void (await sweep(database, config)) },
     { name: 'secrets that are due', everyMs: 30 * SECOND_MS, run: parts.secrets.tellOfDueSecrets },

@@ -76,7 +76,7 @@ test('to change the signing key, by the steps of the text', { skip }, async (t) 
     env['DATABASE_URL'] ?? '',
     `update signing_keys set state_since = state_since - interval '${NEXT_SECONDS} s' where state = 'next'`,
   );
-  // A server may have done it in the meantime: it looks every 15 seconds.
+  // A server may have done it in the meantime: it looks every 5 seconds.
   await run(activate).catch(() => undefined);
   assert.deepEqual((await states()).slice(0, 2), [
     [first, 'retiring'],

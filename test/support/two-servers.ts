@@ -19,6 +19,8 @@ export type AskBoth = (
 export interface TwoServers {
   readonly adminKey: string;
   readonly database: pg.Client;
+  /** What a command needs that works on the database of both. */
+  readonly env: Readonly<Record<string, string>>;
   /** Who asks with this key; undefined: without any. */
   speaker(key: string | undefined): AskBoth;
 }
@@ -52,6 +54,7 @@ export async function startTwoServers(
   return {
     adminKey,
     database,
+    env: { DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY },
     speaker: (key) => {
       const both = servers.map(({ url }) => createClient(url, key));
       clients.push(...both);
