@@ -8,6 +8,7 @@ import { WritError } from '../errors.ts';
 import { createRequestDigest } from '../keys/encryption/approval-mac.ts';
 import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import type { FollowedMasterKeys } from '../keys/encryption/master-keys.ts';
+import { createResumeProofs } from '../keys/encryption/resume-proofs.ts';
 import { createSecretRewrap } from '../keys/encryption/secret-cipher.ts';
 import { rewrapSigningKey } from '../keys/signing/signing-key.ts';
 import { newId } from '../platform/ids.ts';
@@ -154,10 +155,12 @@ async function untilNobodyWrites({ database, persist, say }: Working): Promise<v
 function remakeOf({ masterKeys, seals }: OpenedSeals, target: KeyEncryption, compromised: boolean): Remake {
   const digest = createRequestDigest(masterKeys);
   const secrets = createSecretRewrap(masterKeys);
+  const proofs = createResumeProofs(masterKeys);
   return {
     activeKekId: target.kekId,
     seals,
     signingKey: (row) => rewrapSigningKey(row, masterKeys),
+    resumeProof: ({ id, ...kept }) => proofs.rewrap(id, kept),
     digest: (approval) => {
       const text = digestText(approval);
       return digest.matches(text, approval.requestDigest) ? digest.of(text) : undefined;

@@ -1,6 +1,7 @@
 /** How many rows are under each master key, by what they name: of all tables at one moment. */
 
 import type { Session, Statement } from './engine/database.ts';
+import { STOP_IS_IN_FORCE } from './engine/liveness-sql.ts';
 import { SEALED_TABLES, type SealedTable } from './engine/sealed-rows.ts';
 import type { RewrappedTable } from './rewrap-rows.ts';
 
@@ -20,6 +21,8 @@ const COUNT: Statement = {
   text: `${(Object.keys(SEALED_TABLES) as SealedTable[]).map(countOf).join(' union all ')}
     union all
     select 'secret_versions', kek_id, count(*)::int from secret_versions group by 2
+    union all
+    select 'emergency_stops', kek_id, count(*)::int from emergency_stops stop where ${STOP_IS_IN_FORCE} group by 2
     order by 1, 2`,
 };
 

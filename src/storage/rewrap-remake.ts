@@ -1,6 +1,7 @@
 /** How a row that is under another master key is asked for, and how what it holds is made anew: types only. */
 
 import type { ApprovalRequest } from '../use-cases/approvals/ports.ts';
+import type { KeptProof } from '../use-cases/emergency/ports.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
 import type { SealBinding, SealedValue } from '../use-cases/secrets/ports.ts';
 
@@ -13,6 +14,7 @@ export interface Remake {
     readonly wrappedPrivateKey: Uint8Array;
     readonly kekId: string;
   }): { readonly wrappedPrivateKey: Uint8Array; readonly kekId: string } | undefined;
+  resumeProof(stop: KeptProof & { readonly id: string }): KeptProof | undefined;
   digest(approval: ApprovalRequest & { readonly requestDigest: string }): string | undefined;
   wrap(sealed: Pick<SealedValue, 'wrappedKey' | 'kekId'>, binding: SealBinding): Uint8Array | undefined;
   /** After a leak: values under new data keys. Undefined: data keys stay as they are. */

@@ -8,18 +8,20 @@ import type { Database, Session } from './engine/database.ts';
 import { SEALED_TABLES, type SealedTable } from './engine/sealed-rows.ts';
 import type { Asked, Remake } from './rewrap-remake.ts';
 import { findSealed, writeSealed } from './rewrap-sealed.ts';
+import { findStops, writeStops } from './rewrap-stops.ts';
 import { findVersions, writeVersions } from './rewrap-versions.ts';
 
 const BATCH = 200;
 /** Of whole values. */
 const RENEWED_BATCH = 20;
 
-export type RewrappedTable = SealedTable | 'secret_versions';
+export type RewrappedTable = SealedTable | 'secret_versions' | 'emergency_stops';
 
 /** In the order of locks. */
 export const REWRAPPED_TABLES: readonly RewrappedTable[] = [
   ...(Object.keys(SEALED_TABLES) as SealedTable[]),
   'secret_versions',
+  'emergency_stops',
 ];
 
 export interface LeftRow {
@@ -28,10 +30,11 @@ export interface LeftRow {
   readonly why: string;
 }
 
-const find = (session: Session, table: RewrappedTable, remake: Remake, asked: Asked) =>
-  table === 'secret_versions'
-    ? findVersions(session, remake, asked)
-    : findSealed(session, table, remake, asked);
+function find(session: Session, table: RewrappedTable, remake: Remake, asked: Asked) {
+  if (table === 'secret_versions') return findVersions(session, remake, asked);
+  if (table === 'emergency_stops') return findStops(session, remake, asked);
+  return findSealed(session, table, remake, asked);
+}
 
 const batchOf = (table: RewrappedTable, { renew }: Remake): number =>
   table === 'secret_versions' && renew !== undefined ? RENEWED_BATCH : BATCH;
@@ -57,6 +60,7 @@ export function rewrapBatch(
     const made = rows.flatMap((row) => (row.made === undefined ? [] : [row.made]));
     if (made.length > 0) {
       if (table === 'secret_versions') await writeVersions(session, made);
+      else if (table === 'emergency_stops') await writeStops(session, made);
       else await writeSealed(session, table, made);
     }
     const next = rows.length < limit ? undefined : rows.at(-1)?.primaryKey;

@@ -40,7 +40,10 @@ export async function aFilledApp(t: TestContext, settings: Overrides = {}) {
   const notice = `insert into webhook_outbox (id, payload) values (gen_random_uuid(), '{}')`;
   await app.sql(notice);
   await resealRows(app.sql, 'webhook_outbox');
-  return { app, ask, admin, agent, approver, approval, aToken, env: envOf(app) };
+  // Of another principal: whoever has all these rows goes on.
+  const { id: stopped } = await app.createAgent();
+  await ask('POST', '/v1/emergency/stop', admin, { agent: stopped, reason: 'r' });
+  return { app, ask, admin, agent, stopped, approver, approval, aToken, env: envOf(app) };
 }
 
 const envOf = ({ databaseUrl }: TestApp) => ({ DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY });

@@ -21,6 +21,8 @@ const THIRD_MASTER_KEY = '8c'.repeat(32);
 const NEW_KEK = createKeyEncryption(Buffer.from(NEW_MASTER_KEY, 'hex'));
 const BOTH = { MASTER_KEY: NEW_MASTER_KEY, MASTER_KEY_PREVIOUS: TEST_MASTER_KEY };
 const TABLES = Object.keys(SEALED_TABLES) as SealedTable[];
+/** Of every table that names a key, in their order. */
+const NAMING = [...TABLES, 'secret_versions', 'emergency_stops'].toSorted();
 
 interface Rotated {
   readonly kek_id: string;
@@ -62,6 +64,7 @@ async function namesOf({ sql }: TestApp): Promise<Readonly<Record<string, number
   const rows = await sql<{ name: string; n: number }>(
     `select name, count(*)::int as n from (${seals.join(' union all ')}
        union all select kek_id from secret_versions
+       union all select kek_id from emergency_stops
        union all select kek_id from signing_keys where kek_id is not null
        union all select left(request_digest, 16) from approvals where seal is not null) as named group by name`,
   );
@@ -71,7 +74,9 @@ async function namesOf({ sql }: TestApp): Promise<Readonly<Record<string, number
 test('all is put under the new key beside a server, which goes on; the old one is then needed no more', {
   skip,
 }, async (t) => {
-  const { app, ask, agent, approval, aToken } = await aFilledApp(t, { MASTER_KEY_PREVIOUS: NEW_MASTER_KEY });
+  const { app, ask, admin, agent, stopped, approval, aToken } = await aFilledApp(t, {
+    MASTER_KEY_PREVIOUS: NEW_MASTER_KEY,
+  });
   const { token } = await aToken({ max_uses: 50 });
   const read = (by: TestApp, credential = token) =>
     by.call({ method: 'GET', url: `/v1/${PATH}`, headers: { authorization: `Bearer ${credential}` } });
@@ -89,7 +94,7 @@ test('all is put under the new key beside a server, which goes on; the old one i
       left: [],
     },
   );
-  for (const table of [...TABLES, 'secret_versions']) assert.ok((done.rewrapped[table] ?? 0) > 0, table);
+  for (const table of NAMING) assert.ok((done.rewrapped[table] ?? 0) > 0, table);
   assert.match(stderr, /is the active key, in the place of/);
   assert.match(stderr, /re-wrapping \[#{24}\] (\d+) of \1 rows, \d+ a second/);
   assert.deepEqual(Object.keys(await namesOf(app)), [NEW_KEK.kekId]);
@@ -112,6 +117,8 @@ test('all is put under the new key beside a server, which goes on; the old one i
   });
   assert.equal((await read(app)).status, 200);
   await ask('PUT', `/v1/${PATH}`, { key: agent.key }, { value: 'w' });
+  const resumed = await ask('POST', '/v1/emergency/resume', admin, { agent: stopped, reason: 'r' });
+  assert.deepEqual(resumed, { changed: true, stops: [] });
   const claimed = await ask<{ token: string }>('GET', `/v1/approvals/agent/${approval}`, { key: agent.key });
   assert.equal((await read(app, claimed.token)).status, 200);
   assert.deepEqual(Object.keys(await namesOf(app)), [NEW_KEK.kekId]);
@@ -253,7 +260,7 @@ test('status shows each key and what is under it, and rotate says what to set', 
     keys.map(({ kek_id: id, state }) => [id, state]),
     [[TEST_KEK.kekId, 'active']],
   );
-  assert.deepEqual(Object.keys(keys[0]?.rows ?? {}).toSorted(), [...TABLES, 'secret_versions'].toSorted());
+  assert.deepEqual(Object.keys(keys[0]?.rows ?? {}).toSorted(), NAMING);
   const told = await runHere(['kek', 'status'], env);
   assert.match(told.stdout, new RegExp(`^KEY .*\n${TEST_KEK.kekId} +active +\\S+ +\\d+\n$`));
 

@@ -4,7 +4,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
-import type { ResumeProofs } from '../../use-cases/emergency/ports.ts';
+import type { KeptProof, ResumeProofs } from '../../use-cases/emergency/ports.ts';
 import { UnwrapError } from './key-encryption.ts';
 import type { MasterKeys } from './master-keys.ts';
 
@@ -14,23 +14,31 @@ const purposeOf = (stopId: string): string => `emergency stop ${stopId}`;
 const hashOf = (proof: Uint8Array): Buffer => createHash('sha256').update(proof).digest();
 
 export function createResumeProofs(masterKeys: Pick<MasterKeys, 'active' | 'find'>): ResumeProofs {
+  const keep = (stopId: string, proof: Uint8Array): KeptProof => {
+    const kek = masterKeys.active();
+    return {
+      resumeHash: hashOf(proof),
+      wrappedProof: kek.wrap(proof, purposeOf(stopId)),
+      kekId: kek.kekId,
+    };
+  };
+  const open: ResumeProofs['open'] = (stopId, { resumeHash, wrappedProof, kekId }) => {
+    const kek = masterKeys.find(kekId);
+    if (kek === undefined) return undefined;
+    try {
+      const proof = kek.unwrap(wrappedProof, purposeOf(stopId));
+      return hashOf(proof).equals(resumeHash) ? proof : undefined;
+    } catch (error) {
+      if (error instanceof UnwrapError) return undefined;
+      throw error;
+    }
+  };
   return {
-    make: (stopId) => {
-      const proof = randomBytes(PROOF_BYTES);
-      const kek = masterKeys.active();
-      const wrappedProof = kek.wrap(proof, purposeOf(stopId));
-      return { resumeHash: hashOf(proof), wrappedProof, kekId: kek.kekId };
-    },
-    open: (stopId, { resumeHash, wrappedProof, kekId }) => {
-      const kek = masterKeys.find(kekId);
-      if (kek === undefined) return undefined;
-      try {
-        const proof = kek.unwrap(wrappedProof, purposeOf(stopId));
-        return hashOf(proof).equals(resumeHash) ? proof : undefined;
-      } catch (error) {
-        if (error instanceof UnwrapError) return undefined;
-        throw error;
-      }
+    make: (stopId) => keep(stopId, randomBytes(PROOF_BYTES)),
+    open,
+    rewrap: (stopId, kept) => {
+      const proof = open(stopId, kept);
+      return proof && keep(stopId, proof);
     },
   };
 }

@@ -26,6 +26,8 @@ export interface ResumeProofs {
   make(stopId: string): KeptProof;
   /** Undefined: Writ did not write that row, or under another master key. */
   open(stopId: string, kept: KeptProof): Uint8Array | undefined;
+  /** Under the active master key. */
+  rewrap(stopId: string, kept: KeptProof): KeptProof | undefined;
 }
 
 /** Who acts, and what is written with the effect. */
