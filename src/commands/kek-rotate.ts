@@ -117,7 +117,7 @@ async function activate(
   }
   if (outcome === 'unfinished') {
     throw new StartError([
-      `Another rotation is not finished. Finish it first: call "writ kek rotate" where MASTER_KEY is ${before}, and MASTER_KEY_PREVIOUS the retiring key that "writ kek status" names.`,
+      `Another rotation is not finished. Finish it first: call "writ kek rotate" where MASTER_KEY or MASTER_KEY_KMS is for ${before}, and MASTER_KEY_PREVIOUS or MASTER_KEY_PREVIOUS_KMS for the retiring key that "writ kek status" names.`,
     ]);
   }
   const listed = await persist(() => listMasterKeys(database));
@@ -211,7 +211,7 @@ function describe(
   lines.push(`Nothing that Writ wrote is under another key than ${value.kek_id}.`);
   if (value.retired.length > 0) {
     lines.push(
-      `Retired: ${value.retired.join(', ')}. Take MASTER_KEY_PREVIOUS out of every environment, and keep that key with the backups from before.`,
+      `Retired: ${value.retired.join(', ')}. Take MASTER_KEY_PREVIOUS, if it is set, out of every environment, and keep that key with the backups from before.`,
     );
   }
   if (compromised) lines.push(AFTER_A_LEAK);

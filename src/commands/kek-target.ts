@@ -1,9 +1,7 @@
 /** The master key that `writ kek rotate` puts in the place of the active one: MASTER_KEY, or a new one of a service. */
 
 import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
-import { KmsError } from '../keys/kms/root-key-kms.ts';
-import type { OpenedSeals } from '../start/open-seals.ts';
-import { StartError } from '../start/start-error.ts';
+import { type OpenedSeals, startErrorOf } from '../start/open-seals.ts';
 import type { MasterKeyRow } from '../storage/signing-keys/master-key-store.ts';
 
 export interface RotationTarget {
@@ -28,9 +26,7 @@ export async function targetOf(
   const active = masterKeys.active();
   const isUnderWay = listed.some(({ state }) => state === 'retiring');
   if (isUnderWay && rootKeys.isByCurrent(active.kekId)) return { key: active, wrappedRoot: null };
-  const made = await rootKeys.make().catch((error: unknown) => {
-    throw error instanceof KmsError ? new StartError([error.sentence]) : error;
-  });
+  const made = await rootKeys.make().catch(startErrorOf);
   masterKeys.give(made.key);
   return made;
 }

@@ -16,7 +16,9 @@ export const declareKek: DeclareCommand = (program, context) => {
     .action(({ json }: { json?: true }) => showStatus(context, json));
   kek
     .command('rotate')
-    .description('make MASTER_KEY the active key, and put all that is under MASTER_KEY_PREVIOUS under it')
+    .description(
+      'make MASTER_KEY, or a new key of MASTER_KEY_KMS, the active key, and put all that is under the one before under it',
+    )
     .option('--compromised', 'the key before has leaked: encrypt every value anew, under a new data key')
     .option(...JSON_FLAG)
     .action((options: { compromised?: true; json?: true }) => rotate(context, options));

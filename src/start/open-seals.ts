@@ -52,7 +52,7 @@ export async function openSeals(options: OpenSealsOptions): Promise<OpenedSeals>
 }
 
 /** What a key management service does not do is for a person to mend. */
-function startErrorOf(error: unknown): never {
+export function startErrorOf(error: unknown): never {
   throw error instanceof KmsError ? new StartError([error.sentence]) : error;
 }
 

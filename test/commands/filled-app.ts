@@ -47,3 +47,19 @@ export async function aFilledApp(t: TestContext, settings: Overrides = {}) {
 }
 
 const envOf = ({ databaseUrl }: TestApp) => ({ DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY });
+
+/** As if the 10 s in which processes follow had gone by. */
+export async function afterTheGrace<T>({ sql }: Pick<TestApp, 'sql'>, work: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = work.finally(() => {
+    isOver = true;
+  });
+  while (!isOver) {
+    await sql(
+      `update master_keys set since = since - interval '1 hour'
+       where state = 'retiring' and since > clock_timestamp() - interval '1 minute'`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return over;
+}

@@ -14,7 +14,7 @@ import { postgresSkip as skip } from '../support/postgres.ts';
 import { refusedStart } from '../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 import { TEST_KEK, takeGuardAway } from '../support/test-seals.ts';
-import { aFilledApp, PATH } from './filled-app.ts';
+import { aFilledApp, afterTheGrace, PATH } from './filled-app.ts';
 
 const NEW_MASTER_KEY = '7b'.repeat(32);
 const THIRD_MASTER_KEY = '8c'.repeat(32);
@@ -29,22 +29,6 @@ interface Rotated {
   readonly retired: readonly string[];
   readonly rewrapped: Readonly<Record<string, number>>;
   readonly left: readonly { table: string; primary_key: readonly string[]; why: string }[];
-}
-
-/** As if the 10 s in which processes follow had gone by. */
-async function afterTheGrace<T>({ sql }: Pick<TestApp, 'sql'>, work: Promise<T>): Promise<T> {
-  let isOver = false;
-  const over = work.finally(() => {
-    isOver = true;
-  });
-  while (!isOver) {
-    await sql(
-      `update master_keys set since = since - interval '1 hour'
-       where state = 'retiring' and since > clock_timestamp() - interval '1 minute'`,
-    );
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return over;
 }
 
 async function rotate(app: TestApp, env: Record<string, string>, ...options: readonly string[]) {

@@ -27,7 +27,7 @@ export async function createAwsKms({ key, loadSdk = importSdk }: AwsKmsOptions):
   const sdk = await loadSdk().catch(() => {
     throw new KmsError(
       'failed',
-      `${keyName} is a key of AWS, and the package ${PACKAGE} is not installed. Install it beside Writ: npm install ${PACKAGE}@3`,
+      `${keyName} is a key of AWS, and the package ${PACKAGE} is not installed. Install version 3 of it where Writ finds it, as docs/keys.md says.`,
     );
   });
   let client: KMSClient | undefined;

@@ -136,7 +136,7 @@ test('without credentials, without a region and without the package the failure 
   await refuses(
     createAwsKms({ key, loadSdk: missing }),
     'failed',
-    'aws:alias/writ is a key of AWS, and the package @aws-sdk/client-kms is not installed. Install it beside Writ: npm install @aws-sdk/client-kms@3',
+    'aws:alias/writ is a key of AWS, and the package @aws-sdk/client-kms is not installed. Install version 3 of it where Writ finds it, as docs/keys.md says.',
   );
   assert.deepEqual(standIn.asked, []);
 });
