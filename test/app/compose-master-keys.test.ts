@@ -39,6 +39,7 @@ function aProcess(given: readonly KeyEncryption[]) {
       checkValue: key.checkValue(),
       state,
       since: new Date(),
+      wrappedRoot: null,
     }));
   };
   return { part, masterKeys, said, forgotten, memories, list, refused: () => refuse() };
