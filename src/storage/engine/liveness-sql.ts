@@ -82,9 +82,9 @@ export const isLiveSigningKey = (row: string): string => `${row}.state in ('next
 export const SIGNER_SIGNS = `${isSealed('signer')} and (signer.state = 'active'
       or signer.state = 'retiring' and signer.state_since > clock_timestamp() - interval '${LEAVING_SECONDS} s')`;
 
-/** The kid, an SQL expression, is that of a key that signs. */
+/** The kid, an SQL expression, is that of a key that signs. Read once for a statement, which is half as dear as a join. */
 export const isOfSigner = (kid: string): string =>
-  `${kid} in (select signer.kid from signing_keys signer where ${SIGNER_SIGNS})`;
+  `${kid} = any (array(select signer.kid from signing_keys signer where ${SIGNER_SIGNS}))`;
 
 /** What `signer` has signed is what Writ has signed. Of a key that is retired nothing lives any more, by its own end. */
 const SIGNER_IS_TRUSTED = `signer.state in ('active', 'retiring', 'retired')`;

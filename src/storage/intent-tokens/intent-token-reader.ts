@@ -17,6 +17,7 @@ interface StateRow extends IntentTokenState {
   readonly position: number;
 }
 
+/** The list is read by a query of its own: by its length the statement would be planned anew each time, twice its work. */
 const FIND_STATES: Statement = {
   name: 'find_intent_token_states',
   effect: 'read',
@@ -34,7 +35,7 @@ const FIND_STATES: Statement = {
       revoked: INTENT_TOKEN_IS_REVOKED,
       stopped: AGENT_IS_STOPPED,
     })}, ${sealList('agents', 'agent')}
-    from unnest($1::uuid[]) with ordinality as asked (jti, position)
+    from unnest((select $1::uuid[])) with ordinality as asked (jti, position)
     join intent_tokens token on token.jti = asked.jti
     join agents agent on agent.id = token.agent_id`,
 };
