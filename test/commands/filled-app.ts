@@ -49,7 +49,10 @@ export async function aFilledApp(t: TestContext, settings: Overrides = {}) {
 const envOf = ({ databaseUrl }: TestApp) => ({ DATABASE_URL: databaseUrl, MASTER_KEY: TEST_MASTER_KEY });
 
 /** As if the 10 s in which processes follow had gone by. */
-export async function afterTheGrace<T>({ sql }: Pick<TestApp, 'sql'>, work: Promise<T>): Promise<T> {
+export async function afterTheGrace<T>(
+  { sql }: { sql(text: string): Promise<unknown> },
+  work: Promise<T>,
+): Promise<T> {
   let isOver = false;
   const over = work.finally(() => {
     isOver = true;

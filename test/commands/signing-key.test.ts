@@ -4,25 +4,10 @@ import { test } from 'node:test';
 import { NEXT_SECONDS } from '../../src/domain/signing-keys/key-rotation.ts';
 import { onPostgres, runHere } from '../support/command-line.ts';
 import { A_PLAN, createClient, until } from '../support/issuing.ts';
-import { fencesOf, readText } from '../support/markdown.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
 import { queryDatabase } from '../support/refused-start.ts';
-
-const KEYS = readText('docs/keys.md');
-
-/** The commands of one procedure, in their order, and that its steps are numbered from 1. */
-function commandsOf(title: string): string[] {
-  const section = KEYS.split('\n### ').find((part) => part.startsWith(title)) ?? assert.fail(title);
-  const steps = [...section.matchAll(/^(\d+)\. /gm)].map(([, number]) => Number(number));
-  assert.deepEqual(
-    steps,
-    steps.map((_, index) => index + 1),
-    title,
-  );
-  // A fence of a step is indented by three.
-  return fencesOf(section.replace(/^ {3}/gm, ''), 'sh').map((fence) => fence.trim());
-}
+import { commandsOf } from './procedures.ts';
 
 async function aServer(t: Parameters<typeof startServer>[0]) {
   const env = await onPostgres(t as Parameters<typeof onPostgres>[0]);

@@ -4,15 +4,23 @@
  * one that has not; and, as a control, with a seal of Writ's own, with which it succeeds.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { getTableColumns } from 'drizzle-orm';
 import { createKeyEncryption } from '../../../src/keys/encryption/key-encryption.ts';
 import { generateSigningKey } from '../../../src/keys/signing/signing-key.ts';
 import { SEALED_TABLES } from '../../../src/storage/engine/sealed-rows.ts';
 import { createWebhookOutbox } from '../../../src/storage/notices/webhook-outbox.ts';
 import { createDeliverWebhooks } from '../../../src/use-cases/notices/deliver-webhooks.ts';
-import { assertRefused, buildTestApp, openTestApp, type TestAnswer } from '../../support/app.ts';
+import {
+  assertRefused,
+  buildTestApp,
+  openTestApp,
+  type TestAnswer,
+  type TestApp,
+} from '../../support/app.ts';
 import { runHere } from '../../support/command-line.ts';
+import { onlyInFullRun } from '../../support/effort.ts';
+import { until } from '../../support/issuing.ts';
 import { createProvisionedDatabase, postgresSkip } from '../../support/postgres.ts';
 import { queryDatabase, refusedStart, startedOnce } from '../../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../../support/test-master-key.ts';
@@ -52,10 +60,18 @@ test('every sealed column, the seal itself and every end of a row has its attack
 const shown = ({ status, body }: TestAnswer): unknown =>
   status < 300 ? ((body as { value?: unknown }).value ?? status) : status;
 
-test('the attacks by SQL', { skip: postgresSkip }, async (t) => {
-  const warm = await buildTestApp(t);
+test('the attacks by SQL', { skip: postgresSkip }, (t) => attackAll(t, false));
+test('the attacks by SQL while the master key is changed', { skip: postgresSkip || onlyInFullRun }, (t) =>
+  attackAll(t, true),
+);
+
+/** `isChanging`: what the tests seal is under the retiring key, and what the apps write is under another, which is active. */
+async function attackAll(t: TestContext, isChanging: boolean): Promise<void> {
+  const settings = isChanging ? { MASTER_KEY_PREVIOUS: OTHER_MASTER_KEY } : {};
+  const warm = await buildTestApp(t, settings);
+  if (isChanging) await activateOther(warm);
   await takeGuardAway(warm.sql);
-  const other = () => openTestApp(t, warm.databaseUrl, {}, {}, warm.adminKey);
+  const other = () => openTestApp(t, warm.databaseUrl, settings, {}, warm.adminKey);
   const [cold, control] = [await other(), await other()];
   const run = async (attack: Attack): Promise<void> => {
     const { forge, probe, forged } = await attack.prepare(warm);
@@ -99,7 +115,23 @@ test('the attacks by SQL', { skip: postgresSkip }, async (t) => {
     const ready = await cold.call<{ integrity_errors: number }>({ method: 'GET', url: '/ready' });
     assert.ok(ready.body.integrity_errors >= ATTACKS.length / 2);
   });
-});
+}
+
+const OTHER_MASTER_KEY = '7b'.repeat(32);
+
+async function activateOther({ sql, createAgent }: TestApp): Promise<void> {
+  const { kekId, ...key } = createKeyEncryption(Buffer.from(OTHER_MASTER_KEY, 'hex'));
+  await sql(`update master_keys set state = 'retiring'`);
+  await sql(`insert into master_keys (kek_id, check_value, state) values ($1, $2, 'active')`, [
+    kekId,
+    key.checkValue(),
+  ]);
+  await until('the app writes under it', async () => {
+    const { id } = await createAgent();
+    const [row] = await sql<{ seal: Buffer }>('select seal from agents where id = $1', [id]);
+    return row?.seal.toString('hex').startsWith(kekId) === true;
+  });
+}
 
 /** Refused, or answered with no more than before. */
 function shut(answer: TestAnswer, before: unknown): boolean {

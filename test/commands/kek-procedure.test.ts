@@ -1,0 +1,133 @@
+/** The procedures of docs/keys.md for the master key, run from their text on real servers. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
+import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts';
+import { runHere } from '../support/command-line.ts';
+import { createClient, until } from '../support/issuing.ts';
+import { adminQuery, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
+import { startServer } from '../support/processes.ts';
+import { queryDatabase, refusedStart } from '../support/refused-start.ts';
+import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
+import { TEST_KEK } from '../support/test-seals.ts';
+import { afterTheGrace } from './filled-app.ts';
+import { commandsOf } from './procedures.ts';
+
+const ADMIN = generateApiKey().text;
+
+/** A server of today, its database of yesterday beside it, and who acts by the steps. */
+async function yesterdayAndToday(t: TestContext) {
+  const { url } = await createTestDatabase(t);
+  const env: Record<string, string> = {
+    DATABASE_URL: url,
+    MASTER_KEY: TEST_MASTER_KEY,
+    BOOTSTRAP_ADMIN_KEY: ADMIN,
+    PORT: '0',
+    LOG_LEVEL: 'info',
+    ACCEPT_UNSAFE_DURABILITY: '1',
+  };
+  const serve = async (settings: Record<string, string>) => {
+    const server = await startServer(t, settings);
+    const client = createClient(server.url, ADMIN);
+    t.after(() => client.close());
+    const value = async (): Promise<unknown> => {
+      const answer = await client.send('GET', '/v1/secrets/team/K');
+      return (JSON.parse(answer?.text ?? '{}') as { value?: unknown }).value;
+    };
+    /** What its log says of its keys. It is written once a second. */
+    const keys = async () => {
+      const find = () =>
+        `${server.stdout()}${server.stderr()}`.split('\n').find((text) => text.includes('"master keys"'));
+      await until('the server logs its keys', () => find() !== undefined);
+      const { active, given } = JSON.parse(find() ?? '') as { active: string; given: string[] };
+      return { active, given };
+    };
+    const end = async () => {
+      client.close();
+      await server.stop();
+    };
+    return { client, value, keys, end };
+  };
+  const first = await serve(env);
+  await first.client.send('PUT', '/v1/secrets/team/K', { value: 'v' });
+  await first.end();
+  const name = new URL(url).pathname.slice(1);
+  await adminQuery(`create database "${name}_yesterday" template "${name}"`);
+  t.after(() => adminQuery(`drop database if exists "${name}_yesterday" with (force)`));
+  const run = async (command: string, settings: Record<string, string> = env): Promise<string> => {
+    const [program, ...args] = command.split(' ');
+    if (command === 'openssl rand -hex 32') return randomBytes(32).toString('hex');
+    assert.equal(program, 'writ', command);
+    const sql = (text: string) => queryDatabase(settings['DATABASE_URL'] ?? '', text);
+    const ended = await afterTheGrace({ sql }, runHere(args, settings));
+    assert.equal(ended.code, 0, `${command}: ${ended.stdout} ${ended.stderr}`);
+    return ended.stdout;
+  };
+  return { env, serve, run, yesterday: { ...env, DATABASE_URL: `${url}_yesterday` } };
+}
+
+const idOf = (masterKey: string): string => createKeyEncryption(Buffer.from(masterKey, 'hex')).kekId;
+
+test('to change the master key, and to restore what is from before, by the steps of the text', {
+  skip,
+}, async (t) => {
+  const { env, serve, run, yesterday } = await yesterdayAndToday(t);
+  const [make = '', look = '', change = '', lookAgain = '', doctor = '', ...others] =
+    commandsOf('To change the master key');
+  assert.deepEqual(others, []);
+  const newKey = await run(make);
+  assert.match(await run(look), new RegExp(`^${TEST_KEK.kekId} +active`, 'm'));
+  const both = { ...env, MASTER_KEY: newKey, MASTER_KEY_PREVIOUS: TEST_MASTER_KEY };
+  const between = await serve(both);
+  assert.deepEqual(await between.keys(), { active: TEST_KEK.kekId, given: [idOf(newKey), TEST_KEK.kekId] });
+  const said = await run(change, both);
+  assert.ok(said.includes(`Nothing that Writ wrote is under another key than ${idOf(newKey)}.`), said);
+  assert.ok(said.includes(`Retired: ${TEST_KEK.kekId}. Take MASTER_KEY_PREVIOUS`), said);
+  const after = await run(lookAgain, both);
+  assert.match(after, new RegExp(`^${TEST_KEK.kekId} +retired +\\S+ +0$`, 'm'));
+  assert.match(after, new RegExp(`^${idOf(newKey)} +active`, 'm'));
+  assert.equal(await between.value(), 'v');
+  await between.end();
+  const alone = { ...env, MASTER_KEY: newKey };
+  const last = await serve(alone);
+  assert.deepEqual(await last.keys(), { active: idOf(newKey), given: [idOf(newKey)] });
+  assert.equal(await last.value(), 'v');
+  await run(doctor, alone);
+
+  const [restore = '', ...more] = commandsOf('When a start names another key');
+  assert.deepEqual(more, []);
+  const refused = await refusedStart({ ...yesterday, MASTER_KEY: newKey });
+  assert.deepEqual(
+    [refused.code, refused.said.split('\n').slice(1, 2)],
+    [
+      2,
+      [
+        `  - The master key does not match this database: it needs ${TEST_KEK.kekId}, and given is ${idOf(newKey)}. ${ADVICE}`,
+      ],
+    ],
+  );
+  const mended = { ...yesterday, MASTER_KEY: newKey, MASTER_KEY_PREVIOUS: TEST_MASTER_KEY };
+  const restored = await serve(mended);
+  assert.equal(await restored.value(), 'v');
+  await run(restore, mended);
+  await restored.end();
+  const again = await serve({ ...yesterday, MASTER_KEY: newKey });
+  assert.equal(await again.value(), 'v');
+});
+
+const ADVICE = 'Set MASTER_KEY or MASTER_KEY_PREVIOUS, or the file of one, to each key that is needed.';
+
+test('when the master key has leaked, by the steps of the text', { skip }, async (t) => {
+  const { env, serve, run } = await yesterdayAndToday(t);
+  const [end = '', look = '', signing = '', ...others] = commandsOf('When the master key has leaked');
+  assert.deepEqual(others, []);
+  const newKey = randomBytes(32).toString('hex');
+  const both = { ...env, MASTER_KEY: newKey, MASTER_KEY_PREVIOUS: TEST_MASTER_KEY };
+  const server = await serve(both);
+  const said = await run(end, both);
+  assert.ok(said.includes(signing), said);
+  assert.doesNotMatch(await run(look, both), /under data keys from before/);
+  await run(signing, both);
+  assert.equal(await server.value(), 'v');
+});
