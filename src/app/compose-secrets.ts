@@ -43,7 +43,7 @@ export function composeSecrets(
   { config, database, provisioned, monotonicMs, buildNotice }: AppContext,
   parts: { readonly audit: AuditPart; readonly authentication: AuthenticationPart },
 ): SecretsPart {
-  const { denialLog, seals } = parts.audit;
+  const { denialLog, seals, canaries, trail } = parts.audit;
   const { confirm } = parts.authentication.authenticator;
   const reader = createSecretReader(database, seals);
   const cipher = createSecretCipher(provisioned.masterKeys);
@@ -54,9 +54,9 @@ export function composeSecrets(
     maxAgeMs: CACHE_MS,
     monotonicMs,
   });
-  const changes = { store: createSecretStore(database, seals), cipher, newId, denialLog };
+  const changes = { store: createSecretStore(database, seals), cipher, newId, denialLog, canaries, trail };
   const randomValue = (): string => randomBytes(RANDOM_VALUE_BYTES).toString('base64url');
-  const uses = createSecretUses(database);
+  const uses = createSecretUses(database, seals);
   return {
     reader,
     tellOfDueSecrets: createTellOfDueSecrets({
@@ -72,7 +72,7 @@ export function composeSecrets(
     authorization: createSecretAuthorization({ reader, confirm, denialLog, readCache }),
     addRoutes: (routes) =>
       addSecretRoutes(routes, {
-        read: createReadSecrets({ reader, uses, cipher, newId, denialLog }),
+        read: createReadSecrets({ reader, uses, cipher, newId, denialLog, canaries }),
         listDue: createListDueSecrets({ reader, uses, newId }),
         write: createWriteSecrets({ ...changes, randomValue }),
         importEnv: createImportSecrets(changes),

@@ -305,6 +305,8 @@ export const secrets = pgTable(
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     updatedAt: instant('updated_at').notNull().default(sql`clock_timestamp()`),
     expiresAt: instant('expires_at'),
+    /** Whoever touches it sets off an alarm. */
+    canary: boolean('canary').notNull().default(false),
     /** How long a version may live; null: for ever. */
     rotateAfterDays: integer('rotate_after_days'),
     /** So long after the newest version was written, to the millisecond, which is what a cursor holds. */

@@ -37,10 +37,10 @@ const EXAMPLES: readonly Example[] = [
     args: [],
     says: inOrder(
       /^\{[^\n]*"version":\d+[^\n]*\}\n/,
-      /"value":"sk-example"\}\n/,
+      /"value":"sk-example"[^\n]*\}\n/,
       /\{"namespace":"examples\/curl","items":\[\{[^\n]*"key":"API_KEY"[^\n]*\}\n/,
       /\{[^\n]*"version":\d+[^\n]*\}\n/,
-      /"value":"sk-rotated"\}\n$/,
+      /"value":"sk-rotated"[^\n]*\}\n$/,
     ),
   },
   {

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
+import { SECRET, startReceiver, type WebhookEvent } from '../platform/webhook-receiver.ts';
+import { until } from '../support/issuing.ts';
 import { fencesOf, readText } from '../support/markdown.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
@@ -19,6 +21,8 @@ interface Answered {
   readonly events: readonly { readonly metadata: Record<string, unknown> }[];
   readonly version: number;
   readonly value: string;
+  readonly canary: boolean;
+  readonly total: number;
   readonly rotation_due_at: string;
   readonly error: { readonly code: string };
 }
@@ -32,7 +36,7 @@ function commandsUnder(heading: string): readonly string[] {
   return fencesOf(page.slice(start, end === -1 ? undefined : end), 'sh');
 }
 
-async function aServer(t: TestContext) {
+async function aServer(t: TestContext, settings: Readonly<Record<string, string>> = {}) {
   const { url: databaseUrl } = await createTestDatabase(t);
   const key = generateApiKey().text;
   const { url } = await startServer(t, {
@@ -43,6 +47,7 @@ async function aServer(t: TestContext) {
     PORT: '0',
     LOG_LEVEL: 'warn',
     ACCEPT_UNSAFE_DURABILITY: '1',
+    ...settings,
   });
   const folder = await mkdtemp(join(tmpdir(), 'writ-test-procedure-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -94,4 +99,29 @@ test('the steps of "Rotate a secret that is due"', { skip: postgresSkip }, async
     [1, 2],
   );
   assert.deepEqual((await run(listAgain)).items, []);
+});
+
+test('the steps of "Place a canary"', { skip: postgresSkip }, async (t) => {
+  const [place, tryIt, look, ...others] = commandsUnder('Place a canary');
+  assert.deepEqual(others, []);
+  const receiver = await startReceiver(t);
+  const { folder, run } = await aServer(t, {
+    APPROVAL_WEBHOOK_URL: receiver.url,
+    APPROVAL_WEBHOOK_SECRET: SECRET,
+  });
+  const named = { SECRET: 'prod/payments/ADMIN_PASSWORD' };
+  const members = { value: 'opens nothing', canary: true };
+  await writeFile(join(folder, 'canary.json'), JSON.stringify({ path: named.SECRET, ...members }));
+  assert.equal((await run(place)).canary, true);
+  assert.equal((await run(place)).error.code, 'ALREADY_EXISTS');
+  assert.equal((await run(tryIt, named)).value, 'opens nothing');
+  const { events } = await run(look, named);
+  // The refused second placing is a touch of what is there by then.
+  assert.deepEqual(
+    events.map(({ metadata }) => metadata['how']),
+    ['secret.read', 'secret.denied'],
+  );
+  await until('the notice', () => receiver.arrived.length > 0);
+  const [told] = receiver.arrived.map(({ body }) => JSON.parse(body) as WebhookEvent);
+  assert.deepEqual([told?.type, told?.data['path']], ['secret.canary_touched', named.SECRET]);
 });

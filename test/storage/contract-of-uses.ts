@@ -1,10 +1,11 @@
 /** What the guarded write behind a read promises: as many as may, with their events, and for the rest nothing. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { uuidv7 } from 'uuidv7';
 import type { NewAgent } from '../../src/use-cases/principals/ports.ts';
 import type { NewScopedToken } from '../../src/use-cases/scoped-tokens/ports.ts';
 import type { SecretUses } from '../../src/use-cases/secrets/ports.ts';
-import { aWrite, storedAgent } from './builders.ts';
+import { anEvent, aWrite, storedAgent } from './builders.ts';
 import { type ContractStores, EXPIRE } from './contract-stores.ts';
 import { keyIsDead, noLongerAsRead, type TokenChange } from './five-stores.ts';
 import {
@@ -93,6 +94,46 @@ export function contractOfUses(on: ContractStores): void {
             request_id: 'r',
           },
         ]);
+      });
+
+      test(`${by} is granted a canary with its alarm, or neither`, async () => {
+        const { use, token, secret } = await given();
+        const alarm = {
+          event: anEvent({ eventType: 'secret.canary_touched', metadata: { secret_id: secret.record.id } }),
+          notice: { id: uuidv7(), payload: '{}' },
+        };
+        const told = () =>
+          on.sql(
+            `select event_type, actor_id, resource_id, metadata,
+               (select count(*)::int from webhook_outbox where id = $2 and seal is not null) as notices
+             from audit_events where id = $1`,
+            [alarm.event.id, alarm.notice.id],
+          );
+        const refused = { ...use, guard: { ...use.guard, agentRevision: 99 }, alarm };
+        assert.equal(await on.uses.record(refused), false);
+        assert.deepEqual(await told(), []);
+        const others = [use, { ...use, event: { ...use.event, id: uuidv7() } }];
+        const more = others.map((other) => ({ ...other, event: { ...other.event, id: uuidv7() } }));
+        const outcomes = await Promise.all([{ ...use, alarm }, ...more].map((one) => on.uses.record(one)));
+        assert.deepEqual(outcomes, [true, true, true], 'beside others in one group');
+        const { actorId, resourceId } = use.event;
+        assert.deepEqual(await told(), [
+          {
+            event_type: 'secret.canary_touched',
+            actor_id: actorId,
+            resource_id: resourceId,
+            metadata: alarm.event.metadata,
+            notices: 1,
+          },
+        ]);
+        const again = { ...alarm, event: { ...alarm.event, id: uuidv7() } };
+        const event = { ...use.event, id: uuidv7() };
+        assert.equal(
+          await on.uses.record({ ...use, event, alarm: again }),
+          true,
+          'a notice that is owed is no fault',
+        );
+        assert.equal(token && (await on.usesOf(token.id)), taken && 4 * taken);
       });
 
       test(`${by} is granted what releases no value`, async () => {

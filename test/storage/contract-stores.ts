@@ -75,9 +75,9 @@ export function storesOn(backend: Backend): ContractStores {
       credentials: createCredentialStore(database, TEST_SEALS),
       intents: createIntentTokenStore(database, TEST_SEALS),
       tokens: createScopedTokenStore(database, TEST_SEALS),
-      trail: createAuditTrail(database),
+      trail: createAuditTrail(database, TEST_SEALS),
       reader: createSecretReader(database, TEST_SEALS),
-      uses: createSecretUses(database),
+      uses: createSecretUses(database, TEST_SEALS),
       store: createSecretStore(database, TEST_SEALS),
     });
   });

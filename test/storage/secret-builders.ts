@@ -154,6 +154,7 @@ export function attributesWith(changes: Partial<SecretAttributes> = {}): SecretA
     tags: [],
     expiresAt: null,
     rotateAfterDays: null,
+    canary: false,
     ...changes,
   };
 }

@@ -9,6 +9,7 @@ import type { Database } from '../../src/storage/engine/database.ts';
 import { sweep } from '../../src/storage/sweep.ts';
 import { openPatiently } from '../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../support/postgres.ts';
+import { TEST_SEALS } from '../support/test-seals.ts';
 import { anEvent } from './builders.ts';
 import { BACKENDS, type Backend, rows } from './opened.ts';
 
@@ -234,7 +235,7 @@ for (const backend of BACKENDS) {
       const database = await backend.openMigrated(t);
       const dead = await aTokenRow(database, `clock_timestamp() - interval '31 days'`);
       const event = anEvent({ eventType: 'token.issued', resourceType: 'scoped_token', resourceId: dead });
-      await createAuditTrail(database).append(event);
+      await createAuditTrail(database, TEST_SEALS).append(event);
       assert.equal(await run(database), 1);
       const stays = await rows(database, 'select id::text, resource_id from audit_events');
       assert.deepEqual(stays, [{ id: event.id, resource_id: dead }]);

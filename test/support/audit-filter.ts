@@ -8,5 +8,6 @@ export const auditFilter = (named: Partial<AuditFilter> = {}): AuditFilter => ({
   resourceId: undefined,
   since: undefined,
   until: undefined,
+  ofCanaries: true,
   ...named,
 });

@@ -67,7 +67,11 @@ export function createStoresInMemory(): StoresInMemory {
     tiers: new Map(),
     events: [],
   };
-  const trail: AuditTrail = { append: async (event) => void state.events.push(event) };
+  const trail: AuditTrail = {
+    append: async (event, alarms = []) =>
+      void state.events.push(event, ...alarms.map((alarm) => alarm.event)),
+    raise: async (alarms) => void state.events.push(...alarms.map((alarm) => alarm.event)),
+  };
   return {
     agents: createAgents(state),
     credentials: createCredentials(state),

@@ -24,7 +24,12 @@ const hashOf = (keyText: string): string => `hash of ${keyText}`;
 
 export function useCasesInMemory() {
   const stores = createStoresInMemory();
-  const denialLog = createDenialLog({ trail: stores.trail, newId, monotonicMs: () => 0 });
+  const denialLog = createDenialLog({
+    trail: stores.trail,
+    alarmsOf: async () => [],
+    newId,
+    monotonicMs: () => 0,
+  });
   const authenticator = createAuthenticator({
     store: stores.credentials,
     fingerprint: createProcessFingerprint(),

@@ -3,6 +3,7 @@
 import Type, { type Static } from 'typebox';
 import { FIRST_INSTANT_MS, LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
 import { UUID_PATTERN } from '../../domain/formats/uuid.ts';
+import type { Role } from '../../domain/principals/role.ts';
 import { WritError } from '../../errors.ts';
 import type { AuditFilter, AuditHorizon, AuditPosition } from '../../use-cases/audit/ports.ts';
 import { cursorOutdated } from '../../use-cases/audit/read-audit-trail.ts';
@@ -27,8 +28,9 @@ const HORIZON = new RegExp(
 );
 
 /** Throws `VALIDATION_ERROR` for a moment that the database does not know. */
-export function filterOf(query: Static<typeof FilterQuery>): AuditFilter {
+export function filterOf(query: Static<typeof FilterQuery>, { role }: { readonly role: Role }): AuditFilter {
   return {
+    ofCanaries: role === 'admin',
     eventType: query.event_type,
     actorId: query.actor_id,
     resourceType: query.resource_type,

@@ -91,7 +91,7 @@ export function addAuditRoutes(routes: Routes, deps: AuditRouteDeps): void {
       const page = query.page === undefined ? 1 : Number(query.page);
       const before = readPosition(query.cursor);
       const found = await trail.page(
-        { filter: filterOf(query), limit, page, before },
+        { filter: filterOf(query, caller.principal), limit, page, before },
         readerOf(caller, context),
       );
       const body = {
@@ -126,7 +126,7 @@ export function addAuditRoutes(routes: Routes, deps: AuditRouteDeps): void {
     answers: { 200: Type.String() },
     handle: async ({ query, caller, context }) => {
       const from = readHorizon(query.cursor);
-      const asked = { filter: filterOf(query), from, format: query.format };
+      const asked = { filter: filterOf(query, caller.principal), from, format: query.format };
       const { horizon, batches } = await trail.export(asked, readerOf(caller, context));
       const write = query.format === 'csv' ? csvOf(writeCsv) : jsonLinesOf;
       return {

@@ -34,7 +34,7 @@ export function addSecretListRoutes(routes: Routes, deps: SecretListRouteDeps): 
       if (query.due === undefined) return answerRead(deps.read, { authorized, page: pageOf(query), context });
       const { items, more } = await deps.listDue(authorized, duePageOf(query), context);
       const next = more ? writeDueCursor(items.at(-1)) : null;
-      const body = { items: items.map((item) => secretView(item)), next_cursor: next };
+      const body = { items: items.map((item) => secretView(item, authorized.requester)), next_cursor: next };
       return { status: 200, body, shape: DueListing };
     },
   });
@@ -68,10 +68,18 @@ export async function answerRead(
   const outcome = await read.read(authorized, page, context);
   if (outcome.kind === 'secret') {
     const { record, version, value } = outcome.opened;
-    return { status: 200, body: { ...secretView(record, version), value }, shape: SecretWithValue };
+    return {
+      status: 200,
+      body: { ...secretView(record, authorized.requester, version), value },
+      shape: SecretWithValue,
+    };
   }
   const { namespace, items, more } = outcome.list;
   const next = more ? writeCursor(items.at(-1)?.key) : null;
-  const body = { namespace, items: items.map((item) => secretView(item)), next_cursor: next };
+  const body = {
+    namespace,
+    items: items.map((item) => secretView(item, authorized.requester)),
+    next_cursor: next,
+  };
   return { status: 200, body, shape: SecretListing };
 }

@@ -92,7 +92,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
         expectedVersion: versionExpected(request),
         context,
       });
-      return { status: 201, body: secretView(record) };
+      return { status: 201, body: secretView(record, authorized.requester) };
     },
   });
 
@@ -147,7 +147,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
         expectedVersion,
         context,
       });
-      return { status: created ? 201 : 200, body: secretView(record) };
+      return { status: created ? 201 : 200, body: secretView(record, authorized.requester) };
     },
   });
 
@@ -170,7 +170,7 @@ export function addSecretRoutes(routes: Routes, deps: SecretRouteDeps): void {
         expectedVersion: versionExpected(request),
         context,
       });
-      return { status: 200, body: secretView(record) };
+      return { status: 200, body: secretView(record, authorized.requester) };
     },
   });
 

@@ -45,6 +45,9 @@ const attributes = {
   description: Type.Optional(nullable(text({ max: 500 }))),
   tags: Type.Optional(Type.Array(text({ min: 1, max: 64 }), { maxItems: 32 })),
   expires_at: Type.Optional(nullable(instant('from then on it reads as absent'))),
+  canary: Type.Optional(
+    Type.Boolean({ description: 'by an administrator only: every touch sets off an alarm' }),
+  ),
 };
 
 export const SecretBody = strictObject({ value, ...attributes });
@@ -79,6 +82,7 @@ const record = {
   expires_at: nullable(instant()),
   rotate_after_days: nullable(Type.Integer()),
   rotation_due_at: nullable(instant('`rotate_after_days` after the newest version was written')),
+  canary: Type.Optional(Type.Boolean({ description: 'to an administrator only' })),
 };
 
 export const Secret = strictObject(record, 'a secret without its value');
@@ -102,6 +106,7 @@ export function parseInput(body: Attributes): Omit<SecretInput, 'value'> {
     ...parseKind(body),
     ...(body.description === undefined ? {} : { description: body.description }),
     ...(body.tags === undefined ? {} : { tags: body.tags }),
+    ...(body.canary === undefined ? {} : { canary: body.canary }),
     ...(body.expires_at === undefined
       ? {}
       : { expiresAt: body.expires_at === null ? null : new Date(body.expires_at) }),
@@ -119,8 +124,12 @@ export function parseKind(body: KindOfSecret): Omit<SecretInput, 'value'> {
 }
 
 /** `version`: of the value beside it, where there is one; else the newest. */
-export function secretView(secret: SecretRecord, version = secret.version) {
-  return {
+export function secretView(
+  secret: SecretRecord,
+  { administers }: { readonly administers: boolean },
+  version = secret.version,
+) {
+  const view = {
     id: secret.id,
     namespace: secret.namespace,
     key: secret.key,
@@ -138,4 +147,5 @@ export function secretView(secret: SecretRecord, version = secret.version) {
     rotate_after_days: secret.rotateAfterDays,
     rotation_due_at: instantOrNull(secret.rotationDueAt),
   };
+  return administers ? { ...view, canary: secret.canary } : view;
 }

@@ -1,5 +1,6 @@
 /** Reading the audit trail. Filters are put together from a closed list, so that each has the index that fits. */
 
+import { CANARY_EVENTS } from '../../domain/secrets/canary.ts';
 import { WritError } from '../../errors.ts';
 import type {
   AuditEventsHad,
@@ -152,6 +153,8 @@ export function createAuditReader(database: Database): AuditReader {
   };
 }
 
+const ABOUT_CANARIES = CANARY_EVENTS.map((type) => `'${type}'`).join(', ');
+
 type AddValue = (value: unknown) => string;
 
 interface Conditions {
@@ -188,6 +191,7 @@ function conditionsOf(filter: AuditFilter): Conditions {
   for (const [tag, column, wanted] of equal) {
     if (wanted !== undefined) conditions.add(tag, (add) => `${column} = ${add(wanted)}`);
   }
+  if (!filter.ofCanaries) conditions.add('c', () => `event_type not in (${ABOUT_CANARIES})`);
   const { since, until } = filter;
   if (since !== undefined) {
     conditions.add('s', (add) => `created_at >= ${add(since)}::timestamptz`);

@@ -1,9 +1,17 @@
 /** Audit rows: how the statement of an effect inserts its event, and the queue for events that have no other effect. */
 
-import type { AuditEvent, AuditTrail } from '../../use-cases/audit/ports.ts';
+import type { Alarm, AuditEvent, AuditTrail } from '../../use-cases/audit/ports.ts';
+import type { RowSeals } from '../../use-cases/ports.ts';
 import { createBatcher } from '../engine/batcher.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { columns, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
+import {
+  GROUPED_NOTICE_TYPES,
+  groupedNotice,
+  insertNoticesOf,
+  oweNotices,
+  sentNotices,
+} from '../notices/owed-notices.ts';
 import { auditEvents } from '../schema.ts';
 
 const MEMBERS = [
@@ -66,7 +74,64 @@ export async function insertAuditEvents(session: Session, events: readonly Audit
   await session.query(INSERT_EVENTS, [JSON.stringify(events)]);
 }
 
-export function createAuditTrail(database: Database): AuditTrail {
+const INSERT_ALARMED: Statement = {
+  name: 'insert_alarmed_audit_events',
+  effect: 'write',
+  text: `
+    with event as (${insertFrom(auditEvents, members('event', MEMBERS), eventsSent('$1'))} returning 1)
+    ${insertNoticesOf('event', '$2')}`,
+};
+
+/** In a grouped statement: the events of alarms beside those of the members that `granted` holds. */
+export const insertGroupedAlarms = (
+  rest: Readonly<Record<'actorId' | 'resourceType' | 'resourceId', string>>,
+): string =>
+  insertFrom(
+    auditEvents,
+    {
+      id: 'granted."alarmId"',
+      eventType: 'granted."alarmType"',
+      ...rest,
+      metadata: 'granted."alarmMetadata"',
+      ...members('granted', ['actorType', 'ipAddress', 'requestId']),
+    },
+    'granted where granted."alarmId" is not null',
+  );
+
+/** What a member of such a statement sends of its alarm; all are null where it has none. */
+export const GROUPED_ALARM_TYPES = {
+  alarmId: 'uuid',
+  alarmType: 'text',
+  alarmMetadata: 'jsonb',
+  ...GROUPED_NOTICE_TYPES,
+};
+
+export const groupedAlarm = ({ event, notice }: Alarm, seals: RowSeals) => ({
+  alarmId: event.id,
+  alarmType: event.eventType,
+  alarmMetadata: event.metadata,
+  ...groupedNotice(notice, seals),
+});
+
+/** Inside a transaction: what is told beside the event of its effect. */
+export async function insertAlarms(
+  session: Session,
+  alarms: readonly Alarm[],
+  seals: RowSeals,
+): Promise<void> {
+  if (alarms.length === 0) return;
+  await insertAuditEvents(
+    session,
+    alarms.map(({ event }) => event),
+  );
+  await oweNotices(
+    session,
+    alarms.map(({ notice }) => notice),
+    seals,
+  );
+}
+
+export function createAuditTrail(database: Database, seals: RowSeals): AuditTrail {
   const queue = createBatcher<AuditEvent, true>({
     orderKey: (event) => event.id,
     run: async (events) => {
@@ -74,5 +139,18 @@ export function createAuditTrail(database: Database): AuditTrail {
       return events.map(() => true);
     },
   });
-  return { append: async (event) => void (await queue.submit(event)) };
+  const write = async (events: readonly AuditEvent[], alarms: readonly Alarm[]): Promise<void> => {
+    const told = [...events, ...alarms.map(({ event }) => event)];
+    const notices = alarms.map(({ notice }) => notice);
+    await database.query(INSERT_ALARMED, [JSON.stringify(told), sentNotices(notices, seals)]);
+  };
+  return {
+    append: async (event, alarms = []) => {
+      if (alarms.length > 0) await write([event], alarms);
+      else await queue.submit(event);
+    },
+    raise: async (alarms) => {
+      if (alarms.length > 0) await write([], alarms);
+    },
+  };
 }

@@ -72,7 +72,7 @@ export const SEALED_TABLES = {
   },
   secrets: {
     table: secrets,
-    sealed: ['id', 'path', 'tier', 'version', 'firstReadableVersion', 'expiresAt'],
+    sealed: ['id', 'path', 'tier', 'version', 'firstReadableVersion', 'expiresAt', 'canary'],
     hashed: [],
     open: {
       namespace: 'a constraint: `path` is made of it; lists show names only',
@@ -163,10 +163,11 @@ export type SealedTable = keyof typeof SEALED_TABLES;
 export type SealedMember<Table extends SealedTable> = (typeof SEALED_TABLES)[Table]['sealed'][number];
 
 /** As a column is kept by JavaScript, or as `sealedColumns` reads it. */
-type Given = SealedValue | Date | readonly string[] | Uint8Array;
+type Given = SealedValue | Date | readonly string[] | Uint8Array | boolean;
 
 /** A column in the form that is sealed, in SQL: the same as `formOf` has. */
-function sqlForm(column: string, type: string, isHashed: boolean): string {
+function sqlForm(column: string, type: string, isHashed: boolean, member: string): string {
+  if (type === 'boolean') return `case when ${column} then '${member}' end`;
   if (isHashed) return `encode(sha256(convert_to(${column}, 'UTF8')), 'hex')`;
   if (type === 'text[]') return `to_json(${column})::text`;
   if (type === 'bytea') return `encode(${column}, 'hex')`;
@@ -177,7 +178,8 @@ function sqlForm(column: string, type: string, isHashed: boolean): string {
 /** Of a time: to the millisecond, which is what JavaScript gives. */
 export const epochMs = (column: string): string => `trunc(extract(epoch from ${column}) * 1000)::float8`;
 
-function formOf(value: Given): SealedValue {
+function formOf(value: Given, member: string): SealedValue {
+  if (typeof value === 'boolean') return value ? member : null;
   if (value === null || typeof value !== 'object') return value;
   if (value instanceof Date) return value.getTime();
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
@@ -198,19 +200,22 @@ export function sealedColumns<Table extends SealedTable>(
   const forms = sealed.map((member) => {
     const [column = ''] = Object.values(columns(table as PgTable, row, [member]));
     const isHashed = (hashed as readonly string[]).includes(member);
-    return [member, sqlForm(column, known[member]?.getSQLType() ?? '', isHashed)];
+    return [member, sqlForm(column, known[member]?.getSQLType() ?? '', isHashed, member)];
   });
   return Object.fromEntries(forms) as Expressions<SealedMember<Table>>;
 }
+
+/** How many of the last sealed members are flags: in the message of a row from before there was one, it is absent. */
+const flagsOf = (name: SealedTable): number => (name === 'secrets' ? 1 : 0);
 
 /** What the seal of a row covers. A member that is hashed is given as `hashOf` it. */
 export function messageOf<Table extends SealedTable>(
   name: Table,
   row: Readonly<Record<SealedMember<Table>, Given>>,
 ): string {
-  const { sealed } = SEALED_TABLES[name];
-  const values = (sealed as readonly SealedMember<Table>[]).map((member) => formOf(row[member]));
-  return rowMessage(name, values);
+  const sealed = SEALED_TABLES[name].sealed as readonly SealedMember<Table>[];
+  const values = sealed.map((member) => formOf(row[member], member));
+  return rowMessage(name, values, flagsOf(name));
 }
 
 /** A row to be judged. */
@@ -219,16 +224,13 @@ export function sealedRow<Table extends SealedTable>(
   row: Readonly<Record<SealedMember<Table>, Given>>,
   seal: Uint8Array | null,
 ): SealedRow {
-  const [idMember] = SEALED_TABLES[name].sealed as readonly SealedMember<Table>[];
-  const id = idMember === undefined ? '' : String(row[idMember]);
+  const id = String(row[SEALED_TABLES[name].sealed[0] as SealedMember<Table>]);
   return { table: name, id, message: messageOf(name, row), seal };
 }
 
 /** For a `select`: what `judgedRow` reads of `row`, an alias of the table. */
 export function sealList(name: SealedTable, row: string): string {
-  const list = Object.entries(sealedColumns(name, row)).map(
-    ([member, expression]) => `${expression} as "${name}.${member}"`,
-  );
+  const list = Object.entries(sealedColumns(name, row)).map(([own, sql]) => `${sql} as "${name}.${own}"`);
   return [...list, `${row}.seal as "${name}.seal"`].join(', ');
 }
 
@@ -237,13 +239,10 @@ export function judgedRow(name: SealedTable, row: object): SealedRow {
   const read = row as Readonly<Record<string, SealedValue>>;
   const values = READ_AS[name].map((column) => read[column] ?? null);
   const seal = (row as Readonly<Record<string, Uint8Array | null>>)[`${name}.seal`] ?? null;
-  return { table: name, id: String(values[0]), message: rowMessage(name, values), seal };
+  return { table: name, id: String(values[0]), message: rowMessage(name, values, flagsOf(name)), seal };
 }
 
 /** The columns of `sealList`, in the order in which they are sealed. */
 const READ_AS = Object.fromEntries(
-  Object.entries(SEALED_TABLES).map(([name, { sealed }]) => [
-    name,
-    sealed.map((member) => `${name}.${member}`),
-  ]),
+  Object.entries(SEALED_TABLES).map(([name, { sealed }]) => [name, sealed.map((own) => `${name}.${own}`)]),
 ) as unknown as Readonly<Record<SealedTable, readonly string[]>>;

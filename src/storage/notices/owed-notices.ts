@@ -7,6 +7,9 @@ import { messageOf } from '../engine/sealed-rows.ts';
 import { insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { webhookOutbox } from '../schema.ts';
 
+/** Where a notice of the same id is owed, or was sent, it is the same notice. */
+const ONCE = ' on conflict (id) do nothing';
+
 const SENT = { id: 'uuid', payload: 'text', sealHex: 'text' };
 
 /** Inserts the list that is sent as `parameter`, as `sentNotices` makes it. */
@@ -15,7 +18,7 @@ const insertNotices = (parameter: string, condition: string): string =>
     webhookOutbox,
     { ...members('notice', ['id', 'payload']), seal: `decode(notice."sealHex", 'hex')` },
     `${recordset(parameter, 'notice', SENT)} where ${condition}`,
-  );
+  ) + ONCE;
 
 const OWE: Statement = { name: 'owe_notices', effect: 'write', text: insertNotices('$1', 'true') };
 
@@ -53,7 +56,7 @@ export const insertGroupedNotices = (): string =>
       seal: `decode(granted."noticeSealHex", 'hex')`,
     },
     'granted where granted."noticeId" is not null',
-  );
+  ) + ONCE;
 
 /** In the transaction of what they tell of. */
 export async function oweNotices(

@@ -12,7 +12,7 @@ const BATCH = 500;
 /** Every effect on secrets takes a use of a limited token; its event names the token in its metadata. */
 type UseEvent = Exclude<
   Extract<EventType, `${'secret' | 'namespace'}.${string}`>,
-  'secret.denied' | 'secret.rotation_due' | 'secret.versions_pruned'
+  'secret.denied' | 'secret.rotation_due' | 'secret.versions_pruned' | `secret.canary_${string}`
 >;
 
 const USE_EVENTS = Object.keys({

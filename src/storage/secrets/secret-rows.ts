@@ -13,6 +13,7 @@ const KEPT_ATTRIBUTES = [
   'tags',
   'expiresAt',
   'rotateAfterDays',
+  'canary',
 ] as const;
 const KEPT = [
   'id',

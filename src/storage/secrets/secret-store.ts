@@ -11,7 +11,7 @@ import type {
   SecretRecord,
   SecretStore,
 } from '../../use-cases/secrets/ports.ts';
-import { insertAuditEvents } from '../audit/audit-store.ts';
+import { insertAlarms, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, fromLiveActor, hasExpired, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
@@ -164,9 +164,10 @@ export function createSecretStore(database: Database, seals: RowSeals): SecretSt
               { ...secretRecordOf(row), expired: row.expired },
             ]),
           );
-          const { changes, event } = decide(stored);
+          const { changes, event, alarms = [] } = decide(stored);
           const records = await write(session, changes, { held: rows, seals });
           await insertAuditEvents(session, [event]);
+          await insertAlarms(session, alarms, seals);
           return records;
         });
       } catch (error) {

@@ -3,12 +3,21 @@
  * for many requests in one statement, and only for those whose credential, owner and version are still what was read.
  */
 
+import type { RowSeals } from '../../use-cases/ports.ts';
 import type { CredentialGuard, SecretUses } from '../../use-cases/secrets/ports.ts';
-import { GROUPED_EVENT_TYPES, groupedEvent, insertGroupedEvents } from '../audit/audit-store.ts';
+import {
+  GROUPED_ALARM_TYPES,
+  GROUPED_EVENT_TYPES,
+  groupedAlarm,
+  groupedEvent,
+  insertGroupedAlarms,
+  insertGroupedEvents,
+} from '../audit/audit-store.ts';
 import { createBatcher, runGuardedBatch, selectApplied } from '../engine/batcher.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, KEY_IS_LIVE, SECRET_IS_LIVE, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
-import { columnTypes, members, recordset } from '../engine/table-columns.ts';
+import { columnTypes, type Expressions, members, recordset } from '../engine/table-columns.ts';
+import { insertGroupedNotices } from '../notices/owed-notices.ts';
 import { auditEvents } from '../schema.ts';
 import { TOKEN_AS_READ } from './presented-tokens.ts';
 import { ROWS_READ } from './secret-reader.ts';
@@ -17,7 +26,7 @@ type Use = Parameters<SecretUses['record']>[0];
 type UseBy<Kind extends CredentialGuard['kind']> = Use & { readonly guard: { readonly kind: Kind } };
 
 /** `$1` is a list of `rowOf`; `credential` is the token's id or the key's. */
-const ASKED = (credentialType: 'uuid' | 'text') => `
+const ASKED = (credentialType: 'uuid' | 'text', alarmTypes: Expressions<string>) => `
       select * from ${recordset('$1', 'asked', {
         position: 'int',
         credential: credentialType,
@@ -30,6 +39,7 @@ const ASKED = (credentialType: 'uuid' | 'text') => `
         rowsRead: 'text',
         ...columnTypes(auditEvents, ['eventType', 'resourceType', 'resourceId']),
         ...GROUPED_EVENT_TYPES,
+        ...alarmTypes,
       })}`;
 
 /**
@@ -56,32 +66,54 @@ const EVENT = insertGroupedEvents({
   ...members('granted', ['eventType', 'resourceType', 'resourceId']),
 });
 
+const ALARMS = `, alarm as (
+      ${insertGroupedAlarms({
+        actorId: 'granted."agentId"::text',
+        ...members('granted', ['resourceType', 'resourceId']),
+      })}
+    ), notice as (
+      ${insertGroupedNotices()}
+    )`;
+
+interface UseStatement {
+  readonly plain: Statement;
+  /** For groups in which a canary is touched: with its alarm in the same statement. */
+  readonly alarmed: Statement;
+}
+
+/** `text`: of the types of an alarm's columns, and of what writes it. */
+const useStatement = (
+  name: string,
+  text: (alarmTypes: Expressions<string>, alarms: string) => string,
+): UseStatement => ({
+  plain: { name, effect: 'write', text: text({}, '') },
+  alarmed: { name: `${name}_with_alarms`, effect: 'write', text: text(GROUPED_ALARM_TYPES, ALARMS) },
+});
+
 /** For groups in which no token is limited: no row is locked or updated. */
-const USE_UNLIMITED: Statement = {
-  name: 'use_unlimited_tokens',
-  effect: 'write',
-  text: `
-    with asked as (${ASKED('uuid')}
+const USE_UNLIMITED = useStatement(
+  'use_unlimited_tokens',
+  (alarmTypes, alarms) => `
+    with asked as (${ASKED('uuid', alarmTypes)}
     ), granted as (
       select asked.* from asked
       ${AS_READ}
         and ${UNLIMITED_AS_READ}
     ), event as (
       ${EVENT}
-    )
+    )${alarms}
     ${selectApplied('position')}`,
-};
+);
 
 /**
  * Closes the race for the last use: the rows of limited tokens are locked in the order of their ids, which reads them
  * as they are then; of the members that ask for one token as many are granted as uses remain, and exactly their
  * number is added. A plain `update … from unnest` would add one for all of them.
  */
-const USE: Statement = {
-  name: 'use_tokens',
-  effect: 'write',
-  text: `
-    with asked as (${ASKED('uuid')}
+const USE = useStatement(
+  'use_tokens',
+  (alarmTypes, alarms) => `
+    with asked as (${ASKED('uuid', alarmTypes)}
     ), held as (
       select token.id, token.max_uses - token.uses as remaining, ${TOKEN_AS_READ} as as_read
       from scoped_tokens token
@@ -101,15 +133,14 @@ const USE: Statement = {
       where token.id = used.credential
     ), event as (
       ${EVENT}
-    )
+    )${alarms}
     ${selectApplied('position')}`,
-};
+);
 
-const USE_KEYS: Statement = {
-  name: 'use_api_keys',
-  effect: 'write',
-  text: `
-    with asked as (${ASKED('text')}
+const USE_KEYS = useStatement(
+  'use_api_keys',
+  (alarmTypes, alarms) => `
+    with asked as (${ASKED('text', alarmTypes)}
     ), granted as (
       select asked.* from asked
       ${AS_READ}
@@ -119,18 +150,21 @@ const USE_KEYS: Statement = {
         )
     ), event as (
       ${EVENT}
-    )
+    )${alarms}
     ${selectApplied('position')}`,
-};
+);
 
-export function createSecretUses(database: Database): SecretUses {
+export function createSecretUses(database: Database, seals: RowSeals): SecretUses {
   const queueOf = <Kind extends CredentialGuard['kind']>(
-    statementFor: (members: readonly UseBy<Kind>[]) => Statement,
+    statementFor: (members: readonly UseBy<Kind>[]) => UseStatement,
   ) =>
     createBatcher<UseBy<Kind>, { granted: boolean }>({
       orderKey: ({ guard, event }) => `${credentialOf(guard)} ${event.id}`,
       run: async (members) => {
-        const isGranted = await runGuardedBatch<number>(database, statementFor(members), members.map(rowOf));
+        const { plain, alarmed } = statementFor(members);
+        const statement = members.some(({ alarm }) => alarm !== undefined) ? alarmed : plain;
+        const rows = members.map((use, position) => rowOf(use, position, seals));
+        const isGranted = await runGuardedBatch<number>(database, statement, rows);
         return members.map((_, position) => ({ granted: isGranted(position) }));
       },
     });
@@ -151,9 +185,9 @@ export function createSecretUses(database: Database): SecretUses {
 const credentialOf = (guard: CredentialGuard): string =>
   guard.kind === 'scoped_token' ? guard.tokenId : guard.keyId;
 
-function rowOf({ guard, released, event }: Use, position: number) {
+function rowOf({ guard, released, event, alarm }: Use, position: number, seals: RowSeals) {
   const { eventType, resourceType, resourceId } = event;
-  return Object.assign(groupedEvent(event), released, {
+  return Object.assign(groupedEvent(event), released, alarm && groupedAlarm(alarm, seals), {
     position,
     credential: credentialOf(guard),
     agentId: guard.agentId,

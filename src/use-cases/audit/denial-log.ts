@@ -7,7 +7,7 @@
 import type { VerificationRefusal } from '../../domain/intent-tokens/verification-code.ts';
 import type { ErrorCode } from '../../errors.ts';
 import { type AuditActor, type AuditResource, auditEvent, type EventOrigin } from './build-audit-event.ts';
-import type { AuditEvent, AuditTrail, EventType } from './ports.ts';
+import type { Alarm, AuditEvent, AuditTrail, EventType } from './ports.ts';
 
 const WINDOW_MS = 60_000;
 /** Beyond so many kinds at once every denial is written: nothing is dropped to save memory. */
@@ -24,6 +24,8 @@ export interface Denial {
   readonly credentialId: string | null;
   readonly resource: AuditResource;
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** Paths that were asked for, where the resource is none. */
+  readonly paths?: readonly string[];
   readonly context: EventOrigin;
 }
 
@@ -36,6 +38,8 @@ export interface DenialLog {
 
 export function createDenialLog(deps: {
   trail: AuditTrail;
+  /** What is told beside the event of a denial about secrets at these paths, the counts of equal ones too. */
+  alarmsOf: (event: AuditEvent, paths: readonly string[]) => Promise<readonly Alarm[]>;
   newId: () => string;
   monotonicMs: () => number;
 }): DenialLog {
@@ -55,8 +59,12 @@ export function createDenialLog(deps: {
   const forget = (name: string, { last }: Kind): void => {
     if (kinds.delete(name)) count(last.credentialId, -1);
   };
-  const write = (denial: Denial, repeated?: number): Promise<void> =>
-    deps.trail.append(eventOf(denial, deps.newId(), repeated));
+  const write = async (denial: Denial, repeated?: number): Promise<void> => {
+    const event = eventOf(denial, deps.newId(), repeated);
+    const paths = pathsOf(denial);
+    if (paths.length === 0) return deps.trail.append(event);
+    return deps.trail.append(event, await deps.alarmsOf(event, paths));
+  };
 
   /** A count that cannot be written is kept for the next time. */
   const writeCount = async (name: string, kind: Kind): Promise<void> => {
@@ -107,6 +115,9 @@ export function createDenialLog(deps: {
     },
   };
 }
+
+const pathsOf = ({ resource, paths = [] }: Denial): readonly string[] =>
+  resource.type === 'secret' && resource.id !== 'unknown' ? [...paths, resource.id] : paths;
 
 interface Kind {
   readonly until: number;

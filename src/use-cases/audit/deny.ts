@@ -33,6 +33,7 @@ export async function deny(
     readonly type: EventType;
     readonly resource: AuditResource;
     readonly metadata?: Readonly<Record<string, unknown>>;
+    readonly paths?: readonly string[];
   },
 ): Promise<never> {
   if (error instanceof WritError && isOnRecord(error)) {

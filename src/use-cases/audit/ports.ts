@@ -1,6 +1,7 @@
 /** What the audit trail holds (one event for each effect and each refusal), and what reading it asks of the outside: types only. */
 
 import type { Role } from '../../domain/principals/role.ts';
+import type { Notice } from '../notices/ports.ts';
 
 /** Where a request came from; part of every audit event. */
 export interface RequestContext {
@@ -39,6 +40,8 @@ export type EventType =
   | 'secret.deleted'
   | 'secret.listed'
   | 'secret.rotation_due'
+  | 'secret.canary_touched'
+  | 'secret.canary_changed'
   | 'secret.versions_pruned'
   | 'secret.denied'
   | 'namespace.listed'
@@ -71,9 +74,17 @@ export interface AuditEvent {
   readonly requestId: string | null;
 }
 
+/** What is told of an event beside it, in the statement or the transaction that writes the event. */
+export interface Alarm {
+  readonly event: AuditEvent;
+  readonly notice: Notice | undefined;
+}
+
 /** Audit rows without another effect: denialLog. Resolves after the commit. */
 export interface AuditTrail {
-  append(event: AuditEvent): Promise<void>;
+  append(event: AuditEvent, alarms?: readonly Alarm[]): Promise<void>;
+  /** Alarms whose event is not on record by itself. */
+  raise(alarms: readonly Alarm[]): Promise<void>;
 }
 
 /** Events whose only effect is that they are on record, and that somebody acts by them: one guarded statement. */
@@ -97,6 +108,8 @@ export interface AuditFilter {
   readonly since: string | undefined;
   /** Exclusive. */
   readonly until: string | undefined;
+  /** False: without what only administrators are to know. */
+  readonly ofCanaries: boolean;
 }
 
 export interface RecordedAuditEvent {

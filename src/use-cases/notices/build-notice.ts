@@ -30,6 +30,17 @@ export const NOTICES = {
   'approval.requested': APPROVAL,
   'approval.granted': APPROVAL,
   'approval.denied': APPROVAL,
+  'secret.canary_touched': [
+    'path',
+    'secret_id',
+    'how',
+    'code',
+    'actor_id',
+    'actor_type',
+    'credential',
+    'ip_address',
+    'request_id',
+  ],
   'secret.rotation_due': ['path', 'secret_id', 'version', 'rotate_after_days', 'rotation_due_at'],
   'signing_key.created': ['kid', 'state'],
   'signing_key.activated': ['kid', 'retiring'],
@@ -46,14 +57,16 @@ export type BuildNotice = <Type extends NoticeType>(
   type: Type,
   at: Date,
   data: Readonly<Record<(typeof NOTICES)[Type][number], unknown>>,
+  /** A UUID: of notices with one id the first is owed, and the others are not. Absent: one of its own. */
+  id?: string,
 ) => Notice | undefined;
 
 export function createBuildNotice(deps: {
   readonly configured: boolean;
   readonly newId: () => string;
 }): BuildNotice {
-  return (type, at, data) =>
+  return (type, at, data, id) =>
     deps.configured
-      ? { id: deps.newId(), payload: JSON.stringify({ type, timestamp: formatTimestamp(at), data }) }
+      ? { id: id ?? deps.newId(), payload: JSON.stringify({ type, timestamp: formatTimestamp(at), data }) }
       : undefined;
 }

@@ -17,7 +17,6 @@ import { UNRESTRICTED } from '../../domain/secrets/token-restrictions.ts';
 import { type ErrorCode, WritError } from '../../errors.ts';
 import { auditEvent } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
-import { deny } from '../audit/deny.ts';
 import type { AuditEvent, EventType, RequestContext } from '../audit/ports.ts';
 import { type Authenticator, STOPPED } from '../authentication/authenticate-api-key.ts';
 import type { Caller } from '../authentication/ports.ts';
@@ -32,6 +31,7 @@ import type {
   SecretRequester,
 } from './authorized-request.ts';
 import type { PresentedToken, SecretReader } from './ports.ts';
+import { refuseSecret } from './refuse-secret.ts';
 
 export interface SecretAuthorization {
   /** Reads whose credential it is and what it asks for. Rejects with `TOKEN_INVALID`. */
@@ -119,17 +119,6 @@ export function createSecretAuthorization(deps: SecretAuthorizationDeps): Secret
   return { resolveRequester, authorizeSecretRequest };
 }
 
-/** Puts a refusal of a known credential on record, unless it is about the request's form, and rejects with it. */
-export function refuseSecret(
-  deps: { readonly denialLog: DenialLog },
-  { guard, actor, credentialId }: SecretRequester,
-  context: RequestContext,
-  { error, resource }: { readonly error: unknown; readonly resource: AuditResource },
-): Promise<never> {
-  const type = guard.kind === 'scoped_token' ? 'token.denied' : 'secret.denied';
-  return deny(deps.denialLog, { actor, credentialId, context }, error, { type, resource });
-}
-
 /** The event of an effect on secrets. */
 export function secretEvent(
   id: string,
@@ -182,7 +171,7 @@ function requesterByKey({ principal, keyId }: Caller): SecretRequester {
       namespacesTakeScope: false,
     },
     opens: isAdmin ? ADMIN_OPENS : KEY_OPENS,
-    mayLowerTiers: isAdmin,
+    administers: isAdmin,
   };
 }
 
@@ -205,7 +194,7 @@ function requesterByToken(token: PresentedToken): SecretRequester {
       namespacesTakeScope: true,
     },
     opens: token.opens,
-    mayLowerTiers: false,
+    administers: false,
     livesMs: token.livesMs,
   };
 }

@@ -36,7 +36,8 @@ export interface SecretRequester {
   readonly guard: CredentialGuard;
   readonly grant: SecretGrant;
   readonly opens: TierGrant;
-  readonly mayLowerTiers: boolean;
+  /** By an administrator's key: lowers tiers, places canaries and sees which secrets are. */
+  readonly administers: boolean;
   /** Of a token, until it expires: what was read of it is not remembered for longer. */
   readonly livesMs?: number;
 }

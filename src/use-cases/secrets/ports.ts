@@ -6,7 +6,7 @@ import type { Scope } from '../../domain/scopes/scope.ts';
 import type { AccessTier, TierGrant } from '../../domain/secrets/access-tier.ts';
 import type { PresentedState } from '../../domain/secrets/secret-authorization.ts';
 import type { AccessRestrictions } from '../../domain/secrets/token-restrictions.ts';
-import type { AuditEvent } from '../audit/ports.ts';
+import type { Alarm, AuditEvent } from '../audit/ports.ts';
 
 /** What a guarded write judges again of whoever presents a credential. */
 export type CredentialGuard =
@@ -77,6 +77,8 @@ export interface SecretAttributes {
   readonly expiresAt: Date | null;
   /** Whole days that a version may live; null: for ever. */
   readonly rotateAfterDays: number | null;
+  /** Whoever touches it sets off an alarm; shown to administrators alone. */
+  readonly canary: boolean;
 }
 
 /** A secret without its value. */
@@ -109,6 +111,11 @@ export interface FoundSecret {
   readonly rowsRead: string;
   /** False: the row of the secret is not what Writ wrote, and gives nothing out. It has been reported. */
   readonly isWhole: boolean;
+}
+
+export interface CanaryReader {
+  /** The canaries among the secrets at these paths, expired ones too; without rows that Writ did not write. */
+  among(paths: readonly string[]): Promise<readonly Pick<SecretRecord, 'id' | 'path'>[]>;
 }
 
 export interface NamespaceCount {
@@ -162,6 +169,8 @@ export interface SecretUses {
     readonly guard: CredentialGuard;
     readonly released: ReleasedVersion | undefined;
     readonly event: AuditEvent;
+    /** Written with the event. */
+    readonly alarm?: Alarm | undefined;
   }): Promise<boolean>;
 }
 
@@ -204,6 +213,8 @@ export interface SecretStore {
     decide: (stored: ReadonlyMap<string, LockedSecret>) => {
       readonly changes: readonly SecretChange[];
       readonly event: AuditEvent;
+      /** Written with the event. */
+      readonly alarms?: readonly Alarm[];
     },
   ): Promise<readonly SecretRecord[] | 'not_granted'>;
 }

@@ -9,8 +9,9 @@ import type { DenialLog } from '../audit/denial-log.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import { RETRY, retryGuardedWrite } from '../retry-guarded-write.ts';
 import { inPortions, takePage } from '../take-page.ts';
-import { refuseSecret, secretEvent } from './authorize-secret-request.ts';
+import { secretEvent } from './authorize-secret-request.ts';
 import type { AuthorizedRequest } from './authorized-request.ts';
+import type { CanaryAlarms } from './canary-alarms.ts';
 import type {
   FoundSecret,
   NamespaceCount,
@@ -19,6 +20,7 @@ import type {
   SecretRecord,
   SecretUses,
 } from './ports.ts';
+import { refuseSecret } from './refuse-secret.ts';
 import { noSuchSecret, validateTier } from './secret-rules.ts';
 import { namespacesWithin } from './visible-namespaces.ts';
 
@@ -55,6 +57,7 @@ export interface ReadSecretsDeps {
   readonly cipher: SecretCipher;
   readonly newId: () => string;
   readonly denialLog: DenialLog;
+  readonly canaries: CanaryAlarms;
 }
 
 export interface ReadSecrets {
@@ -136,7 +139,8 @@ async function open(
     metadata: { secret_id: secret.id, version },
   });
   const released = { secretId: secret.id, version, rowsRead };
-  const written = await deps.uses.record({ guard: requester.guard, released, event });
+  const alarm = secret.canary ? deps.canaries.alarm(secret, event) : undefined;
+  const written = await deps.uses.record({ guard: requester.guard, released, event, alarm });
   if (!written) return RETRY;
   authorized.cacheRead();
   return { kind: 'secret', opened: { record: secret, version, value: utf8.decode(bytes) } };

@@ -38,6 +38,7 @@ export interface SecretInput {
   readonly tags?: readonly string[];
   readonly expiresAt?: Date | null;
   readonly rotateAfterDays?: number | null;
+  readonly canary?: boolean;
 }
 
 export interface SealingDeps {
@@ -99,13 +100,19 @@ export function requireVersion(there: LockedSecret | undefined, expected: number
 export function requireNoLowerTier(
   { tier: stored }: LockedSecret,
   { tier: asked }: SecretInput,
-  { mayLowerTiers }: SecretRequester,
+  { administers }: SecretRequester,
 ): void {
-  if (asked === undefined || mayLowerTiers || !isLowerTier({ asked, stored })) return;
+  if (asked === undefined || administers || !isLowerTier({ asked, stored })) return;
   throw new WritError(
     'FORBIDDEN',
     `This secret is ${stored}, and only an administrator's key lowers a tier: name access_tier ${stored} to keep it.`,
   );
+}
+
+/** Whatever is stored: the answer tells nobody which secrets are canaries. */
+export function requireMayPlace({ canary }: SecretInput, { administers }: SecretRequester): void {
+  if (canary === undefined || administers) return;
+  throw new WritError('FORBIDDEN', "Only an administrator's key names canary.");
 }
 
 export function buildCreate(deps: SealingDeps, secret: SecretPath, input: SecretInput): Creation {
@@ -125,6 +132,7 @@ export function buildCreate(deps: SealingDeps, secret: SecretPath, input: Secret
       tags: input.tags ?? [],
       expiresAt: input.expiresAt ?? null,
       rotateAfterDays: input.rotateAfterDays ?? null,
+      canary: input.canary ?? false,
     },
     sealed: deps.cipher.seal(textToBytes(input.value), { secretId: id, path, version: 1 }),
   };
@@ -153,6 +161,7 @@ export function buildVersion(
       tags: input.tags ?? there.tags,
       expiresAt: input.expiresAt === undefined ? storedExpiry : input.expiresAt,
       rotateAfterDays: input.rotateAfterDays === undefined ? there.rotateAfterDays : input.rotateAfterDays,
+      canary: input.canary ?? there.canary,
     },
     hidesEarlier: there.expired,
     sealed: deps.cipher.seal(textToBytes(input.value), { secretId: there.id, path: there.path, version }),

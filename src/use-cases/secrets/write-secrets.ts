@@ -12,6 +12,7 @@ import {
   type Creation,
   type NewVersion,
   noSuchSecret,
+  requireMayPlace,
   requireNoLowerTier,
   requireTier,
   requireVersion,
@@ -54,7 +55,8 @@ export function createWriteSecrets(deps: WriteSecretsDeps): WriteSecrets {
     create: async (command) => {
       const { secret, input, expectedVersion } = command;
       validateInput(input);
-      const records = await changeSecrets(deps, targetOf(command), (stored) => {
+      const records = await changeSecrets(deps, targetOf(command), (stored, requester) => {
+        requireMayPlace(input, requester);
         if (stored.has(secret.path)) throw new WritError('ALREADY_EXISTS', 'There is a secret at this path.');
         requireVersion(undefined, expectedVersion);
         const change = buildCreate(deps, secret, input);
@@ -68,6 +70,7 @@ export function createWriteSecrets(deps: WriteSecretsDeps): WriteSecrets {
       validateInput(input);
       let created = false;
       const records = await changeSecrets(deps, targetOf(command), (stored, requester) => {
+        requireMayPlace(input, requester);
         const there = stored.get(secret.path);
         if (there !== undefined) {
           requireTier(requester, there);

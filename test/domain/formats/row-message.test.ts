@@ -52,3 +52,19 @@ test('a number that no column holds is not read as null, nor as another number',
   const texts = [...odd, null, 0, 1].map((item) => rowMessage('t', [item]));
   assert.equal(new Set(texts).size, texts.length);
 });
+
+test('with flags as well, and without one a row says what it said before there were flags', () => {
+  const flags = fc.tuple(fc.constantFrom('one', null), fc.constantFrom('two', null));
+  const row = fc.tuple(text, fc.tuple(value, value), flags);
+  fc.assert(
+    fc.property(row, row, ([table, values, set], [otherTable, otherValues, otherSet]) => {
+      const message = rowMessage(table, [...values, ...set], set.length);
+      const other = rowMessage(otherTable, [...otherValues, ...otherSet], otherSet.length);
+      assert.equal(
+        message === other,
+        isSame([table, [...values, ...set]], [otherTable, [...otherValues, ...otherSet]]),
+      );
+      if (set.every((flag) => flag === null)) assert.equal(message, rowMessage(table, values));
+    }),
+  );
+});

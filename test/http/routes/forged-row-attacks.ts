@@ -607,6 +607,10 @@ export const ROW_ATTACKS: readonly Attack[] = [
       await resealRows(app.sql, 'secrets', 'path = $1', [path]);
     },
   }),
+  secretAttack(['canary'], 'a canary that sings no more', 'canary = false', {
+    secret: { canary: true },
+    opensBefore: true,
+  }),
   secretAttack(['seal'], 'no seal', 'seal = null', { opensBefore: true }),
   secretAttack(['seal'], 'a seal of random bytes', RANDOM_SEAL, { opensBefore: true }),
 ];

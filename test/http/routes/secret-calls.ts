@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { buildTestApp, type CreatedAgent, type TestAnswer, type TestApp } from '../../support/app.ts';
 import { openApiCheckOf } from '../../support/openapi-check.ts';
+import type { Overrides } from '../../support/test-config.ts';
 import { resealRows } from '../../support/test-seals.ts';
 
 export type Tier = 'standard' | 'sensitive' | 'critical';
@@ -26,6 +27,8 @@ export interface SecretView {
   readonly expires_at: string | null;
   readonly rotate_after_days: number | null;
   readonly rotation_due_at: string | null;
+  /** To an administrator only. */
+  readonly canary?: boolean;
   /** Only where a secret was read. */
   readonly value?: string;
 }
@@ -84,8 +87,11 @@ export interface SecretCalls extends TestApp {
   eventsOf(effect: () => Promise<unknown>): Promise<readonly AuditRow[]>;
 }
 
-export async function buildSecretCalls(t: Pick<TestContext, 'after'>): Promise<SecretCalls> {
-  const app = await buildTestApp(t);
+export async function buildSecretCalls(
+  t: Pick<TestContext, 'after'>,
+  overrides: Overrides = {},
+): Promise<SecretCalls> {
+  const app = await buildTestApp(t, overrides);
   const { call, sql, adminKey } = app;
 
   const ask: SecretCalls['ask'] = (as, line, { json, raw, headers } = {}) => {

@@ -110,6 +110,7 @@ test('an import', { skip: postgresSkip }, async (t) => {
         expires_at: null,
         rotate_after_days: null,
         rotation_due_at: null,
+        canary: false,
         value: 'one',
       });
       assert.equal((await read('mixed/OTHER')).body.version, 1);

@@ -23,6 +23,7 @@ const VIEW = [
   'expires_at',
   'rotate_after_days',
   'rotation_due_at',
+  'canary',
 ];
 
 test('a secret', { skip: postgresSkip }, async (t) => {
@@ -98,6 +99,7 @@ test('a secret', { skip: postgresSkip }, async (t) => {
       tier: 'sensitive',
       rotate_after_days: null,
       rotation_due_at: null,
+      canary: false,
     });
     const read = await ask(adminKey, 'GET /v1/secrets/view/deep/KEY');
     assert.deepEqual(read.body, { ...made.body, value: 'hidden-1' });
@@ -129,6 +131,7 @@ test('a secret', { skip: postgresSkip }, async (t) => {
       expires_at: null,
       rotate_after_days: null,
       rotation_due_at: null,
+      canary: false,
     });
   });
 

@@ -36,11 +36,13 @@ const aFilter = fc.record({
   resourceId: optional(IDS),
   since: moment,
   until: moment,
+  ofCanaries: fc.boolean(),
 });
 
 function accepts(filter: AuditFilter, event: RecordedAuditEvent): boolean {
   const at = Date.parse(event.created_at);
   return (
+    (filter.ofCanaries || !/^secret\.canary_/.test(event.event_type)) &&
     (filter.eventType === undefined || filter.eventType === event.event_type) &&
     (filter.actorId === undefined || filter.actorId === event.actor_id) &&
     (filter.resourceType === undefined || filter.resourceType === event.resource_type) &&

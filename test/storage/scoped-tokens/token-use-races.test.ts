@@ -8,6 +8,7 @@ import { createSecretUses } from '../../../src/storage/secrets/secret-use-store.
 import { RACE_ROUNDS } from '../../support/effort.ts';
 import { openPatiently } from '../../support/patient-database.ts';
 import { createTestDatabase, postgresSkip } from '../../support/postgres.ts';
+import { TEST_SEALS } from '../../support/test-seals.ts';
 import { storedAgent } from '../builders.ts';
 import { rows } from '../opened.ts';
 import { aTokenUse, storedSecret, storedToken } from '../secret-builders.ts';
@@ -194,7 +195,7 @@ test('two queues that use the same tokens in opposite orders neither deadlock no
     limits.map((maxUses) => storedToken(one, agent, { maxUses: maxUses ?? null })),
   );
   const backwards = [...tokens].reverse();
-  const queues = [createSecretUses(one), createSecretUses(two)];
+  const queues = [createSecretUses(one, TEST_SEALS), createSecretUses(two, TEST_SEALS)];
   const asked = Array.from({ length: 600 }, (_, index) => {
     const order = index % 2 === 0 ? tokens : backwards;
     const token = order[Math.floor(index / 2) % order.length] ?? assert.fail();

@@ -29,7 +29,9 @@ function aBench(append?: (event: AuditEvent) => Promise<void>) {
         await append?.(event);
         rows.push(event);
       },
+      raise: async () => undefined,
     },
+    alarmsOf: async () => [],
     newId: () => `id-${++made}`,
     monotonicMs: () => clock.ms,
   });

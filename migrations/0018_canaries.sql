@@ -1,0 +1,1 @@
+ALTER TABLE "secrets" ADD COLUMN "canary" boolean DEFAULT false NOT NULL;
