@@ -37,21 +37,27 @@ export async function addRateLimits(app: FastifyInstance, settings: RateLimitSet
   const failures = limiter(settings.authFailureMax, (request) => request.state.origin);
 
   return {
-    countAddress: async (request) => refuseIf(await byAddress?.(request)),
-    countPrincipal: async (request) => refuseIf(await byPrincipal?.(request)),
+    countAddress: async (request) => refuseIf(await byAddress?.(request), BY_ADDRESS),
+    countPrincipal: async (request) => refuseIf(await byPrincipal?.(request), BY_PRINCIPAL),
     requireFewFailures: async (request) => {
       const state = await failures?.(request, { increment: false });
       // A read does not add the request in hand, so the limit is reached at `max`, not above it.
-      if (state !== undefined && !state.isAllowed && state.remaining === 0) throw tooMany(state.ttlInSeconds);
+      if (state !== undefined && !state.isAllowed && state.remaining === 0)
+        throw tooMany(BY_FAILURES, state.ttlInSeconds);
     },
     countFailure: async (request) => void (await failures?.(request)),
   };
 }
 
-function refuseIf(state: Awaited<ReturnType<Limiter>> | undefined): void {
-  if (state !== undefined && !state.isAllowed && state.isExceeded) throw tooMany(state.ttlInSeconds);
+const WAIT = 'wait as long as Retry-After says';
+const BY_ADDRESS = `Too many requests from this address; ${WAIT} (RATE_LIMIT_MAX).`;
+const BY_PRINCIPAL = `Too many requests of this principal, over all its keys and tokens; ${WAIT} (RATE_LIMIT_MAX).`;
+const BY_FAILURES = `Too many wrong credentials from this address; ${WAIT} (AUTH_FAILURE_MAX).`;
+
+function refuseIf(state: Awaited<ReturnType<Limiter>> | undefined, message: string): void {
+  if (state !== undefined && !state.isAllowed && state.isExceeded) throw tooMany(message, state.ttlInSeconds);
 }
 
-function tooMany(retryAfterSeconds: number): WritError {
-  return new WritError('RATE_LIMITED', 'Too many requests; try again later.', { retryAfterSeconds });
+function tooMany(message: string, retryAfterSeconds: number): WritError {
+  return new WritError('RATE_LIMITED', message, { retryAfterSeconds });
 }

@@ -168,4 +168,26 @@ test('failed credentials', { skip: postgresSkip }, async (t) => {
       assert.equal((await server.call({ method: 'GET', url })).status, 200, url);
     }
   });
+
+  await t.test('each limit says which it is, and which setting', async (t) => {
+    const server = await buildTestApp(t, { ...WINDOW, RATE_LIMIT_MAX: '5', AUTH_FAILURE_MAX: '1' });
+    const said = async (ask: () => Promise<TestAnswer>): Promise<string> => {
+      let answer = await ask();
+      while (answer.status !== 429) answer = await ask();
+      return (answer.body as { error: { message: string } }).error.message;
+    };
+    const { call, adminKey: key } = server;
+    assert.match(
+      await said(() => call({ method: 'GET', url: '/v1/me', key })),
+      /^Too many requests of this principal.*RATE_LIMIT_MAX/,
+    );
+    assert.match(
+      await said(() => guess(server)),
+      /^Too many wrong credentials from this address.*AUTH_FAILURE_MAX/,
+    );
+    assert.match(
+      await said(() => call({ method: 'GET', url: '/v1/health' })),
+      /^Too many requests from this address.*RATE_LIMIT_MAX/,
+    );
+  });
 });
