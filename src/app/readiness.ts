@@ -12,6 +12,8 @@ import type { MasterKeysPart } from './compose-master-keys.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
 const FRESH_MS = 1000;
+/** Whoever asks is told within a second. */
+const PATIENCE_MS = 900;
 const MAX_DRIFT_MS = 30_000;
 
 /** The returned function resolves to undefined when the work can be done, else to the reason. */
@@ -25,10 +27,18 @@ export function createReadiness(
   });
   return () => {
     if (last === undefined || app.monotonicMs() - last.at >= FRESH_MS) {
-      last = { at: app.monotonicMs(), answer: evaluate(app, parts) };
+      last = { at: app.monotonicMs(), answer: inTime(evaluate(app, parts)) };
     }
     return last.answer;
   };
+}
+
+async function inTime(answer: Promise<string | undefined>): Promise<string | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, PATIENCE_MS, 'the database does not answer in time');
+  });
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
 }
 
 async function evaluate(

@@ -34,7 +34,7 @@ const LAYERS = {
   },
   storage: {
     permitted:
-      'pg drizzle-orm drizzle-orm/pg-core @electric-sql/pglite node:fs node:fs/promises node:path node:url node:zlib',
+      'pg drizzle-orm drizzle-orm/pg-core @electric-sql/pglite node:fs node:fs/promises node:net node:path node:url node:zlib',
     forbidden: 'fastify bcrypt node:crypto uuidv7 typebox',
   },
   http: {

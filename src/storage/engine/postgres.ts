@@ -13,6 +13,7 @@ import { BEGIN_EPOCH, HISTORY, historyIn } from './history.ts';
 import { createMemories } from './memories.ts';
 import { MIGRATIONS } from './migrations.ts';
 import { MEANING, PIN_DURABILITY, sessionSettings } from './session-settings.ts';
+import { createSockets, probePostgres, watchSilence } from './silence.ts';
 import {
   auditUnavailable,
   ConnectionLostError,
@@ -41,8 +42,10 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
   const memories = createMemories();
   const keyListeners: (() => void)[] = [];
   let history: string | undefined;
+  const sockets = createSockets();
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
+    stream: sockets.open,
     max: options.poolMax,
     connectionTimeoutMillis: timeouts.connectMs,
     // A server that falls silent enforces no time-out of its own.
@@ -68,10 +71,18 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
   // A connection in use reports its loss through the failing query; the listener only keeps the process alive.
   pool.on('connect', (client) => void client.on('error', () => {}));
 
+  const silence = watchSilence({
+    isAsked: () => pool.totalCount > pool.idleCount,
+    heardBytes: sockets.bytesRead,
+    probe: () => probePostgres(options.databaseUrl),
+    giveUp: sockets.destroyAll,
+  });
+
   async function withClient<T>(
     effect: Statement['effect'],
     work: (client: pg.PoolClient) => Promise<T>,
   ): Promise<T> {
+    if (silence.isSilent) throw translateStorageError(connectionLost(undefined), 'connect');
     const client = await pool.connect().catch((error: unknown) => {
       throw translateStorageError(error, 'connect');
     });
@@ -119,7 +130,10 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
         [...MEANING, 'set statement_timeout = 0', 'set lock_timeout = 0', ...durability].join('; '),
         work,
       ),
-    close: () => pool.end(),
+    close: () => {
+      silence.close();
+      return pool.end();
+    },
   };
 }
 
