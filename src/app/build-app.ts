@@ -62,6 +62,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     readClient: createClientReader(config.trustProxy),
     readJson: readStrictJson,
     newRequestId: newId,
+    monotonicMs: app.monotonicMs,
     log,
   });
   const routes = await composeRoutes(app, { server, audit, authentication, secrets });

@@ -27,6 +27,7 @@ const KEPT: Readonly<Record<string, string>> = {
   'http/server/create-server.ts': 'requests under way',
   'http/server/request-state.ts': 'clients by their address, under settings that do not change',
   'http/server/schema-compilers.ts': 'compiled schemas',
+  'http/server/unread-answers.ts': 'connections of which something is unread',
   'keys/encryption/approval-mac.ts': 'a key of each master key',
   'keys/encryption/master-keys.ts': 'read again every second, and at another history',
   'keys/encryption/row-seals.ts': 'seals of texts: the same whatever the database holds',

@@ -10,12 +10,10 @@ export function addDescriptionRoutes(
   routes: Routes,
   deps: { version: string; sha256Base64: (text: string) => string },
 ): void {
-  let document: Record<string, unknown> | undefined;
-  const described = (): Record<string, unknown> => {
-    document ??= openApiDocument(routes.declared(), deps.version);
-    return document;
-  };
-  let page: { html: string; policy: string } | undefined;
+  const described = () => openApiDocument(routes.declared(), deps.version);
+  // Made once, as bytes that all answers share: an answer that is not read keeps nothing of its own.
+  let document: Buffer | undefined;
+  let page: { html: Buffer; policy: string } | undefined;
 
   routes.public({
     method: 'GET',
@@ -24,7 +22,10 @@ export function addDescriptionRoutes(
     summary: 'This description, OpenAPI 3.1',
     credential: 'none',
     answers: { 200: Type.Unsafe<object>({ type: 'object', additionalProperties: true }) },
-    handle: async () => ({ status: 200, body: described() }),
+    handle: async () => {
+      document ??= Buffer.from(JSON.stringify(described()));
+      return { status: 200, body: document, headers: { 'content-type': 'application/json; charset=utf-8' } };
+    },
   });
   routes.public({
     method: 'GET',
@@ -35,9 +36,11 @@ export function addDescriptionRoutes(
     mediaTypes: ['text/html'],
     answers: { 200: Type.String() },
     handle: async () => {
-      page ??= referencePage(described(), deps.sha256Base64);
+      page ??= pageOf(referencePage(described(), deps.sha256Base64));
       const headers = { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': page.policy };
       return { status: 200, body: page.html, headers };
     },
   });
 }
+
+const pageOf = ({ html, policy }: { html: string; policy: string }) => ({ html: Buffer.from(html), policy });

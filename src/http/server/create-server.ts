@@ -12,6 +12,7 @@ import Fastify, {
 } from 'fastify';
 import { WritError } from '../../errors.ts';
 import { createParserRefusals, type LatestRequests } from './client-errors.ts';
+import { createConnectionLimits } from './connection-limits.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
@@ -24,6 +25,7 @@ export interface ServerOptions {
   readonly readClient: ReadClient;
   readonly readJson: ReadJson;
   readonly newRequestId: () => string;
+  readonly monotonicMs: () => number;
   readonly log: RequestLog;
 }
 
@@ -31,6 +33,7 @@ export interface ServerOptions {
 export interface RequestLog {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
 
@@ -49,6 +52,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const latest: LatestRequests = new WeakMap();
   const begun = { readClient: options.readClient, latest };
   const refusals = createParserRefusals(options.newRequestId, latest);
+  const connections = createConnectionLimits(options);
   const app = Fastify({
     logger: false,
     bodyLimit: MAX_BODY_BYTES,
@@ -58,6 +62,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       connectionsCheckingInterval: Math.min(1000, options.requestTimeoutMs),
       // Node would answer with an empty 400, before anything of ours: see `refuseHead`.
       requireHostHeader: false,
+      ServerResponse: connections.Response,
     },
     keepAliveTimeout: 72_000,
     forceCloseConnections: 'idle',
@@ -96,6 +101,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     logRequest(request, reply, options.log);
     done();
   });
+  connections.keepFor(app);
   closeIdleConnectionsBeforeTheEnd(app);
   app.setErrorHandler(answerError);
   app.setNotFoundHandler((request, reply) => answerError(noSuchEndpoint(), request, reply));
