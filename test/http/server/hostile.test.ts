@@ -107,6 +107,7 @@ const DELEGATION = {
   target_agent: 'd',
   subtask: {},
 };
+const EMERGENCY = { agent: 'doomed', all: false, reason: 'r' };
 const FUTURE = '2999-01-01T00:00:00Z';
 const TOKEN_REQUEST = {
   scopes: ['secrets:read:hostile/*'],
@@ -274,6 +275,9 @@ const ROUTES: readonly HostileRoute[] = [
     credential: 'api-key',
   },
   { method: 'GET', route: '/v1/me', credential: 'api-key' },
+  { method: 'GET', route: '/v1/emergency', credential: 'api-key' },
+  { method: 'POST', route: '/v1/emergency/stop', credential: 'api-key', body: EMERGENCY },
+  { method: 'POST', route: '/v1/emergency/resume', credential: 'api-key', body: EMERGENCY },
   {
     method: 'POST',
     route: '/v1/tokens',
