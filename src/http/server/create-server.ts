@@ -4,16 +4,12 @@
  */
 
 import type { Socket } from 'node:net';
-import Fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import { createParserRefusals, type LatestRequests } from './client-errors.ts';
 import { createConnectionLimits } from './connection-limits.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
+import { fromFramework } from './framework-errors.ts';
 import { closeIdleConnectionsBeforeTheEnd } from './idle-connections.ts';
 import { acceptJsonBodies, MAX_BODY_BYTES, type ReadJson } from './json-body.ts';
 import { type ReadClient, refuseHead, requestStateOf, takesBasic } from './request-state.ts';
@@ -182,24 +178,6 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name);
   setCommonHeaders(request, reply);
   return reply.code(answer.status).headers(answer.headers).send(answer.body);
-}
-
-/** Fastify's own refusals, put into our codes; anything else stays what it is. */
-function fromFramework(error: unknown): unknown {
-  if (error instanceof WritError) return error;
-  switch ((error as Partial<FastifyError> | undefined)?.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new WritError('PAYLOAD_TOO_LARGE', `A body may have at most ${MAX_BODY_BYTES} bytes.`);
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new WritError('VALIDATION_ERROR', 'The body is not as long as Content-Length says.');
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new WritError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8.');
-    case 'FST_ERR_BAD_URL':
-    case 'FST_ERR_MAX_PARAM_LENGTH':
-      return noSuchEndpoint();
-    default:
-      return error;
-  }
 }
 
 /** They ask every few seconds; their success is no news. */
