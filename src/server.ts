@@ -5,13 +5,16 @@
 
 import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app/build-app.ts';
+import { buildMetricsListener } from './app/metrics-listener.ts';
 import { loadConfig } from './config.ts';
 import { formatTimestamp } from './domain/formats/rfc3339.ts';
 import { WritError } from './errors.ts';
 import { newId } from './platform/ids.ts';
 import { createLog, type Log } from './platform/log.ts';
-import { exitCodeFor, formatStartupError } from './start/exit-report.ts';
+import { createMetrics } from './platform/metrics.ts';
+import { exitCodeFor, formatStartupError, MetricsListenError } from './start/exit-report.ts';
 import { provision } from './start/provision.ts';
 import { StartError } from './start/start-error.ts';
 import { awaitStopSignal, type StopSignal } from './start/stop-signal.ts';
@@ -45,13 +48,16 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
           'names of these principals do not fit, or look alike; they are kept',
         );
       }
-      const app = await buildApp({ config, database, provisioned, log });
+      const metrics = createMetrics();
+      const app = await buildApp({ config, database, provisioned, log, metrics });
+      const scraped = await listenForScrapes({ config, log, metrics }, stdout);
       if (!signal.received()) {
         const address = await app.listen({ host: config.host, port: config.port });
         announceAddress(stdout, address, provisioned.newAdminKey);
         await signal.arrival;
       }
       await app.close();
+      await scraped?.close();
     }
     await database.close();
     log.flush();
@@ -59,6 +65,21 @@ export async function serve(env: NodeJS.ProcessEnv, stdout: NodeJS.WritableStrea
     await database.close().catch(() => {});
     throw error;
   }
+}
+
+/** Undefined where no port is set. */
+async function listenForScrapes(
+  deps: Parameters<typeof buildMetricsListener>[0],
+  stdout: NodeJS.WritableStream,
+): Promise<FastifyInstance | undefined> {
+  const { metricsHost: host, metricsPort: port } = deps.config;
+  if (port === undefined) return undefined;
+  const listener = await buildMetricsListener(deps);
+  const address = await listener.listen({ host, port }).catch((cause: unknown) => {
+    throw new MetricsListenError(cause);
+  });
+  stdout.write(`Metrics are served on ${address}/metrics\n`);
+  return listener;
 }
 
 const PATIENCE_MS = 30_000;

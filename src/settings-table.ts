@@ -73,6 +73,19 @@ export const SETTINGS = {
     default: '10000',
     help: 'Milliseconds that requests in flight have to finish after SIGTERM or SIGINT.',
   },
+  METRICS_PORT: {
+    ...wholeNumber(0, 65_535),
+    group: 'Listener',
+    help: 'Port of the listener for Prometheus, which serves `/metrics` and asks for no credential; if unset, there is none.',
+    example: '9464',
+  },
+  METRICS_HOST: {
+    ...text('an IP address or a host name'),
+    group: 'Listener',
+    default: '127.0.0.1',
+    help: 'Address of that listener; let nobody reach it who may not know how much is asked.',
+    example: '10.0.0.5',
+  },
   DATABASE_URL: {
     ...POSTGRES_URL,
     group: 'Database',

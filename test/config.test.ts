@@ -69,6 +69,8 @@ test('an empty environment has the documented defaults', () => {
     signingAlg: 'EdDSA',
     requestTimeoutMs: 10_000,
     shutdownTimeoutMs: 10_000,
+    metricsPort: undefined,
+    metricsHost: '127.0.0.1',
   } satisfies Config);
 });
 
@@ -105,6 +107,8 @@ const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?]
   ['HOST', '0.0.0.0', { host: '0.0.0.0' }, { ISSUER_URL: 'https://writ.example' }],
   ['PORT', '0', { port: 0 }],
   ['PORT', '65535', { port: 65_535 }],
+  ['METRICS_PORT', '0', { metricsPort: 0 }],
+  ['METRICS_HOST', '::', { metricsHost: '::' }],
   ['DATABASE_URL', POSTGRES, { databaseUrl: POSTGRES }, { MASTER_KEY: HEX_KEY }],
   ['DATABASE_URL', 'postgresql:///writ', { databaseUrl: 'postgresql:///writ' }, { MASTER_KEY_FILE: '/k' }],
   ['DATABASE_POOL_MAX', '2', { databasePoolMax: 2 }],
@@ -216,6 +220,8 @@ const NO_KMS_KEY = [
 const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   HOST: ['0.0.0.0', '::', '192.0.2.1', 'writ.example', '128.0.0.1', '::ffff:127.0.0.1'], // without ISSUER_URL
   PORT: [...NO_INTEGER, '65536'],
+  METRICS_PORT: [...NO_INTEGER, '65536'],
+  METRICS_HOST: [], // any text may name a host
   DATABASE_URL: ['writ', 'mysql://db/writ', 'http://db', 'postgres', '/var/run/postgresql', 'postgres//db'],
   DATABASE_POOL_MAX: [...NO_INTEGER, '0', '1', '1001'],
   DATA_DIR: [], // any text may name a folder

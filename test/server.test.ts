@@ -8,7 +8,7 @@ import { aFolder, onPostgres } from './support/command-line.ts';
 import { printedKey, until } from './support/issuing.ts';
 import { clientOfNextStart } from './support/next-start.ts';
 import { postgresSkip as skip } from './support/postgres.ts';
-import { startNode } from './support/processes.ts';
+import { startNode, startServer } from './support/processes.ts';
 import { CLI, SERVER } from './support/programs.ts';
 
 test('writ serve is the server: it names its address and ends with 0 on SIGTERM and SIGINT', {
@@ -50,6 +50,29 @@ test('a port in use exits 1 and is named', { skip }, async (t) => {
     server.stderr(),
     new RegExp(`cannot listen on 127\\.0\\.0\\.1 port ${port} \\(EADDRINUSE\\)\\. Another process .* PORT`),
   );
+});
+
+test('the port of the metrics in use exits 1 and is named with its own setting', { skip }, async (t) => {
+  const env = await onPostgres(t);
+  const port = await takenPort(t);
+  const server = await startNode(t, [SERVER], { ...env, PORT: '0', METRICS_PORT: String(port) });
+  assert.equal(await server.ended, 1);
+  assert.match(
+    server.stderr(),
+    new RegExp(
+      `cannot listen on 127\\.0\\.0\\.1 port ${port} \\(EADDRINUSE\\)\\. Another process .* METRICS_PORT`,
+    ),
+  );
+  assert.doesNotMatch(server.stdout(), /listening/);
+});
+
+test('the metrics have an address of their own, which ends with the server', { skip }, async (t) => {
+  const server = await startServer(t, { ...(await onPostgres(t)), PORT: '0', METRICS_PORT: '0' });
+  const [, url = ''] = /Metrics are served on (\S+)/.exec(server.stdout()) ?? [];
+  assert.match(await (await fetch(url)).text(), /^writ_build_info\{version="[^"]+",node="v[^"]+"\} 1$/m);
+  assert.equal((await fetch(`${server.url}/metrics`)).status, 404);
+  assert.equal(await server.stop(), 0);
+  await assert.rejects(fetch(url));
 });
 
 test('a first start that cannot listen prints the administrator’s key all the same, and the next serves it', {

@@ -5,6 +5,7 @@ import type { Routes } from '../http/routing/route.ts';
 import { createDatabaseClock, type DatabaseClock } from '../platform/database-clock.ts';
 import { newId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
 import type { Provisioned } from '../start/provision.ts';
 import type { Database } from '../storage/engine/database.ts';
 import { readDatabaseTime } from '../storage/engine/database-health.ts';
@@ -15,6 +16,7 @@ export interface AppDeps {
   readonly database: Database;
   readonly provisioned: Provisioned;
   readonly log: Log;
+  readonly metrics: Metrics;
 }
 
 export interface AppContext extends AppDeps {

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { readStrictJson } from '../domain/json/strict-json.ts';
 import { addDescriptionRoutes } from '../http/openapi/openapi-routes.ts';
 import { addHealthRoutes } from '../http/routes/health-routes.ts';
+import { createAnswerTally } from '../http/server/answer-tally.ts';
 import { createServer } from '../http/server/create-server.ts';
 import { createClientReader } from '../http/server/request-state.ts';
 import { nodeSha256 } from '../keys/signing/node-sha256.ts';
@@ -28,6 +29,7 @@ import { composeSigningKeys } from './compose-signing-keys.ts';
 import { composeTokenReading } from './compose-token-reading.ts';
 import { composeVerification } from './compose-verification.ts';
 import { startSchedule } from './job-schedule.ts';
+import { readMetrics } from './read-metrics.ts';
 import { createReadiness } from './readiness.ts';
 
 /** Builds everything and starts the jobs; does not listen. `close()` stops the jobs, not the database. */
@@ -57,6 +59,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     composeAuditReading(app, { authentication }),
     composeEmergency(app, { audit, authentication }),
   ];
+  const tally = createAnswerTally();
   const server = createServer({
     requestTimeoutMs: config.requestTimeoutMs,
     readClient: createClientReader(config.trustProxy),
@@ -64,6 +67,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     newRequestId: newId,
     monotonicMs: app.monotonicMs,
     log,
+    tally,
   });
   const routes = await composeRoutes(app, { server, audit, authentication, secrets });
   const whyNotReady = createReadiness(app, { signingKeys, masterKeys });
@@ -71,6 +75,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   addHealthRoutes(routes, { version: VERSION, whyNotReady, countIntegrityErrors });
   for (const part of served) part.addRoutes(routes);
   addDescriptionRoutes(routes, { version: VERSION, sha256Base64 });
+  readMetrics(app, { audit, tally });
   const stopSchedule = startSchedule(app, { audit, authentication, signingKeys, secrets, masterKeys });
   server.addHook('onClose', async () => {
     await stopSchedule();

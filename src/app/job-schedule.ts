@@ -27,7 +27,7 @@ export function startSchedule(
     readonly secrets: SecretsPart;
   },
 ): () => Promise<void> {
-  const { config, database, clock, log } = app;
+  const { config, database, clock, log, metrics } = app;
   const jobs: readonly Job[] = [
     ...deliverWebhooks(app, parts.audit),
     { name: 'clock', everyMs: 10 * SECOND_MS, run: clock.sample },
@@ -45,16 +45,25 @@ export function startSchedule(
     { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
     { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },
   ];
-  return startJobs(jobs, (job, err) => log.warn({ job, err }, 'a job failed; it runs again'));
+  return startJobs(jobs, (job, err) => {
+    metrics.count('writ_job_failures_total', { job });
+    log.warn({ job, err }, 'a job failed; it runs again');
+  });
 }
 
 /** None where no webhook is configured. */
-function deliverWebhooks({ config, database, clock, log }: AppContext, { seals }: AuditPart): readonly Job[] {
+function deliverWebhooks(
+  { config, database, clock, log, metrics }: AppContext,
+  { seals }: AuditPart,
+): readonly Job[] {
   if (config.approvalWebhook === undefined) return [];
   const run = createDeliverWebhooks({
     outbox: createWebhookOutbox(database, seals),
     send: createWebhook(config.approvalWebhook, clock.now),
-    onDeadLetter: (notice, why) => log.error({ notice, why }, 'a webhook notice was given up'),
+    onDeadLetter: (notice, why) => {
+      metrics.count('writ_webhook_given_up_total', {});
+      log.error({ notice, why }, 'a webhook notice was given up');
+    },
   });
   return [{ name: 'webhook', everyMs: SECOND_MS, run }];
 }

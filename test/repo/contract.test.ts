@@ -23,13 +23,16 @@ test('section 1 lists every endpoint that is served, and marks every other', {
   skip: postgresSkip,
 }, async (t) => {
   const { routes } = await buildTestApp(t);
-  const served = routes.map((route) => `${route.method} ${documentedPath(route)}`).sort();
+  const served = [
+    ...routes.map((route) => `${route.method} ${documentedPath(route)}`),
+    // On a listener of its own.
+    'GET /metrics',
+  ].sort();
   const rows = tableOf(text, 'method and path');
   const endpointsOf = (chosen: readonly string[][]): string[] =>
     chosen.flatMap(([cell]) => codeSpans(cell)).map((endpoint) => endpoint.replace(/:(\w+)/g, '{$1}'));
   assert.deepEqual(endpointsOf(rows.filter(isServed)).sort(), served);
   const notServed = endpointsOf(rows.filter((row) => !isServed(row)));
-  assert.ok(notServed.length > 0);
   assert.deepEqual(
     notServed.filter((endpoint) => served.includes(endpoint)),
     [],

@@ -42,7 +42,7 @@ const LAYERS = {
     forbidden: 'pg drizzle-orm bcrypt node:crypto node:fs picomatch uuidv7',
   },
   platform: {
-    permitted: 'pino lru-cache standardwebhooks uuidv7 node:module node:crypto',
+    permitted: 'pino lru-cache standardwebhooks uuidv7 prom-client node:module node:crypto',
     forbidden: 'pg fastify bcrypt node:fs typebox',
   },
 };

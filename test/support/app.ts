@@ -12,6 +12,7 @@ import { buildApp } from '../../src/app/build-app.ts';
 import type { Config } from '../../src/config.ts';
 import { formatTimestamp } from '../../src/domain/formats/rfc3339.ts';
 import { createLog, type Log } from '../../src/platform/log.ts';
+import { createMetrics, type Metrics } from '../../src/platform/metrics.ts';
 import type { ConfigVariable } from '../../src/settings-table.ts';
 import { provision } from '../../src/start/provision.ts';
 import type { Database, DatabaseTimeouts } from '../../src/storage/engine/database.ts';
@@ -73,6 +74,7 @@ export interface RegisteredRoute {
 
 export interface TestApp {
   readonly app: FastifyInstance;
+  readonly metrics: Metrics;
   readonly database: Database;
   readonly databaseUrl: string;
   /** The key of the first administrator. */
@@ -143,7 +145,10 @@ export async function openTestApp(
   const provisioned = await provision({ database, config, newId: uuidv7 });
   const routes: RegisteredRoute[] = [];
   const log = logOf(config.logLevel);
-  const built = await collectingRoutes(routes, () => buildApp({ config, database, provisioned, log }));
+  const metrics = createMetrics();
+  const built = await collectingRoutes(routes, () =>
+    buildApp({ config, database, provisioned, log, metrics }),
+  );
   app = built;
   const adminKey = provisioned.newAdminKey ?? knownKey;
   const call = async <Body>(request: TestRequest): Promise<TestAnswer<Body>> => {
@@ -153,6 +158,7 @@ export async function openTestApp(
   };
   return {
     app: built,
+    metrics,
     database,
     databaseUrl,
     adminKey,

@@ -5,7 +5,8 @@
 
 import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { WritError } from '../../errors.ts';
+import { type ErrorCode, WritError } from '../../errors.ts';
+import { type AnswerTally, DURATION_BOUNDS_MS } from './answer-tally.ts';
 import { createParserRefusals, type LatestRequests } from './client-errors.ts';
 import { createConnectionLimits } from './connection-limits.ts';
 import { errorAnswer, noSuchEndpoint } from './error-envelopes.ts';
@@ -23,6 +24,7 @@ export interface ServerOptions {
   readonly newRequestId: () => string;
   readonly monotonicMs: () => number;
   readonly log: RequestLog;
+  readonly tally: AnswerTally;
 }
 
 /** One line per request. */
@@ -84,6 +86,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   // Node swaps the two when the limit for headers is the larger one, and a slow body would then have a minute.
   app.server.headersTimeout = Math.min(app.server.headersTimeout, options.requestTimeoutMs);
+  options.tally.watch(app);
   app.decorateRequest('state');
   app.decorateRequest('auth');
   app.decorateRequest('authorized');
@@ -94,7 +97,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     done(headFault(request, reply) ?? (request.is404 ? noSuchEndpoint() : undefined));
   });
   app.addHook('onResponse', (request, reply, done) => {
-    logRequest(request, reply, options.log);
+    recordRequest(request, reply, options);
     done();
   });
   connections.keepFor(app);
@@ -181,31 +184,47 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
 }
 
 /** They ask every few seconds; their success is no news. */
-const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health']);
+const PROBES: ReadonlySet<string> = new Set(['/ready', '/health', '/v1/health', '/metrics']);
 
-function logRequest(
+function recordRequest(
   { id, method, routeOptions, state, auth }: FastifyRequest,
   reply: FastifyReply,
-  log: RequestLog,
+  { log, tally }: ServerOptions,
 ): void {
   const { statusCode: status } = reply;
   // The pattern: a target as sent could hold anything.
   const route = routeOptions.url ?? '-';
+  const { elapsedTime } = reply;
+  const answers = routeOptions.config?.answers ?? tally.unrouted;
+  const statusClass = Math.floor(status / 100);
+  answers.byClass[statusClass] = (answers.byClass[statusClass] ?? 0) + 1;
+  let bucket = 0;
+  while (elapsedTime > (DURATION_BOUNDS_MS[bucket] ?? Number.POSITIVE_INFINITY)) bucket += 1;
+  answers.durations[bucket] = (answers.durations[bucket] ?? 0) + 1;
+  answers.milliseconds += elapsedTime;
+  const code = codeOf(state.failure);
+  if (code !== undefined) tally.refusals.set(code, (tally.refusals.get(code) ?? 0) + 1);
   const fields = {
     request_id: id,
     method,
     route,
     status,
-    ms: Math.round(reply.elapsedTime * 10) / 10,
+    ms: Math.round(elapsedTime * 10) / 10,
     ip: state.context.ipAddress,
     principal: auth?.principalId,
     // Undefined members are not written.
-    code: state.failure instanceof WritError ? state.failure.code : undefined,
+    code,
     err: status >= 500 ? state.failure : undefined,
   };
   if (status >= 500) log.error(fields, 'request');
   else if (status === 200 && PROBES.has(route)) log.debug(fields, 'request');
   else log.info(fields, 'request');
+}
+
+/** Undefined for what was not refused. */
+function codeOf(failure: unknown): ErrorCode | undefined {
+  if (failure === undefined) return undefined;
+  return failure instanceof WritError ? failure.code : 'INTERNAL';
 }
 
 /** A serializer, or a validator, which leaves its errors as a property of itself. */

@@ -59,5 +59,15 @@ export interface Database extends Session {
    * start provisions. Waits at most 60 s, then rejects with `UNAVAILABLE`.
    */
   exclusively<T>(work: (migrate: () => Promise<void>) => Promise<T>): Promise<T>;
+  /** Undefined where there is no pool. */
+  poolUse(): PoolUse | undefined;
   close(): Promise<void>;
+}
+
+/** Of the connections of this process. */
+export interface PoolUse {
+  readonly busy: number;
+  readonly idle: number;
+  /** Statements that wait for one. */
+  readonly waiting: number;
 }

@@ -51,6 +51,7 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
       translated('write', () => client.transaction((transaction) => work(sessionOn(transaction)))),
     // The lock file has already made this process the only one.
     exclusively: (work) => work(() => translated('write', () => migrate(drizzle(client), MIGRATIONS))),
+    poolUse: () => undefined,
     close: async () => {
       await client.close();
       lock.release();

@@ -130,6 +130,11 @@ export async function openPostgres(options: DatabaseOptions & { databaseUrl: str
         [...MEANING, 'set statement_timeout = 0', 'set lock_timeout = 0', ...durability].join('; '),
         work,
       ),
+    poolUse: () => ({
+      busy: pool.totalCount - pool.idleCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+    }),
     close: () => {
       silence.close();
       return pool.end();

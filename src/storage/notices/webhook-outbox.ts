@@ -54,3 +54,16 @@ export function createWebhookOutbox(database: Database, seals: RowSeals): Webhoo
       void (await database.query(FAILED, [id, why, retryAfterSeconds ?? null])),
   };
 }
+
+const COUNT_OWED: Statement = {
+  name: 'count_owed_webhook_notices',
+  effect: 'read',
+  text: `
+    select count(*)::int as owed from webhook_outbox where delivered_at is null and given_up_at is null`,
+};
+
+/** Notices that are neither delivered nor given up. */
+export async function countOwedNotices(database: Database): Promise<number> {
+  const [row] = await database.query<{ owed: number }>(COUNT_OWED, []);
+  return row?.owed ?? 0;
+}

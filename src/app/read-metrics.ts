@@ -1,0 +1,50 @@
+/** What is asked at a scrape. What is counted as it happens is counted where it happens. */
+
+import { type AnswerTally, DURATION_BOUNDS_MS } from '../http/server/answer-tally.ts';
+import { VERSION } from '../platform/version.ts';
+import { countOwedNotices } from '../storage/notices/webhook-outbox.ts';
+import type { AppContext } from './app-context.ts';
+import type { AuditPart } from './compose-audit.ts';
+
+export function readMetrics(
+  { config, database, clock, metrics }: AppContext,
+  { audit, tally }: { readonly audit: AuditPart; readonly tally: AnswerTally },
+): void {
+  const one = (value: number) => [{ labels: {}, value }];
+  metrics.read('writ_build_info', () => [{ labels: { version: VERSION, node: process.version }, value: 1 }]);
+  metrics.read('writ_http_requests_total', () =>
+    tally
+      .answered()
+      .flatMap(({ method, route, byClass }) =>
+        byClass.flatMap((value, digit) =>
+          value === 0 ? [] : [{ labels: { method, route, status: `${digit}xx` }, value }],
+        ),
+      ),
+  );
+  const bounds = DURATION_BOUNDS_MS.map((milliseconds) => milliseconds / 1000);
+  metrics.read('writ_http_request_duration_seconds', () =>
+    tally.answered().map(({ method, route, durations: counts, milliseconds }) => ({
+      labels: { method, route },
+      value: { bounds, counts, sum: milliseconds / 1000 },
+    })),
+  );
+  metrics.read('writ_refusals_total', () =>
+    [...tally.refusals].map(([code, value]) => ({ labels: { code }, value })),
+  );
+  metrics.read('writ_integrity_errors_total', () => one(audit.integrityFaults.count()));
+  if (config.approvalWebhook !== undefined) {
+    metrics.read('writ_webhook_owed', async () => one(await countOwedNotices(database)));
+  }
+  metrics.read('writ_clock_drift_seconds', () => one(clock.driftMs() / 1000));
+  if (database.poolUse() === undefined) return;
+  const pool = () => database.poolUse() ?? { busy: 0, idle: 0, waiting: 0 };
+  metrics.read('writ_database_connections', () => {
+    const { busy, idle } = pool();
+    return [
+      { labels: { state: 'busy' }, value: busy },
+      { labels: { state: 'idle' }, value: idle },
+    ];
+  });
+  metrics.read('writ_database_connections_max', () => one(config.databasePoolMax));
+  metrics.read('writ_database_waiting', () => one(pool().waiting));
+}
