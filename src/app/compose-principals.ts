@@ -1,5 +1,6 @@
 /** Agents, approvers and administrators with their API keys, and what a caller learns of itself. */
 
+import { addAgentKeyRoutes } from '../http/routes/agent-key-routes.ts';
 import { addAgentRoutes } from '../http/routes/agent-routes.ts';
 import { addMeRoute } from '../http/routes/me-routes.ts';
 import { addOwnKeyRoutes } from '../http/routes/own-key-routes.ts';
@@ -46,6 +47,7 @@ export function composePrincipals(
   return {
     addRoutes: (routes) => {
       addAgentRoutes(routes, agents);
+      addAgentKeyRoutes(routes, agents);
       addMeRoute(routes, describe);
       addOwnKeyRoutes(routes, ownKeys);
     },

@@ -1,18 +1,15 @@
 /** `/v1/agents`: principals and their API keys, for administrators (contract section 2). */
 
 import Type, { type Static } from 'typebox';
-import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { UUID } from '../../domain/formats/uuid.ts';
-import { API_KEY_PREFIX_LENGTH } from '../../domain/principals/api-key.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import type { AgentDetails, AgentManager } from '../../use-cases/principals/manage-principals.ts';
-import type { ApiKeyRecord } from '../../use-cases/principals/ports.ts';
 import { answerPage } from '../routing/pagination.ts';
 import type { Routes } from '../routing/route.ts';
 import {
   freeObject,
   instant,
-  label,
   listOf,
   note,
   nullable,
@@ -22,16 +19,7 @@ import {
   strictObject,
   uuid,
 } from '../routing/schemas.ts';
-
-const Key = strictObject({
-  id: Type.String({ description: 'the public half: 16 hex characters' }),
-  name: nullable(Type.String()),
-  prefix: Type.String({ description: `the first ${API_KEY_PREFIX_LENGTH} characters` }),
-  created_at: instant(),
-  expires_at: nullable(instant()),
-  last_used_at: nullable(instant('within about a minute')),
-  revoked_at: nullable(instant()),
-});
+import { ADMIN, agentParams, apiKey, dateOf, Key, keyExpiry, keyView } from './agent-key-routes.ts';
 
 const agentMembers = {
   id: uuid(),
@@ -50,7 +38,6 @@ const agentMembers = {
   keys: Type.Array(Key),
 };
 const Agent = strictObject(agentMembers);
-const apiKey = Type.String({ description: 'the key itself: shown this once' });
 
 const scopes = nullable(
   Type.Array(Type.String({ maxLength: 600 }), { maxItems: 256, ...refusedAs('INVALID_SCOPE') }),
@@ -65,7 +52,6 @@ const changeable = {
     nullable(freeObject('`allow`, `deny`, `allowed_tools`', refusedAs('INVALID_POLICY'))),
   ),
 };
-const keyExpiry = Type.Optional(instant('in the future'));
 const NewAgent = strictObject({
   name: Type.String({
     minLength: 1,
@@ -77,11 +63,7 @@ const NewAgent = strictObject({
   ...changeable,
   key_expires_at: keyExpiry,
 });
-const NewKey = strictObject({ name: Type.Optional(label({ min: 1, max: 64 })), expires_at: keyExpiry });
 
-const agentParams = strictObject({ id: Type.String({ description: 'id or name; an id wins' }) });
-const keyParams = strictObject({ id: Type.String(), keyId: Type.String() });
-const ADMIN = { tag: 'principals', roles: ['admin'], keyCheck: 'before-handler' } as const;
 const GRANT_REFUSALS = [
   'INVALID_SCOPE',
   'INVALID_PATH',
@@ -172,34 +154,6 @@ export function addAgentRoutes(routes: Routes, agents: AgentManager): void {
       return { status: 204 };
     },
   });
-
-  routes.authenticated({
-    ...ADMIN,
-    method: 'POST',
-    url: '/v1/agents/:id/keys',
-    summary: 'Add an API key',
-    params: agentParams,
-    body: NewKey,
-    answers: { 201: strictObject({ ...Key.properties, api_key: apiKey, agent_id: uuid() }) },
-    handle: async ({ params, body, caller, context }) => {
-      const spec = { name: body.name ?? null, expiresAt: dateOf(body.expires_at) };
-      const made = await agents.addKey(params.id, spec, caller, context);
-      return { status: 201, body: { ...keyView(made.key), api_key: made.apiKey, agent_id: made.agentId } };
-    },
-  });
-
-  routes.authenticated({
-    ...ADMIN,
-    method: 'DELETE',
-    url: '/v1/agents/:id/keys/:keyId',
-    summary: 'Revoke one API key',
-    params: keyParams,
-    answers: { 204: null },
-    handle: async ({ params, caller, context }) => {
-      await agents.revokeKey({ agent: params.id, keyId: params.keyId }, caller, context);
-      return { status: 204 };
-    },
-  });
 }
 
 function agentView(agent: AgentDetails) {
@@ -223,18 +177,6 @@ function agentView(agent: AgentDetails) {
   };
 }
 
-function keyView(key: ApiKeyRecord) {
-  return {
-    id: key.keyId,
-    name: key.name,
-    prefix: key.prefix,
-    created_at: formatTimestamp(key.createdAt),
-    expires_at: instantOrNull(key.expiresAt),
-    last_used_at: instantOrNull(key.lastUsedAt),
-    revoked_at: instantOrNull(key.revokedAt),
-  };
-}
-
 type Changes = Static<ReturnType<typeof strictObject<typeof changeable>>>;
 
 function changesOf(body: Changes) {
@@ -246,5 +188,3 @@ function changesOf(body: Changes) {
     ...(body.policy === undefined ? {} : { policy: body.policy }),
   };
 }
-
-const dateOf = (value: string | undefined): Date | null => (value === undefined ? null : new Date(value));

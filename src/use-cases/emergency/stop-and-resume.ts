@@ -8,9 +8,9 @@ import { auditEvent, SYSTEM } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { BuildNotice } from '../notices/build-notice.ts';
-import type { Actor } from '../principals/manage-principals.ts';
 import type { AgentStore } from '../principals/ports.ts';
 import { mayNamePrincipal } from '../principals/principal-rules.ts';
+import type { Actor } from '../principals/principal-writes.ts';
 import type { EmergencyStop, EmergencyStore, EmergencyWrite, ResumeProofs } from './ports.ts';
 
 export interface EmergencyDeps {

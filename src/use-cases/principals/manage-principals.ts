@@ -3,38 +3,19 @@
  * leaves once, in the answer that creates it. Liveness is derived: revoking an agent or a key writes one row.
  */
 
-import { LAST_INSTANT_MS } from '../../domain/formats/rfc3339.ts';
 import { canonicalText } from '../../domain/json/canonical-json.ts';
 import type { JsonObject, JsonValue } from '../../domain/json/strict-json.ts';
 import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import { formatScope } from '../../domain/scopes/scope.ts';
 import { WritError } from '../../errors.ts';
-import { auditEvent, SYSTEM } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
-import type { DenyCaller } from '../authentication/deny-caller.ts';
-import type { Caller } from '../authentication/ports.ts';
-import type {
-  ActorWrite,
-  AgentChanges,
-  AgentProfile,
-  AgentRecord,
-  AgentStore,
-  ApiKeyRecord,
-  NewApiKey,
-} from './ports.ts';
-import { mayNamePrincipal, noSuchKey, requireName, validateGrants } from './principal-rules.ts';
+import type { AgentChanges, AgentProfile, AgentRecord, AgentStore, ApiKeyRecord } from './ports.ts';
+import { mayNamePrincipal, noSuchAgent, noSuchKey, requireName, validateGrants } from './principal-rules.ts';
+import { type Actor, createPrincipalWrites, type PrincipalWriteDeps } from './principal-writes.ts';
 
-export interface ManageAgentsDeps {
+export interface ManageAgentsDeps extends PrincipalWriteDeps {
   readonly store: AgentStore;
-  readonly newId: () => string;
-  readonly now: () => Date;
-  /** A fresh key and its hash. */
-  readonly makeKey: () => Promise<{ text: string; keyId: string; prefix: string; hash: string }>;
-  readonly denyCaller: DenyCaller;
 }
-
-/** Who acts: an administrator's key, or the operator at the command line. */
-export type Actor = Caller | 'system';
 
 export interface AgentSpec extends AgentProfile {
   readonly policy: JsonValue;
@@ -85,35 +66,7 @@ export function createAgentManager(deps: ManageAgentsDeps): AgentManager {
     return detailsOf(agent);
   };
 
-  const write = (
-    actor: Actor,
-    context: RequestContext,
-    event: Omit<Parameters<typeof auditEvent>[2], 'id'>,
-  ): ActorWrite => ({
-    actorKeyId: actor === 'system' ? null : actor.keyId,
-    event: auditEvent(actor === 'system' ? SYSTEM : actor.principal, context, { ...event, id: deps.newId() }),
-  });
-
-  const newKey = async (
-    name: string | null,
-    expiresAt: Date | null,
-    pointer: string,
-  ): Promise<NewApiKey & { text: string }> => {
-    const inTheFuture =
-      expiresAt === null || (expiresAt > deps.now() && expiresAt.getTime() <= LAST_INSTANT_MS);
-    if (!inTheFuture) {
-      throw new WritError('VALIDATION_ERROR', 'A key must expire in the future, before the year 10000.', {
-        details: { pointer },
-      });
-    }
-    return { ...(await deps.makeKey()), name, expiresAt };
-  };
-
-  /** The transaction found its actor dead, and so had no effect. */
-  const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
-    if (actor === 'system') throw new Error('the system has no key that could be dead');
-    return deps.denyCaller.deadKey(actor, context);
-  };
+  const { write, newKey, refuseDeadActor } = createPrincipalWrites(deps);
 
   return {
     get,
@@ -226,8 +179,5 @@ function detailsOf(agent: AgentRecord): AgentDetails {
 
 const NAME_TAKEN =
   'An active principal has this name, or one that looks like it: case makes no difference, nor do I, l and 1, O and 0, rn and m.';
-
-const noSuchAgent = (id: string): WritError =>
-  new WritError('NOT_FOUND', 'There is no such agent.', { about: { type: 'agent', id } });
 
 const policyText = (policy: JsonValue): string | null => (policy === null ? null : canonicalText(policy));

@@ -58,5 +58,8 @@ export function validateGrants(grant: RequestedGrants): void {
   });
 }
 
+export const noSuchAgent = (id: string): WritError =>
+  new WritError('NOT_FOUND', 'There is no such agent.', { about: { type: 'agent', id } });
+
 export const noSuchKey = (id: string): WritError =>
   new WritError('NOT_FOUND', 'There is no such key.', { about: { type: 'api_key', id } });
