@@ -172,6 +172,12 @@ export const SETTINGS = {
     default: '10',
     help: 'bcrypt cost of the hashes of API keys.',
   },
+  KEY_EXPIRY_WARNING_DAYS: {
+    ...wholeNumber(0, 365),
+    group: 'Keys',
+    default: '14',
+    help: 'Days before the end of an API key from when Writ tells of it: log, webhook, `/v1/me`, metrics; 0 tells nobody.',
+  },
   ISSUER_URL: {
     ...ISSUER_URL,
     group: 'Tokens',

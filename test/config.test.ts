@@ -69,6 +69,7 @@ test('an empty environment has the documented defaults', () => {
     signingAlg: 'EdDSA',
     requestTimeoutMs: 10_000,
     shutdownTimeoutMs: 10_000,
+    keyExpiryWarningDays: 14,
     metricsPort: undefined,
     metricsHost: '127.0.0.1',
   } satisfies Config);
@@ -107,6 +108,7 @@ const ACCEPTED: readonly [ConfigVariable, string, Partial<Config>, Environment?]
   ['HOST', '0.0.0.0', { host: '0.0.0.0' }, { ISSUER_URL: 'https://writ.example' }],
   ['PORT', '0', { port: 0 }],
   ['PORT', '65535', { port: 65_535 }],
+  ['KEY_EXPIRY_WARNING_DAYS', '0', { keyExpiryWarningDays: 0 }],
   ['METRICS_PORT', '0', { metricsPort: 0 }],
   ['METRICS_HOST', '::', { metricsHost: '::' }],
   ['DATABASE_URL', POSTGRES, { databaseUrl: POSTGRES }, { MASTER_KEY: HEX_KEY }],
@@ -220,6 +222,7 @@ const NO_KMS_KEY = [
 const REFUSED: Readonly<Record<ConfigVariable, readonly string[]>> = {
   HOST: ['0.0.0.0', '::', '192.0.2.1', 'writ.example', '128.0.0.1', '::ffff:127.0.0.1'], // without ISSUER_URL
   PORT: [...NO_INTEGER, '65536'],
+  KEY_EXPIRY_WARNING_DAYS: [...NO_INTEGER, '366'],
   METRICS_PORT: [...NO_INTEGER, '65536'],
   METRICS_HOST: [], // any text may name a host
   DATABASE_URL: ['writ', 'mysql://db/writ', 'http://db', 'postgres', '/var/run/postgresql', 'postgres//db'],
@@ -365,7 +368,7 @@ test('all faults are told at once', () => {
     value === undefined || name === 'HOST' ? [] : [[name, value]],
   );
   const names = wrong.map(([name]) => name);
-  assert.equal(names.length, CONFIG_VARIABLES.length - 5);
+  assert.equal(names.length, CONFIG_VARIABLES.length - 6);
   assert.deepEqual(namesIn(faultsOf(Object.fromEntries(wrong))).toSorted(), names.toSorted());
 });
 

@@ -45,13 +45,14 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const reading = composeTokenReading(app, { audit, signingKeys });
   const intentTokens = composeIntentTokens(app, { audit, authentication, signingKeys, reading });
   const { introspectIntentToken } = intentTokens;
+  const principals = composePrincipals(app, { audit, authentication, secrets });
   const served = [
     signingKeys,
     intentTokens,
     composeVerification(app, { audit, authentication, reading }),
     composeIntentInventory(app, { authentication }),
     composeDelegation(app, { audit, authentication, signingKeys, reading }),
-    composePrincipals(app, { audit, authentication, secrets }),
+    principals,
     composePythonSdk(app, { audit, authentication }),
     composeScopedTokens(app, { audit, authentication, approvals, introspectIntentToken }),
     approvals,
@@ -76,9 +77,19 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   for (const part of served) part.addRoutes(routes);
   addDescriptionRoutes(routes, { version: VERSION, sha256Base64 });
   readMetrics(app, { audit, tally });
-  const stopSchedule = startSchedule(app, { audit, authentication, signingKeys, secrets, masterKeys });
+  const stopSchedule = startSchedule(app, {
+    audit,
+    authentication,
+    signingKeys,
+    secrets,
+    masterKeys,
+    principals,
+  });
   server.addHook('onClose', async () => {
     await stopSchedule();
+    await authentication.keyUses
+      .write('all')
+      .catch((err: unknown) => log.warn({ err }, 'the last uses of API keys were not written'));
     await signingKeys.close();
     await audit.denialLog
       .flush(true)

@@ -13,6 +13,7 @@ import {
   createAuthenticator,
 } from '../use-cases/authentication/authenticate-api-key.ts';
 import { createDenyCaller, type DenyCaller } from '../use-cases/authentication/deny-caller.ts';
+import { createKeyUses, type KeyUses } from '../use-cases/authentication/key-uses.ts';
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 
@@ -28,10 +29,11 @@ export interface AuthenticationPart {
   readonly denyCaller: DenyCaller;
   /** Keys of another cost may have been made elsewhere. */
   readonly learnKeyCosts: () => Promise<void>;
+  readonly keyUses: KeyUses;
 }
 
 export async function composeAuthentication(
-  { config, database, monotonicMs }: AppContext,
+  { config, database, clock, monotonicMs }: AppContext,
   { audit: { denialLog, seals } }: { readonly audit: AuditPart },
 ): Promise<AuthenticationPart> {
   const evenCompare = await createEvenCompare(config.bcryptCost);
@@ -39,8 +41,12 @@ export async function composeAuthentication(
   await learnKeyCosts();
   // The job that reads them sees to a failure.
   database.memories.add('costs of API keys', () => void learnKeyCosts().catch(() => {}));
+  const store = createCredentialStore(database, seals);
+  const keyUses = createKeyUses({ store, now: clock.now });
   const authenticator = createAuthenticator({
-    store: createCredentialStore(database, seals),
+    store,
+    uses: keyUses.noted,
+    now: clock.now,
     fingerprint: createProcessFingerprint(),
     keyCache: createTtlCache<CachedKey>({
       memories: database.memories,
@@ -61,7 +67,7 @@ export async function composeAuthentication(
     denialLog,
   });
   const denyCaller = createDenyCaller({ confirm: authenticator.confirm, denialLog });
-  return { authenticator, denyCaller, learnKeyCosts };
+  return { authenticator, denyCaller, learnKeyCosts, keyUses };
 }
 
 /** At most 2 compares at once, 32 waiting, 4 of them per address (contract section 2). */

@@ -10,6 +10,7 @@ import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 import type { AuthenticationPart } from './compose-authentication.ts';
 import type { MasterKeysPart } from './compose-master-keys.ts';
+import type { PrincipalsPart } from './compose-principals.ts';
 import type { SecretsPart } from './compose-secrets.ts';
 import type { SigningKeysPart } from './compose-signing-keys.ts';
 
@@ -25,6 +26,7 @@ export function startSchedule(
     readonly signingKeys: SigningKeysPart;
     readonly masterKeys: MasterKeysPart;
     readonly secrets: SecretsPart;
+    readonly principals: PrincipalsPart;
   },
 ): () => Promise<void> {
   const { config, database, clock, log, metrics } = app;
@@ -42,6 +44,8 @@ export function startSchedule(
       everyMs: 30 * SECOND_MS,
       run: async () => void (await parts.secrets.pruneVersions()),
     },
+    { name: 'uses of API keys', everyMs: 2 * SECOND_MS, run: () => parts.authentication.keyUses.write() },
+    { name: 'API keys that end', everyMs: 30 * SECOND_MS, run: parts.principals.tellOfEndingKeys },
     { name: 'audit partitions', everyMs: HOUR_MS, run: () => keepPartitions(app) },
     { name: 'counted refusals', everyMs: 5 * SECOND_MS, run: () => parts.audit.denialLog.flush() },
   ];

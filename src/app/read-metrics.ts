@@ -3,6 +3,8 @@
 import { type AnswerTally, DURATION_BOUNDS_MS } from '../http/server/answer-tally.ts';
 import { VERSION } from '../platform/version.ts';
 import { countOwedNotices } from '../storage/notices/webhook-outbox.ts';
+import { readKeyEnds } from '../storage/principals/key-ends.ts';
+import type { KeyEnds } from '../use-cases/principals/ports.ts';
 import type { AppContext } from './app-context.ts';
 import type { AuditPart } from './compose-audit.ts';
 
@@ -35,6 +37,19 @@ export function readMetrics(
   if (config.approvalWebhook !== undefined) {
     metrics.read('writ_webhook_owed', async () => one(await countOwedNotices(database)));
   }
+  // Two metrics of one scrape share the question.
+  let ends: Promise<KeyEnds> | undefined;
+  const keyEnds = (): Promise<KeyEnds> => {
+    ends ??= readKeyEnds(database, config.keyExpiryWarningDays).finally(() => {
+      ends = undefined;
+    });
+    return ends;
+  };
+  metrics.read('writ_api_keys_ending', async () => one((await keyEnds()).soon));
+  metrics.read('writ_api_key_next_end_seconds', async () => {
+    const { nextInSeconds } = await keyEnds();
+    return nextInSeconds === null ? [] : one(nextInSeconds);
+  });
   metrics.read('writ_clock_drift_seconds', () => one(clock.driftMs() / 1000));
   if (database.poolUse() === undefined) return;
   const pool = () => database.poolUse() ?? { busy: 0, idle: 0, waiting: 0 };

@@ -3,6 +3,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Config } from '../config.ts';
 import { ROLES, type Role } from '../domain/principals/role.ts';
+import { WritError } from '../errors.ts';
 import { makeApiKey } from '../keys/credentials/api-key-hash.ts';
 import { newId } from '../platform/ids.ts';
 import type { Database } from '../storage/engine/database.ts';
@@ -59,20 +60,22 @@ function collect(given: string, before: readonly string[] = []): readonly string
 function create(context: CommandContext, { role, name, scope, json }: CreateOptions): Promise<void> {
   return withDatabase(context.env, WITH_MASTER_KEY, async ({ database, config }) => {
     const seals = await openCommandSeals(database, config);
-    const created = await managerOf(database, config, seals).create(
-      {
-        name,
-        role,
-        email: null,
-        description: null,
-        allowedScopes: scope ?? null,
-        allowedNamespaces: null,
-        policy: null,
-        keyExpiresAt: null,
-      },
-      'system',
-      AT_THE_COMMAND_LINE,
-    );
+    const created = await managerOf(database, config, seals)
+      .create(
+        {
+          name,
+          role,
+          email: null,
+          description: null,
+          allowedScopes: scope ?? null,
+          allowedNamespaces: null,
+          policy: null,
+          keyExpiresAt: null,
+        },
+        'system',
+        AT_THE_COMMAND_LINE,
+      )
+      .catch(adviseOnName);
     const { apiKey, keyId } = created;
     const { id, name: kept } = created.agent;
     print(context, {
@@ -81,6 +84,15 @@ function create(context: CommandContext, { role, name, scope, json }: CreateOpti
       people: `${role} ${kept} (${id})\nAPI key, shown this once:\n\n  ${apiKey}\n`,
     });
   });
+}
+
+/** Who lost the key of a principal is not helped by that its name is taken. */
+function adviseOnName(error: unknown): never {
+  if (!(error instanceof WritError && error.code === 'ALREADY_EXISTS')) throw error;
+  throw new WritError(
+    error.code,
+    `${error.publicMessage} Choose another --name; if the keys of the old one are lost, revoke it then with the new key: DELETE /v1/agents/NAME.`,
+  );
 }
 
 function revoke(context: CommandContext, keyId: string, json: true | undefined): Promise<void> {

@@ -14,6 +14,7 @@ const WRONG_USAGE = 2;
 const COMMANDS: Readonly<Record<string, () => Promise<DeclareCommand>>> = {
   serve: async () => (await import('./serve.ts')).declareServe,
   migrate: async () => (await import('./migrate.ts')).declareMigrate,
+  keys: async () => (await import('./keys.ts')).declareKeys,
   key: async () => (await import('./key.ts')).declareKey,
   'signing-key': async () => (await import('./signing-key-commands.ts')).declareSigningKey,
   doctor: async () => (await import('./doctor.ts')).declareDoctor,

@@ -52,6 +52,16 @@ export const METRICS = {
     help: 'Webhook notices that this process gave up.',
     labels: [],
   },
+  writ_api_keys_ending: {
+    kind: 'gauge',
+    help: 'Live API keys that end within `KEY_EXPIRY_WARNING_DAYS`.',
+    labels: [],
+  },
+  writ_api_key_next_end_seconds: {
+    kind: 'gauge',
+    help: 'Seconds until the next live API key ends; absent where none ends.',
+    labels: [],
+  },
   writ_database_connections: {
     kind: 'gauge',
     help: 'Connections of this process to PostgreSQL, by what they do.',

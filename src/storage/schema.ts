@@ -97,10 +97,17 @@ export const apiKeys = pgTable(
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
     expiresAt: instant('expires_at'),
     lastUsedAt: instant('last_used_at'),
+    /** The address of that use, as the audit trail has it. */
+    lastUsedIp: text('last_used_ip'),
+    /** When it was last told that the key ends soon. */
+    endToldAt: instant('end_told_at'),
     revokedAt: instant('revoked_at'),
     seal: seal(),
   },
-  (table) => [index('api_keys_agent').on(table.agentId, table.createdAt)],
+  (table) => [
+    index('api_keys_agent').on(table.agentId, table.createdAt),
+    index('api_keys_end').on(table.expiresAt).where(sql`revoked_at is null and expires_at is not null`),
+  ],
 );
 
 /**

@@ -39,6 +39,7 @@ const KEPT: Readonly<Record<string, string>> = {
   'use-cases/audit/denial-log.ts': 'refusals that are counted: dropping them would lose them',
   'use-cases/audit/integrity-faults.ts': 'when a fault was told last',
   'use-cases/authentication/authenticate-api-key.ts': 'checks under way',
+  'use-cases/authentication/key-uses.ts': 'uses that are not written yet',
   'use-cases/intent-tokens/idempotency-lock.ts': 'requests under way',
 };
 

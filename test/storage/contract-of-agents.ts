@@ -2,10 +2,21 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
+import type { KeyRotation } from '../../src/use-cases/principals/ports.ts';
 import { agentIn, aKey, anAgent, aWrite } from './builders.ts';
 import { type FiveStores, TOMORROW, YESTERDAY } from './five-stores.ts';
 
 export function contractOfAgents(on: FiveStores): void {
+  const rotate = (agentId: string, rotation: Omit<KeyRotation, 'eventOf'>, write = aWrite()) =>
+    on.agents.rotateKeys(
+      agentId,
+      {
+        ...rotation,
+        eventOf: ({ keyId }) => aWrite(null, { eventType: 'key.rotated', resourceId: keyId }).event,
+      },
+      write,
+    );
+
   suite('agents', () => {
     test('a created agent is found by id, by id in capitals and by name, with its key and without its hash', async () => {
       const before = Date.now();
@@ -29,7 +40,7 @@ export function contractOfAgents(on: FiveStores): void {
         const { hash: _hash, ...shown } = key;
         assert.deepEqual(
           { ...keys[0], createdAt: null },
-          { ...shown, createdAt: null, lastUsedAt: null, revokedAt: null },
+          { ...shown, createdAt: null, lastUsedAt: null, lastUsedIp: null, revokedAt: null },
         );
         assert.doesNotMatch(JSON.stringify(found), /hash/);
       }
@@ -262,6 +273,70 @@ export function contractOfAgents(on: FiveStores): void {
       const made = anAgent();
       assert.equal(await on.agents.create(made, aWrite(admin.key.keyId)), 'created');
       assert.equal(await on.agents.revoke(made.id, aWrite(admin.key.keyId)), 'revoked');
+    });
+
+    test('a rotation ends the older keys that it names, none of them later than it would', async () => {
+      const SOON = new Date(Math.floor(Date.now() / 1000) * 1000 + 600_000);
+      const agent = await agentIn(on);
+      const [early, other, stranger] = [aKey({ expiresAt: SOON }), aKey(), (await agentIn(on)).key];
+      for (const key of [early, other]) await on.agents.addKey(agent.id, key, aWrite());
+      const before = (await on.credentials.findKey(agent.key.keyId))?.caller.principal.revision;
+      const made = aKey();
+      const older = [agent.key, early, stranger].map(({ keyId }) => keyId);
+      const ended = await rotate(agent.id, { key: made, older, overlapSeconds: 3600 });
+      assert.ok(typeof ended !== 'string');
+      assert.deepEqual(
+        ended.map(({ keyId }) => keyId),
+        [agent.key.keyId, early.keyId].toSorted(),
+      );
+      const endOf = async ({ keyId }: { keyId: string }) =>
+        (await on.credentials.findKey(keyId))?.caller.keyExpiresAt ?? null;
+      const end = ended.find(({ keyId }) => keyId === agent.key.keyId)?.endsAt;
+      assert.deepEqual(await endOf(agent.key), end);
+      assert.ok(Math.abs((end?.getTime() ?? 0) - Date.now() - 3_600_000) < 60_000);
+      assert.deepEqual(await endOf(early), SOON);
+      for (const key of [other, stranger, made]) assert.equal(await endOf(key), null);
+      for (const key of [agent.key, early, other, made])
+        assert.equal((await on.credentials.findKey(key.keyId))?.isWhole, true, 'its seal fits');
+      assert.deepEqual(await on.eventsOf(agent.key.keyId), ['key.rotated']);
+      assert.deepEqual(await on.eventsOf(early.keyId), []);
+      assert.notEqual((await on.credentials.findKey(made.keyId))?.caller.principal.revision, before);
+    });
+
+    test('a rotation without an overlap revokes them, and one of a dead agent has no effect', async () => {
+      const agent = await agentIn(on);
+      const made = aKey();
+      await rotate(agent.id, { key: made, older: [agent.key.keyId], overlapSeconds: 0 });
+      assert.equal((await on.credentials.findKey(agent.key.keyId))?.revoked, true);
+      assert.equal((await on.credentials.findKey(made.keyId))?.revoked, false);
+      await on.agents.revoke(agent.id, aWrite());
+      const late = aKey();
+      const write = aWrite(null, { resourceId: late.keyId });
+      assert.equal(await rotate(agent.id, { key: late, older: [], overlapSeconds: 0 }, write), 'absent');
+      assert.equal(await on.credentials.findKey(late.keyId), undefined);
+      assert.deepEqual(await on.eventsOf(late.keyId), []);
+    });
+
+    test('of rotations at once each adds its key, and each older key is ended once', async () => {
+      const agent = await agentIn(on);
+      const made = Array.from({ length: 8 }, () => aKey());
+      const outcomes = await Promise.all(
+        made.map((key) => rotate(agent.id, { key, older: [agent.key.keyId], overlapSeconds: 0 })),
+      );
+      assert.equal(outcomes.flat().length, 1);
+      for (const { keyId } of made) assert.equal((await on.credentials.findKey(keyId))?.revoked, false);
+      assert.deepEqual(await on.eventsOf(agent.key.keyId), ['key.rotated']);
+    });
+
+    test('a rotation by a dead administrator has no effect', async () => {
+      const [admin, agent] = [await agentIn(on, { role: 'admin' }), await agentIn(on)];
+      await on.agents.revoke(admin.id, aWrite());
+      const made = aKey();
+      const by = aWrite(admin.key.keyId, { resourceId: made.keyId });
+      const outcome = await rotate(agent.id, { key: made, older: [agent.key.keyId], overlapSeconds: 0 }, by);
+      assert.equal(outcome, 'actor_not_live');
+      assert.equal(await on.credentials.findKey(made.keyId), undefined);
+      assert.equal((await on.credentials.findKey(agent.key.keyId))?.revoked, false);
     });
   });
 }

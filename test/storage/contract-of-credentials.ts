@@ -52,18 +52,28 @@ export function contractOfCredentials(on: FiveStores): void {
       });
     });
 
-    test('the use of a key is noted at most once in 55 seconds', async () => {
-      const store = on.credentials;
-      const agent = await agentIn(on);
-      const lastUse = async () => (await on.agents.find(agent.id))?.keys[0]?.lastUsedAt?.getTime();
-      await store.noteUse(agent.key.keyId);
-      const first = await lastUse();
-      assert.ok(first !== undefined);
-      await store.noteUse(agent.key.keyId);
-      assert.equal(await lastUse(), first);
-      await on.restKey(agent.key.keyId, 56);
-      await store.noteUse(agent.key.keyId);
-      assert.ok(((await lastUse()) ?? 0) >= first);
+    test('of the uses of a key the latest stays, and one after its end is none', async () => {
+      const [used, unused] = [await agentIn(on), await agentIn(on)];
+      const revision = async () => (await on.credentials.findKey(used.key.keyId))?.caller.principal.revision;
+      const before = await revision();
+      const note = (seconds: number, ipAddress: string | null) =>
+        on.credentials.noteUses([
+          { keyId: used.key.keyId, at: new Date(Date.now() + seconds * 1000), ipAddress },
+        ]);
+      const lastFrom = async ({ id }: { id: string }) => (await on.agents.find(id))?.keys[0]?.lastUsedIp;
+      await note(-60, '192.0.2.1');
+      await note(-30, '192.0.2.2');
+      await note(-45, '192.0.2.3');
+      assert.equal(await lastFrom(used), '192.0.2.2');
+      assert.equal(await lastFrom(unused), null);
+      assert.equal(await revision(), before, 'nobody has to read the agent again');
+      assert.equal((await on.credentials.findKey(used.key.keyId))?.isWhole, true);
+      await on.agents.revokeKey({ agentId: used.id, keyId: used.key.keyId }, aWrite());
+      await note(-20, '192.0.2.4');
+      assert.equal(await lastFrom(used), '192.0.2.4', 'what was noted before the end is written after it');
+      await note(60, '192.0.2.5');
+      assert.equal(await lastFrom(used), '192.0.2.4');
+      await on.credentials.noteUses([{ keyId: '0'.repeat(16), at: new Date(), ipAddress: null }]);
     });
   });
 }

@@ -137,11 +137,6 @@ function pastTheStores(on: ContractStores): Partial<ContractStores> {
     expireKey: (keyId) => on.sql(`update api_keys set ${EXPIRE} where key_id = $1`, [keyId]),
     giveKey: (keyId, toAgentId) =>
       on.sql('update api_keys set agent_id = $2 where key_id = $1', [keyId, toAgentId]),
-    restKey: (keyId, seconds) =>
-      on.sql(
-        'update api_keys set last_used_at = last_used_at - make_interval(secs => $2) where key_id = $1',
-        [keyId, seconds],
-      ),
     changeToken: (id, change) => on.sql(...tokenUpdate(id, change)),
     usesOf: async (id) =>
       (await on.sql<{ uses: number }>('select uses from scoped_tokens where id = $1', [id]))[0]?.uses,

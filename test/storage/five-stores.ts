@@ -26,8 +26,6 @@ export interface FiveStores {
   compromise(kid: string): Promise<unknown>;
   expireKey(keyId: string): Promise<unknown>;
   giveKey(keyId: string, toAgentId: string): Promise<unknown>;
-  /** As if its last use were so much longer ago. */
-  restKey(keyId: string, seconds: number): Promise<unknown>;
   changeToken(id: string, change: TokenChange): Promise<unknown>;
   /** The path of a secret of that tier, made for it. */
   keepSecret(tier: AccessTier): Promise<string>;

@@ -22,6 +22,7 @@ import type {
   AgentRecord,
   AgentStore,
   ApiKeyRecord,
+  EndedKey,
   NewAgent,
 } from '../../src/use-cases/principals/ports.ts';
 import type {
@@ -137,7 +138,14 @@ function createAgents(state: State): AgentStore {
   });
   const addKey = (agentId: string, key: NewAgent['key']): void => {
     requireFree(keys.has(key.keyId));
-    keys.set(key.keyId, { ...key, agentId, createdAt: new Date(), lastUsedAt: null, revokedAt: null });
+    keys.set(key.keyId, {
+      ...key,
+      agentId,
+      createdAt: new Date(),
+      lastUsedAt: null,
+      lastUsedIp: null,
+      revokedAt: null,
+    });
   };
   const byName = (name: string): AgentRow | undefined =>
     [...agents.values()].find((agent) => agent.name === name && agent.revokedAt === null);
@@ -190,12 +198,33 @@ function createAgents(state: State): AgentStore {
         if (outcome === 'revoked' && agent !== undefined) agent.revision += 1;
         return outcome;
       }),
+    rotateKeys: async (id, { key, older, overlapSeconds, eventOf }, write) => {
+      const ended: EndedKey[] = [];
+      const outcome = await guarded<'rotated' | 'absent'>(write, 'rotated', () => {
+        const agent = live(id);
+        if (agent === undefined) return 'absent';
+        const cutOff = new Date(Date.now() + overlapSeconds * 1000);
+        for (const row of older.toSorted().map((keyId) => keys.get(keyId))) {
+          if (row?.agentId !== id || row.revokedAt !== null || hasExpired(row)) continue;
+          const endsAt = row.expiresAt !== null && row.expiresAt < cutOff ? row.expiresAt : cutOff;
+          ended.push({ keyId: row.keyId, endsAt });
+          if (overlapSeconds === 0) row.revokedAt = new Date();
+          else if (row.expiresAt?.getTime() !== endsAt.getTime()) row.expiresAt = endsAt;
+          else continue;
+          events.push(eventOf({ keyId: row.keyId, endsAt }));
+        }
+        addKey(id, key);
+        agent.revision += 1;
+        return 'rotated';
+      });
+      return outcome === 'rotated' ? ended : outcome;
+    },
     countAgents: async () =>
       [...agents.values()].filter(({ role, revokedAt }) => role === 'agent' && revokedAt === null).length,
   };
 }
 
-const NOTED_EVERY_MS = 55_000;
+const LATER = new Date(8.64e15);
 
 function createCredentials({ keys, agents }: State): CredentialStore {
   return {
@@ -204,7 +233,7 @@ function createCredentials({ keys, agents }: State): CredentialStore {
       const agent = key && agents.get(key.agentId);
       if (key === undefined || agent === undefined) return undefined;
       return {
-        caller: { principal: principalOf(agent), keyId, keyPrefix: key.prefix },
+        caller: { principal: principalOf(agent), keyId, keyPrefix: key.prefix, keyExpiresAt: key.expiresAt },
         hash: key.hash,
         revoked: key.revokedAt !== null || agent.revokedAt !== null,
         expired: hasExpired(key),
@@ -213,10 +242,13 @@ function createCredentials({ keys, agents }: State): CredentialStore {
         isWhole: true,
       };
     },
-    noteUse: async (keyId) => {
-      const key = keys.get(keyId);
-      if (key !== undefined && Date.now() - (key.lastUsedAt?.getTime() ?? 0) > NOTED_EVERY_MS) {
-        key.lastUsedAt = new Date();
+    noteUses: async (uses) => {
+      for (const { keyId, at, ipAddress } of uses) {
+        const key = keys.get(keyId);
+        const isNews = (key?.lastUsedAt?.getTime() ?? 0) < at.getTime();
+        const wasLive = [key?.revokedAt, key?.expiresAt].every((end) => (end ?? LATER) > at);
+        if (key !== undefined && isNews && wasLive)
+          Object.assign(key, { lastUsedAt: at, lastUsedIp: ipAddress });
       }
     },
   };
@@ -347,10 +379,6 @@ function pastTheStores({ keys, tokens, intents, revokedIntents, signers, tiers, 
     compromise: async (kid: string) => signers.set(kid, 'is compromised'),
     expireKey: async (keyId: string) => changed(keys, keyId, { expiresAt: new Date(Date.now() - 1) }),
     giveKey: async (keyId: string, agentId: string) => changed(keys, keyId, { agentId }),
-    restKey: async (keyId: string, seconds: number) => {
-      const lastUsedAt = keys.get(keyId)?.lastUsedAt ?? new Date();
-      changed(keys, keyId, { lastUsedAt: new Date(lastUsedAt.getTime() - seconds * 1000) });
-    },
     changeToken: async (id: string, { expired, revoked, ...change }: TokenChange) =>
       changed(tokens, id, {
         ...change,

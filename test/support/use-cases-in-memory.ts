@@ -51,6 +51,8 @@ export function useCasesInMemory() {
     compare: async ({ keyText, hash }) => hash === hashOf(keyText),
     pause: async () => undefined,
     denialLog,
+    uses: new Map(),
+    now: () => new Date(),
   });
   const { confirm } = authenticator;
   return {

@@ -70,7 +70,7 @@ export function createAuthenticateRequest(deps: AuthenticateRequestDeps): Authen
 
   const byKey = async (request: FastifyRequest, header: CredentialHeader): Promise<RequestAuth> => {
     const text = header.kind === 'text' ? header.text : undefined;
-    const cached = text === undefined ? undefined : authenticator.cached(text);
+    const cached = text === undefined ? undefined : authenticator.cached(text, request.state.context);
     if (cached !== undefined && 'caller' in cached) return authOf(cached.caller);
     await limits.countAddress(request);
     // A request without any credential guesses nothing, so it is not a failure to count.

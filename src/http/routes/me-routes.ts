@@ -1,10 +1,11 @@
 /** `GET /v1/me`: who am I? Nothing in the answer is null. */
 
 import Type from 'typebox';
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { ROLES } from '../../domain/principals/role.ts';
 import type { DescribeCaller } from '../../use-cases/principals/describe-caller.ts';
 import type { Routes } from '../routing/route.ts';
-import { oneOf, strictObject, uuid } from '../routing/schemas.ts';
+import { instant, oneOf, strictObject, uuid } from '../routing/schemas.ts';
 
 const Me = strictObject({
   id: uuid(),
@@ -18,6 +19,8 @@ const Me = strictObject({
   allowed_scopes: Type.Array(Type.String()),
   api_key_id: Type.String(),
   api_key_prefix: Type.String(),
+  api_key_expires_at: Type.Optional(instant('absent where it does not end')),
+  warning: Type.Optional(Type.String({ description: 'in the last days of the API key' })),
 });
 
 export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
@@ -43,6 +46,8 @@ export function addMeRoute(routes: Routes, describe: DescribeCaller): void {
         allowed_scopes: me.allowedScopes,
         api_key_id: caller.keyId,
         api_key_prefix: caller.keyPrefix,
+        ...(me.keyExpiresAt === null ? {} : { api_key_expires_at: formatTimestamp(me.keyExpiresAt) }),
+        ...(me.warning === undefined ? {} : { warning: me.warning }),
       };
       return { status: 200, body };
     },

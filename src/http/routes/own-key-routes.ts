@@ -3,18 +3,17 @@
 import Type from 'typebox';
 import { formatTimestamp, instantOrNull } from '../../domain/formats/rfc3339.ts';
 import { ROLES } from '../../domain/principals/role.ts';
-import type { OwnKey, OwnKeys } from '../../use-cases/principals/manage-own-keys.ts';
+import { KEY_STATUSES, type OwnKey, type OwnKeys } from '../../use-cases/principals/manage-own-keys.ts';
 import type { Routes } from '../routing/route.ts';
 import { instant, nullable, oneOf, strictObject } from '../routing/schemas.ts';
 
 const OWN = { tag: 'python sdk', roles: ROLES, keyCheck: 'before-handler' } as const;
-const STATUSES = ['active', 'expired', 'revoked'] as const;
 
 const Key = strictObject({
   id: Type.String({ description: 'the public half: 16 hex characters' }),
   name: nullable(Type.String()),
   prefix: Type.String(),
-  status: oneOf(STATUSES),
+  status: oneOf(KEY_STATUSES),
   createdAt: instant(),
   expiresAt: nullable(instant()),
   lastUsedAt: nullable(instant('within about a minute')),

@@ -38,6 +38,10 @@ export const AGENT_IS_KEPT = `${isNotRevoked('agent')} and ${isSealed('agent')}`
 
 export const AGENT_IS_LIVE = `${AGENT_IS_KEPT} and not ${AGENT_IS_STOPPED}`;
 
+/** Of a row that has an end: it comes within so many days, an SQL expression, if it has not come. */
+export const endsWithinDays = (row: string, days: string): string =>
+  `${row}.expires_at <= clock_timestamp() + make_interval(days => ${days}::int)`;
+
 /** The key alone: a statement that lets it act requires `AGENT_IS_LIVE` as well. */
 export const KEY_IS_LIVE = `${isNotRevoked('key')} and ${isSealed('key')} and ${hasNotExpired('key')}`;
 

@@ -45,7 +45,15 @@ export const SEALED_TABLES = {
     table: apiKeys,
     sealed: ['keyId', 'agentId', 'hash', 'expiresAt'],
     hashed: [],
-    open: { name: TOLD, prefix: TOLD, createdAt: TOLD, lastUsedAt: TOLD, revokedAt: REVOKED },
+    open: {
+      name: TOLD,
+      prefix: TOLD,
+      createdAt: TOLD,
+      lastUsedAt: TOLD,
+      lastUsedIp: TOLD,
+      endToldAt: 'cleared, it is told once more that the key ends',
+      revokedAt: REVOKED,
+    },
   },
   scoped_tokens: {
     table: scopedTokens,

@@ -12,7 +12,7 @@ import type {
   AgentRecord,
   AgentStore,
   ApiKeyRecord,
-  NewApiKey,
+  EndedKey,
 } from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Orm, Session, Statement } from '../engine/database.ts';
@@ -21,6 +21,7 @@ import { hashOf, messageOf, sealedRow } from '../engine/sealed-rows.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { agents, apiKeys } from '../schema.ts';
 import { takeAgentLock } from './agent-lock.ts';
+import { endOlderKeys, keyRow } from './api-key-rows.ts';
 import { holdName, nameIsFree } from './principal-names.ts';
 
 /**
@@ -154,11 +155,7 @@ export function createAgentStore(database: Database, seals: RowSeals): AgentStor
 
     addKey: (agentId, key, write) =>
       guarded<'added' | 'absent'>(agentId, write, 'added', async (orm) => {
-        const live = await orm
-          .select({ id: agents.id })
-          .from(agents)
-          .where(and(eq(agents.id, agentId), IS_LIVE));
-        if (live.length === 0) return 'absent';
+        if (!(await isLive(orm, agentId))) return 'absent';
         await orm.insert(apiKeys).values(keyRow(agentId, key, seals));
         return 'added';
       }),
@@ -176,9 +173,26 @@ export function createAgentStore(database: Database, seals: RowSeals): AgentStor
         return 'revoked';
       }),
 
+    rotateKeys: async (agentId, rotation, write) => {
+      let ended: readonly EndedKey[] = [];
+      const outcome = await guarded<'rotated' | 'absent'>(agentId, write, 'rotated', async (orm, session) => {
+        if (!(await isLive(orm, agentId))) return 'absent';
+        ended = await endOlderKeys(session, agentId, rotation, seals);
+        await orm.insert(apiKeys).values(keyRow(agentId, rotation.key, seals));
+        // Whoever remembers one of them has to read its row again.
+        await orm.update(agents).set(NEW_REVISION).where(eq(agents.id, agentId));
+        return 'rotated';
+      });
+      return outcome === 'rotated' ? ended : outcome;
+    },
+
     countAgents: () =>
       database.orm('read', (orm) => orm.$count(agents, and(eq(agents.role, 'agent'), IS_LIVE))),
   };
+}
+
+async function isLive(orm: Orm, agentId: string): Promise<boolean> {
+  return (await orm.$count(agents, and(eq(agents.id, agentId), IS_LIVE))) > 0;
 }
 
 type AgentRow = typeof agents.$inferSelect;
@@ -194,7 +208,8 @@ async function withKeys(session: Session, rows: readonly AgentRow[]): Promise<Ag
       .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
   );
   const byAgent = new Map(ids.map((id) => [id, [] as ApiKeyRecord[]]));
-  for (const { hash: _hash, seal: _seal, agentId, ...key } of keys) byAgent.get(agentId)?.push(key);
+  for (const { hash: _hash, seal: _seal, endToldAt: _told, agentId, ...key } of keys)
+    byAgent.get(agentId)?.push(key);
   return rows.map(({ policy, revision: _revision, seal: _seal, ...row }) => ({
     ...row,
     policyText: policy,
@@ -221,11 +236,6 @@ function columnsOf({ policyText, allowedScopes, allowedNamespaces, email, descri
 interface SealedAgent extends Pick<AgentRow, 'id' | 'name' | 'role' | 'policy'> {
   readonly allowedScopes: readonly string[] | null;
   readonly allowedNamespaces: readonly string[] | null;
-}
-
-function keyRow(agentId: string, key: NewApiKey, seals: RowSeals) {
-  const row = { ...key, agentId };
-  return { ...row, seal: seals.of(messageOf('api_keys', row)) };
 }
 
 /** Revoked ones included: a database that had an administrator is never given another by a start. */

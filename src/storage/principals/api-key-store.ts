@@ -13,7 +13,7 @@ const FIND_KEY: Statement = {
   name: 'find_api_key',
   effect: 'read',
   text: `
-    select key.key_id, key.prefix, key.hash,
+    select key.key_id, key.prefix, key.hash, key.expires_at,
       ${isRevoked('key')} or ${isRevoked('agent')} as revoked, ${hasExpired('key')} as expired,
       ${AGENT_IS_STOPPED} as stopped,
       ${epochMs('key.expires_at')} - ${epochMs('clock_timestamp()')} as lives_ms,
@@ -23,19 +23,29 @@ const FIND_KEY: Statement = {
     where key.key_id = $1`,
 };
 
-/** The condition makes it at most one write a minute and key, however many processes serve. */
-const NOTE_USE: Statement = {
-  name: 'note_api_key_use',
+/** Older than what is stored is nothing new, and what came after the end of a key was refused. The rows are taken in one order, so that no two processes wait for each other. */
+const NOTE_USES: Statement = {
+  name: 'note_api_key_uses',
   effect: 'write',
   text: `
-    update api_keys set last_used_at = clock_timestamp()
-    where key_id = $1 and (last_used_at is null or last_used_at < clock_timestamp() - interval '55 seconds')`,
+    with used as materialized (
+      select key.key_id, sent."at", sent."ipAddress"
+      from json_to_recordset($1::json) as sent ("keyId" text, "at" timestamptz, "ipAddress" text)
+      join api_keys key on key.key_id = sent."keyId"
+      where (key.last_used_at is null or key.last_used_at < sent."at")
+        and (key.revoked_at is null or key.revoked_at > sent."at")
+        and (key.expires_at is null or key.expires_at > sent."at")
+      order by key.key_id for no key update of key
+    )
+    update api_keys key set last_used_at = used."at", last_used_ip = used."ipAddress"
+    from used where key.key_id = used.key_id`,
 };
 
 interface KeyRow {
   key_id: string;
   prefix: string;
   hash: string;
+  expires_at: Date | null;
   lives_ms: number | null;
   revoked: boolean;
   expired: boolean;
@@ -55,7 +65,7 @@ export function createCredentialStore(database: Database, seals: RowSeals): Cred
       const [row] = await database.query<KeyRow>(FIND_KEY, [keyId]);
       return row === undefined ? undefined : storedKey(row, seals);
     },
-    noteUse: async (keyId) => void (await database.query(NOTE_USE, [keyId])),
+    noteUses: async (uses) => void (await database.query(NOTE_USES, [JSON.stringify(uses)])),
   };
 }
 
@@ -65,7 +75,7 @@ function storedKey(row: KeyRow, seals: RowSeals): StoredKey {
   const sealed = revoked || expired || isWhole(row, seals);
   const principal = sealed ? principalOf(row) : withoutAuthority(row);
   return {
-    caller: { principal, keyId: row.key_id, keyPrefix: row.prefix },
+    caller: { principal, keyId: row.key_id, keyPrefix: row.prefix, keyExpiresAt: row.expires_at },
     hash: row.hash,
     revoked,
     expired,

@@ -50,7 +50,7 @@ export function createOwnKeyStore(database: Database): OwnKeyStore {
           .where(eq(apiKeys.agentId, agentId))
           .orderBy(asc(apiKeys.createdAt), asc(apiKeys.keyId)),
       );
-      return rows.map(({ hash: _hash, seal: _seal, agentId: _agentId, ...key }) => key);
+      return rows.map(({ hash: _hash, seal: _seal, endToldAt: _told, agentId: _agentId, ...key }) => key);
     },
     revokeOwn: ({ keyId, agentId }, actorKeyId, event) =>
       database.transaction(async (session) => {

@@ -27,6 +27,8 @@ export type EventType =
   | 'signing_key.activated'
   | 'signing_key.retired'
   | 'signing_key.compromised'
+  | 'key.rotated'
+  | 'key.expiring'
   | 'settings.changed'
   | 'auth.denied'
   | 'token.issued'

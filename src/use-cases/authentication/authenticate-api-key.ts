@@ -10,6 +10,7 @@ import { ANONYMOUS } from '../audit/build-audit-event.ts';
 import type { DenialLog } from '../audit/denial-log.ts';
 import { type DeniedRequester, deny as denyOnRecord } from '../audit/deny.ts';
 import type { RequestContext } from '../audit/ports.ts';
+import type { NotedUse } from './key-uses.ts';
 import type { Caller, CredentialStore, StoredKey } from './ports.ts';
 
 type RefusalCode = 'AUTH_INVALID_KEY' | 'AUTH_EXPIRED_KEY';
@@ -24,7 +25,7 @@ const MALFORMED: RefusedKey = { refused: 'AUTH_INVALID_KEY' };
 export type CachedKey = { readonly caller: Caller } | RefusedKey;
 
 export interface AuthenticateDeps {
-  readonly store: CredentialStore;
+  readonly store: Pick<CredentialStore, 'findKey'>;
   /** The name under which a key is cached; opaque, so that no cache holds a key. */
   readonly fingerprint: (keyText: string) => string;
   /** By fingerprint; an entry lives for at most 60 s (contract section 2). */
@@ -57,11 +58,14 @@ export interface AuthenticateDeps {
    */
   readonly pause: () => Promise<void>;
   readonly denialLog: DenialLog;
+  /** By key id: the latest use of each. */
+  readonly uses: Map<string, NotedUse>;
+  readonly now: () => Date;
 }
 
 export interface Authenticator {
   /** What is known without any work; undefined means that `verify` has to be asked. Malformed keys are refused here. */
-  cached(keyText: string): CachedKey | undefined;
+  cached(keyText: string, context: RequestContext): CachedKey | undefined;
   /** Rejects with `AUTH_INVALID_KEY`, `AUTH_EXPIRED_KEY`, `EMERGENCY_STOP`, `INTEGRITY_ERROR` or `BUSY`. `origin` groups callers for the gate. */
   verify(keyText: string, from: { origin: string; context: RequestContext }): Promise<Caller>;
   /** Puts a refusal on record and rejects with it. */
@@ -89,6 +93,16 @@ export const STOPPED =
 export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
   const { store, fingerprint: fingerprintOf, keyCache, verifiedLately, denialLog } = deps;
   const inFlight = new Map<string, Promise<Caller>>();
+
+  const noteUse = (keyId: string, ipAddress: string | null): void => {
+    const known = deps.uses.get(keyId);
+    if (known === undefined) {
+      deps.uses.set(keyId, { at: deps.now(), ipAddress, writtenUseMs: 0, writtenAtMs: 0 });
+      return;
+    }
+    known.at = deps.now();
+    known.ipAddress = ipAddress;
+  };
 
   const deny = async ({ refused, denied }: RefusedKey, context: RequestContext): Promise<never> => {
     const error = refusedKey(refused);
@@ -139,15 +153,18 @@ export function createAuthenticator(deps: AuthenticateDeps): Authenticator {
     verifiedLately.set(fingerprint, true, generation);
     // The key is right, and is remembered as that: a stop is never remembered, so that it can end at any moment.
     if (stored?.stopped === true) return denyStopped(result.caller, from.context);
-    // The answer does not wait for a time stamp that is only information.
-    void store.noteUse(result.caller.keyId).catch(() => {});
+    noteUse(result.caller.keyId, from.context.ipAddress);
     return result.caller;
   };
 
   return {
     // What is cached was well-formed when it was verified.
-    cached: (keyText) =>
-      keyCache.get(fingerprintOf(keyText)) ?? (parseApiKey(keyText).ok ? undefined : MALFORMED),
+    cached: (keyText, { ipAddress }) => {
+      const known = keyCache.get(fingerprintOf(keyText));
+      if (known === undefined) return parseApiKey(keyText).ok ? undefined : MALFORMED;
+      if ('caller' in known) noteUse(known.caller.keyId, ipAddress);
+      return known;
+    },
     verify: (keyText, from) => {
       const fingerprint = fingerprintOf(keyText);
       const running = inFlight.get(fingerprint);

@@ -21,6 +21,8 @@ export interface Caller {
   /** 16 hex characters, public. */
   readonly keyId: string;
   readonly keyPrefix: string;
+  /** Null: it does not end. */
+  readonly keyExpiresAt: Date | null;
   /** The opaque name under which this process remembers the key. */
   readonly fingerprint: string;
 }
@@ -43,6 +45,13 @@ export interface StoredKey {
 
 export interface CredentialStore {
   findKey(keyId: string): Promise<StoredKey | undefined>;
-  /** Best effort: `last_used_at`, about once a minute per key and process. */
-  noteUse(keyId: string): Promise<void>;
+  /** Writes when, and from where, each key was last used, where that is later than what is stored. */
+  noteUses(uses: readonly KeyUse[]): Promise<void>;
+}
+
+/** The latest use of a key that this process knows of. */
+export interface KeyUse {
+  readonly keyId: string;
+  readonly at: Date;
+  readonly ipAddress: string | null;
 }

@@ -48,6 +48,7 @@ export const NOTICES = {
   'signing_key.compromised': ['kid', 'was'],
   'emergency.stopped': EMERGENCY,
   'emergency.resumed': EMERGENCY,
+  'key.expiring': ['key_id', 'key_name', 'agent_id', 'agent_name', 'expires_at', 'last_used_at'],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
 export type NoticeType = keyof typeof NOTICES;

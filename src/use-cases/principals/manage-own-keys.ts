@@ -11,8 +11,10 @@ import type { Caller } from '../authentication/ports.ts';
 import type { ApiKeyRecord, OwnKeyStore } from './ports.ts';
 import { noSuchKey } from './principal-rules.ts';
 
+export const KEY_STATUSES = ['active', 'expired', 'revoked'] as const;
+
 export interface OwnKey extends ApiKeyRecord {
-  readonly status: 'active' | 'expired' | 'revoked';
+  readonly status: (typeof KEY_STATUSES)[number];
 }
 
 export interface OwnKeys {
@@ -56,7 +58,7 @@ export function createOwnKeys(deps: {
   };
 }
 
-function statusOf({ revokedAt, expiresAt }: ApiKeyRecord, now: Date): OwnKey['status'] {
+export function statusOf({ revokedAt, expiresAt }: ApiKeyRecord, now: Date): OwnKey['status'] {
   if (revokedAt !== null) return 'revoked';
   return expiresAt !== null && expiresAt <= now ? 'expired' : 'active';
 }

@@ -2,6 +2,7 @@
 
 import type { Role } from '../../domain/principals/role.ts';
 import type { AuditEvent } from '../audit/ports.ts';
+import type { Notice } from '../notices/ports.ts';
 
 /** What an operator says of a principal. */
 export interface AgentProfile {
@@ -31,6 +32,7 @@ export interface ApiKeyRecord {
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
   readonly lastUsedAt: Date | null;
+  readonly lastUsedIp: string | null;
   readonly revokedAt: Date | null;
 }
 
@@ -78,8 +80,61 @@ export interface AgentStore {
     key: { agentId: string; keyId: string },
     write: ActorWrite,
   ): Promise<'revoked' | 'absent' | 'actor_not_live'>;
+  /**
+   * Adds a key, and lets the live ones among `older` end after the overlap, never later than they would; without an
+   * overlap they are revoked. What each of them says of it is an event as well.
+   */
+  rotateKeys(
+    agentId: string,
+    rotation: KeyRotation,
+    write: ActorWrite,
+  ): Promise<readonly EndedKey[] | 'absent' | 'actor_not_live'>;
   /** Active principals of role `agent`. */
   countAgents(): Promise<number>;
+}
+
+export interface KeyRotation {
+  readonly key: NewApiKey;
+  /** Key ids. What was made since the rotation was asked for is not ended by it: nobody may have seen it yet. */
+  readonly older: readonly string[];
+  /** 0: they are revoked. */
+  readonly overlapSeconds: number;
+  readonly eventOf: (ended: EndedKey) => AuditEvent;
+}
+
+/** An older key, and when it ends. */
+export interface EndedKey {
+  readonly keyId: string;
+  readonly endsAt: Date;
+}
+
+/** A live key that ends soon. */
+export interface KeyThatEnds {
+  readonly keyId: string;
+  readonly keyName: string | null;
+  readonly agentId: string;
+  readonly agentName: string;
+  readonly expiresAt: Date;
+  readonly lastUsedAt: Date | null;
+  /** Nobody was told before. */
+  readonly isFirst: boolean;
+}
+
+export interface KeyEndReminders {
+  /**
+   * Takes the keys that end within so many days and of which nobody was told for a day. What `tell` makes of those that
+   * are the first time is written in the same transaction. `taken` counts also rows that Writ did not write.
+   */
+  take(
+    which: { readonly withinDays: number; readonly limit: number },
+    tell: (key: KeyThatEnds) => { readonly event: AuditEvent; readonly notice: Notice | undefined },
+  ): Promise<{ readonly taken: number; readonly whole: readonly KeyThatEnds[] }>;
+}
+
+export interface KeyEnds {
+  readonly soon: number;
+  /** Null: no live key ends. */
+  readonly nextInSeconds: number | null;
 }
 
 export interface OwnKeyStore {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatApiKey } from '../../../src/domain/principals/api-key.ts';
 import { assertRefused, buildTestApp, errorOf, type TestAnswer, type TestApp } from '../../support/app.ts';
+import { until } from '../../support/issuing.ts';
 import { postgresSkip } from '../../support/postgres.ts';
 
 interface KeyView {
@@ -16,6 +17,7 @@ interface KeyView {
   readonly created_at: string;
   readonly expires_at: string | null;
   readonly last_used_at: string | null;
+  readonly last_used_ip: string | null;
   readonly revoked_at: string | null;
 }
 
@@ -115,6 +117,7 @@ test('agents.creates', { skip: postgresSkip }, async (t) => {
         created_at: keys[0]?.created_at,
         expires_at: FUTURE,
         last_used_at: null,
+        last_used_ip: null,
         revoked_at: null,
       },
     ]);
@@ -300,12 +303,11 @@ test('agents.shows', { skip: postgresSkip }, async (t) => {
   await t.test('the use of a key shows, on the key and on its principal', async () => {
     const agent = await server.createAgent();
     assert.equal((await me(agent.key)).status, 200);
-    // The time stamp is written beside the answer.
-    let shown = await get(`/${agent.id}`);
-    for (let times = 0; shown.body.last_active_at === null && times < 100; times += 1) {
-      shown = await get(`/${agent.id}`);
-    }
+    // A job writes it.
+    await until('its use is on record', async () => (await get(`/${agent.id}`)).body.last_active_at);
+    const shown = await get(`/${agent.id}`);
     assert.match(shown.body.last_active_at ?? '', ISO_UTC);
+    assert.equal(shown.body.keys[0]?.last_used_ip, '127.0.0.1');
     assert.equal(shown.body.keys[0]?.last_used_at, shown.body.last_active_at);
   });
 
@@ -527,6 +529,7 @@ test('agents.keys', { skip: postgresSkip }, async (t) => {
       created_at: view.created_at,
       expires_at: FUTURE,
       last_used_at: null,
+      last_used_ip: null,
       revoked_at: null,
     });
     for (const key of [agent.key, api_key]) assert.equal((await me(key)).status, 200);

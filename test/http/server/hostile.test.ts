@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatApiKey } from '../../../src/domain/principals/api-key.ts';
+import { API_KEY_PREFIX_LENGTH, formatApiKey } from '../../../src/domain/principals/api-key.ts';
 import { generateApiKey } from '../../../src/keys/credentials/api-key-hash.ts';
 import {
   assertRefused,
@@ -267,6 +267,20 @@ const ROUTES: readonly HostileRoute[] = [
     url: '/v1/agents/victim/keys',
     credential: 'api-key',
     body: { name: 'n', expires_at: FUTURE },
+  },
+  { method: 'GET', route: '/v1/agents/:id/keys', url: '/v1/agents/victim/keys', credential: 'api-key' },
+  {
+    method: 'POST',
+    route: '/v1/agents/:id/keys/rotate',
+    url: '/v1/agents/victim/keys/rotate',
+    credential: 'api-key',
+    body: { overlap_seconds: 60, name: 'n', expires_at: FUTURE },
+  },
+  {
+    method: 'GET',
+    route: '/v1/agents/:id/keys/:keyId',
+    url: '/v1/agents/admin/keys/{key}',
+    credential: 'api-key',
   },
   {
     method: 'DELETE',
@@ -736,8 +750,12 @@ function ways(route: HostileRoute, { adminKey, tokens }: Held) {
   ];
 }
 
-const urlOf = ({ url, route }: HostileRoute, { tokenId, approvalId, ownApprovalId }: Held): string =>
+const urlOf = (
+  { url, route }: HostileRoute,
+  { adminKey, tokenId, approvalId, ownApprovalId }: Held,
+): string =>
   (url ?? route)
+    .replace('{key}', adminKey.slice('ak_live_'.length, API_KEY_PREFIX_LENGTH))
     .replace('{token}', tokenId)
     .replace('{approval}', approvalId)
     .replace('{own}', ownApprovalId);

@@ -17,6 +17,7 @@ import {
   type CachedKey,
   createAuthenticator,
 } from '../../../src/use-cases/authentication/authenticate-api-key.ts';
+import type { NotedUse } from '../../../src/use-cases/authentication/key-uses.ts';
 import type { StoredKey } from '../../../src/use-cases/authentication/ports.ts';
 import { deferred, settled } from '../../support/deferred.ts';
 
@@ -28,6 +29,7 @@ function aStoredKey(keyId: string, changes: Partial<StoredKey> = {}): StoredKey 
     caller: {
       keyId,
       keyPrefix: `ak_live_${keyId}`,
+      keyExpiresAt: null,
       principal: {
         id: 'agent-1',
         name: 'one',
@@ -66,7 +68,7 @@ function aBench(
   const cached: unknown[] = [];
   const stored = new Map<string, StoredKey>();
   const looked: string[] = [];
-  const noted: string[] = [];
+  const uses = new Map<string, NotedUse>();
   const compared: { keyText: string; hash: string | undefined; origin: string; preferred: boolean }[] = [];
   const recorded: Denial[] = [];
   const authenticator = createAuthenticator({
@@ -75,7 +77,6 @@ function aBench(
         looked.push(keyId);
         return stored.get(keyId);
       },
-      noteUse: async (keyId) => void noted.push(keyId),
     },
     fingerprint: createProcessFingerprint(),
     keyCache: {
@@ -97,6 +98,8 @@ function aBench(
       monotonicMs: () => clock.ms,
     }),
     pause: options.pause ?? (async () => {}),
+    uses,
+    now: () => new Date(clock.ms),
     denialLog: {
       record: async (refusal) => {
         await options.record?.();
@@ -110,21 +113,25 @@ function aBench(
     stored.set(keyId, aStoredKey(keyId, changes));
     return { text, keyId };
   };
-  return { authenticator, clock, stored, looked, noted, compared, recorded, cached, aKey };
+  return { authenticator, clock, stored, looked, uses, compared, recorded, cached, aKey };
 }
 
 const refusedWith = (code: string) => (error: unknown) => error instanceof WritError && error.code === code;
 
 test('a key that is right gives its caller, and is then known without any work', async () => {
-  const { authenticator, aKey, looked, compared, noted, stored } = aBench();
+  const { authenticator, aKey, looked, compared, uses, stored, clock } = aBench();
   const { text, keyId } = aKey();
-  assert.equal(authenticator.cached(text), undefined);
+  assert.equal(authenticator.cached(text, context), undefined);
   const caller = await authenticator.verify(text, from);
   const { fingerprint, ...rest } = caller;
   assert.deepEqual(rest, stored.get(keyId)?.caller);
   assert.ok(!fingerprint.includes(text.slice(24, 64)));
-  assert.deepEqual(authenticator.cached(text), { caller });
-  assert.deepEqual([looked.length, compared.length, noted], [1, 1, [keyId]]);
+  assert.deepEqual(authenticator.cached(text, context), { caller });
+  assert.deepEqual([looked.length, compared.length], [1, 1]);
+  clock.ms = 7;
+  authenticator.cached(text, { requestId: 'r', ipAddress: '192.0.2.9' });
+  const { at, ipAddress } = uses.get(keyId) ?? {};
+  assert.deepEqual([uses.size, at, ipAddress], [1, new Date(7), '192.0.2.9']);
 });
 
 test('what is learnt of a key is known for a minute and no longer', async () => {
@@ -138,8 +145,8 @@ test('what is learnt of a key is known for a minute and no longer', async () => 
     [60_000, false],
   ] as const) {
     clock.ms = ms;
-    assert.equal(authenticator.cached(good.text) !== undefined, known, `${ms} ms`);
-    assert.equal(authenticator.cached(expired.text) !== undefined, known, `${ms} ms`);
+    assert.equal(authenticator.cached(good.text, context) !== undefined, known, `${ms} ms`);
+    assert.equal(authenticator.cached(expired.text, context) !== undefined, known, `${ms} ms`);
   }
 });
 
@@ -150,7 +157,7 @@ test('confirming does not make it be known any longer', async () => {
   clock.ms = 59_999;
   await authenticator.confirm(caller, from.context);
   clock.ms = 60_000;
-  assert.equal(authenticator.cached(text), undefined);
+  assert.equal(authenticator.cached(text, context), undefined);
 });
 
 test('what is cached of a key, be it good or refused, does not hold the key', async () => {
@@ -187,9 +194,9 @@ test('a check that failed for want of room or of the database is not shared with
   const { authenticator, aKey } = aBench({ compare: () => answers.shift()?.() ?? Promise.resolve(false) });
   const { text } = aKey();
   await assert.rejects(authenticator.verify(text, from), refusedWith('BUSY'));
-  assert.equal(authenticator.cached(text), undefined, 'busy is no verdict');
+  assert.equal(authenticator.cached(text, context), undefined, 'busy is no verdict');
   await assert.rejects(authenticator.verify(text, from), refusedWith('UNAVAILABLE'));
-  assert.equal(authenticator.cached(text), undefined);
+  assert.equal(authenticator.cached(text, context), undefined);
   assert.ok(await authenticator.verify(text, from));
 });
 
@@ -266,7 +273,7 @@ test('every refusal waits alike, whether an event is written meanwhile or not', 
     pause.resolve();
     await refused;
     // From memory as well: a minute of counting may end there.
-    const remembered = authenticator.cached(text);
+    const remembered = authenticator.cached(text, context);
     assert.ok(remembered !== undefined && 'refused' in remembered);
     await assert.rejects(authenticator.deny(remembered, context), refusedWith('AUTH_INVALID_KEY'));
     assert.equal(recorded.length, isKnown ? 2 : 0);
@@ -304,7 +311,7 @@ test('what has not the form of a key costs neither look-up nor compare', async (
     text.slice(0, 71),
     `ast_tok_${'A'.repeat(43)}`,
   ]) {
-    const known = authenticator.cached(malformed);
+    const known = authenticator.cached(malformed, context);
     assert.deepEqual(known, { refused: 'AUTH_INVALID_KEY' });
     await assert.rejects(
       authenticator.deny(known as { refused: 'AUTH_INVALID_KEY' }, context),
@@ -319,7 +326,7 @@ test('a refused key is refused from memory, and each refusal is handed to the tr
   const { authenticator, aKey, compared, recorded } = aBench();
   const { text, keyId } = aKey({ revoked: true });
   await assert.rejects(authenticator.verify(text, from), refusedWith('AUTH_INVALID_KEY'));
-  const remembered = authenticator.cached(text);
+  const remembered = authenticator.cached(text, context);
   assert.ok(remembered !== undefined && 'refused' in remembered);
   await assert.rejects(authenticator.deny(remembered, context), refusedWith('AUTH_INVALID_KEY'));
   assert.equal(compared.length, 1);
@@ -385,7 +392,7 @@ test('confirming reads the live row: what died since is refused, what changed is
   const fresh = await authenticator.confirm(caller, from.context);
   assert.equal(fresh.principal.revision, 2);
   assert.equal(fresh.fingerprint, caller.fingerprint);
-  assert.deepEqual(authenticator.cached(text), { caller: fresh }, 'and that is what is known now');
+  assert.deepEqual(authenticator.cached(text, context), { caller: fresh }, 'and that is what is known now');
   for (const [row, code] of [
     [{ ...changed, revoked: true }, 'AUTH_INVALID_KEY'],
     [{ ...changed, expired: true }, 'AUTH_EXPIRED_KEY'],
@@ -396,27 +403,4 @@ test('confirming reads the live row: what died since is refused, what changed is
   }
   stored.delete(keyId);
   await assert.rejects(authenticator.confirm(caller, from.context), refusedWith('AUTH_INVALID_KEY'));
-});
-
-test('a time stamp of use that cannot be written holds nobody up', async () => {
-  const { text, keyId } = generateApiKey();
-  const authenticator = createAuthenticator({
-    store: {
-      findKey: async () => aStoredKey(keyId),
-      noteUse: () => Promise.reject(new Error('no room')),
-    },
-    fingerprint: createProcessFingerprint(),
-    keyCache: createTtlCache<CachedKey>({
-      memories: createMemories(),
-      name: 'API keys',
-      maxEntries: 1,
-      maxAgeMs: 1,
-      monotonicMs: () => 0,
-    }),
-    verifiedLately: { get: () => undefined, generation: () => 0, set: () => {} },
-    compare: async () => true,
-    pause: async () => {},
-    denialLog: { record: async () => {}, flush: async () => {} },
-  });
-  assert.equal((await authenticator.verify(text, from)).keyId, keyId);
 });

@@ -67,7 +67,7 @@ function aBench() {
   const add = async ({ principal }: Caller): Promise<Caller> => {
     const key = aKey();
     await stores.agents.addKey(principal.id, key, aWrite());
-    return { principal, keyId: key.keyId, keyPrefix: key.prefix, fingerprint: key.keyId };
+    return { principal, keyId: key.keyId, keyPrefix: key.prefix, keyExpiresAt: null, fingerprint: key.keyId };
   };
   const issued = () => stores.events.filter(({ eventType }) => eventType === 'intent.issued').length;
   /** The key that signs changes; this process does not know yet. */
