@@ -8,10 +8,10 @@ import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts
 import { SEALED_TABLES, type SealedTable } from '../../src/storage/engine/sealed-rows.ts';
 import { primaryKeyList } from '../../src/storage/unfit-rows.ts';
 import { openTestApp, type TestApp } from '../support/app.ts';
-import { runHere } from '../support/command-line.ts';
+import { aFolder, runHere } from '../support/command-line.ts';
 import { A_PLAN, until } from '../support/issuing.ts';
 import { postgresSkip as skip } from '../support/postgres.ts';
-import { refusedStart } from '../support/refused-start.ts';
+import { refusedStart, START_ENV, startedOnce } from '../support/refused-start.ts';
 import { TEST_MASTER_KEY } from '../support/test-master-key.ts';
 import { TEST_KEK, takeGuardAway } from '../support/test-seals.ts';
 import { aFilledApp, afterTheGrace, PATH } from './filled-app.ts';
@@ -267,4 +267,19 @@ test('status shows each key and what is under it, and rotate says what to set', 
   assert.match(goesOn.stdout, /Every process needs the active key and the retiring one/);
   const ended = await rotate(app, BOTH);
   assert.deepEqual([ended.code, ended.done.retired], [0, [TEST_KEK.kekId]]);
+});
+
+test('on an embedded database, which no server has open meanwhile, nothing is waited for', async (t) => {
+  const folder = await aFolder(t);
+  const env = { DATA_DIR: folder, MASTER_KEY: TEST_MASTER_KEY };
+  const key = ['key', 'create', '--role', 'admin', '--name', 'one', '--json'];
+  await startedOnce({ ...START_ENV, ...env });
+  const made = await runHere(key, env);
+  assert.equal(made.code, 0, made.stderr);
+  const both = { ...env, MASTER_KEY: NEW_MASTER_KEY, MASTER_KEY_PREVIOUS: TEST_MASTER_KEY };
+  const { code, stdout, stderr } = await runHere(['kek', 'rotate', '--compromised', '--json'], both);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual((JSON.parse(stdout) as Rotated).retired, [TEST_KEK.kekId]);
+  const found = await runHere(['doctor', '--json'], { ...env, MASTER_KEY: NEW_MASTER_KEY });
+  assert.deepEqual([found.code, JSON.parse(found.stdout)], [0, { rows: [], tokens: [] }]);
 });
