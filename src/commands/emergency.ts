@@ -12,6 +12,7 @@ import {
   createEmergency,
   type Emergency,
   type EmergencyCommand,
+  stopView,
 } from '../use-cases/emergency/stop-and-resume.ts';
 import { createBuildNotice } from '../use-cases/notices/build-notice.ts';
 import {
@@ -79,7 +80,7 @@ async function stop(context: CommandContext, options: Options): Promise<void> {
       ? 'Nothing that was under way is left.'
       : 'Something that was under way has not ended yet: run this again.';
     const people = `${first} ${under}\n${describe(stops)}`;
-    print(context, { json: options.json, value: { ...outcome, stops: stops.map(jsonOf) }, people });
+    print(context, { json: options.json, value: { ...outcome, stops: stops.map(stopView) }, people });
     if (!outcome.settled) context.exitWith(1);
   });
 }
@@ -90,14 +91,14 @@ async function resume(context: CommandContext, options: Options): Promise<void> 
     const outcome = await emergency.resume(command, 'system', AT_THE_COMMAND_LINE);
     const stops = await emergency.list();
     const people = `${outcome.changed ? 'Resumed.' : 'There was no such stop.'}\n${describe(stops)}`;
-    print(context, { json: options.json, value: { ...outcome, stops: stops.map(jsonOf) }, people });
+    print(context, { json: options.json, value: { ...outcome, stops: stops.map(stopView) }, people });
   });
 }
 
 function status(context: CommandContext, json: true | undefined): Promise<void> {
   return withEmergency(context, async (emergency) => {
     const stops = await emergency.list();
-    print(context, { json, value: { stops: stops.map(jsonOf) }, people: describe(stops) });
+    print(context, { json, value: { stops: stops.map(stopView) }, people: describe(stops) });
   });
 }
 
@@ -131,13 +132,3 @@ const describe = (stops: readonly EmergencyStop[]): string =>
 
 const lineOf = ({ agent, stoppedAt, actorId, reason }: EmergencyStop): string =>
   `${agent === null ? 'everybody but administrators' : `${agent.name} (${agent.id})`}, since ${formatTimestamp(stoppedAt)}, by ${actorId}: ${reason}`;
-
-const jsonOf = ({ id, agent, reason, stoppedAt, actorId }: EmergencyStop) => ({
-  id,
-  all: agent === null,
-  agent_id: agent?.id ?? null,
-  agent_name: agent?.name ?? null,
-  reason,
-  stopped_at: formatTimestamp(stoppedAt),
-  stopped_by: actorId,
-});

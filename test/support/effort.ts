@@ -32,7 +32,7 @@ export const SEGMENTS_OF_LONG_PATHS = choose(2, 7);
 /** Of one race: a guard that is missing loses nearly every round, one that is too weak loses some. */
 export const RACE_ROUNDS = choose(1, 5);
 /** Of an emergency stop that is raced with 64 clients on two processes: of everybody first, then of one agent. */
-export const STOP_ROUNDS = choose(1, 4);
+export const STOP_ROUNDS = choose(1, 3);
 /**
  * Readers who ask without pause while something changes, and how many reads are answered before the change is asked
  * for, and again begun after it was acknowledged: several of each question, through each process.

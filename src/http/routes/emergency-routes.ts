@@ -1,10 +1,8 @@
 /** `/v1/emergency`: stop an agent, or everybody but administrators, at once, and resume (contract section 2). */
 
 import Type, { type Static } from 'typebox';
-import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
-import type { EmergencyStop } from '../../use-cases/emergency/ports.ts';
-import type { Emergency } from '../../use-cases/emergency/stop-and-resume.ts';
+import { type Emergency, stopView } from '../../use-cases/emergency/stop-and-resume.ts';
 import type { Routes } from '../routing/route.ts';
 import { instant, note, nullable, strictObject, text, uuid } from '../routing/schemas.ts';
 
@@ -85,13 +83,3 @@ function commandOf({ agent, all, reason }: Static<typeof Asked>) {
     details: { pointer: '/agent' },
   });
 }
-
-const stopView = ({ id, agent, reason, stoppedAt, actorId }: EmergencyStop) => ({
-  id,
-  all: agent === null,
-  agent_id: agent?.id ?? null,
-  agent_name: agent?.name ?? null,
-  reason,
-  stopped_at: formatTimestamp(stoppedAt),
-  stopped_by: actorId,
-});

@@ -3,6 +3,7 @@
  * granted nothing. A stop ends nothing: resuming it brings back what was there.
  */
 
+import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
 import { auditEvent, SYSTEM } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
@@ -147,3 +148,14 @@ const foreignStop = (id: string): WritError =>
       about: { type: 'emergency_stops', id },
     },
   );
+
+/** As it is told, over HTTP and at the command line. */
+export const stopView = ({ id, agent, reason, stoppedAt, actorId }: EmergencyStop) => ({
+  id,
+  all: agent === null,
+  agent_id: agent?.id ?? null,
+  agent_name: agent?.name ?? null,
+  reason,
+  stopped_at: formatTimestamp(stoppedAt),
+  stopped_by: actorId,
+});

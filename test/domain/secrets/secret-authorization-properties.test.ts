@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
-import type { SecretOperation, TokenState } from '../../../src/domain/secrets/secret-authorization.ts';
+import type { PresentedState, SecretOperation } from '../../../src/domain/secrets/secret-authorization.ts';
 import { PROPERTY_RUNS, TABLE_RUNS } from '../../support/effort.ts';
 import {
   anyPattern,
@@ -25,13 +25,14 @@ interface Spec {
   readonly token: readonly string[];
   readonly owner: readonly string[];
   readonly home: boolean;
-  readonly state: TokenState;
+  readonly state: PresentedState;
 }
 
 function expectedRefusal(spec: Spec): string | undefined {
   if (spec.kind === 'malformed-path') return 'INVALID_PATH';
   if (!spec.home) return 'IP_NOT_ALLOWED';
   if (spec.kind === 'introspect') return undefined;
+  if (spec.state === 'stopped') return 'EMERGENCY_STOP';
   if (spec.state !== 'live') return `TOKEN_${spec.state.toUpperCase()}`;
   const both = (allows: (scopes: readonly string[]) => boolean) => allows(spec.token) && allows(spec.owner);
   const may = {
@@ -79,7 +80,7 @@ const KINDS = [
   'named-by-body',
   'malformed-path',
 ] as const;
-const STATES = ['live', 'revoked', 'expired', 'exhausted'] as const;
+const STATES = ['live', 'revoked', 'expired', 'exhausted', 'stopped'] as const;
 const ACTIONS = ['read', 'write', 'delete'] as const;
 const anyState = fc.oneof(
   { weight: 3, arbitrary: fc.constant('live' as const) },

@@ -31,12 +31,13 @@ const FAULTS = {
   'revoked token': { rank: 2, code: 'TOKEN_REVOKED', put: { state: 'revoked' } },
   'expired token': { rank: 2, code: 'TOKEN_EXPIRED', put: { state: 'expired' } },
   'exhausted token': { rank: 2, code: 'TOKEN_EXHAUSTED', put: { state: 'exhausted' } },
+  'token of a stopped agent': { rank: 2, code: 'EMERGENCY_STOP', put: { state: 'stopped' } },
   'scope that the token lacks': { rank: 3, code: 'SCOPE_DENIED', put: { tokenScopes: [] } },
   'scope that the owner lacks': { rank: 4, code: 'SCOPE_DENIED', put: { ownerScopes: [] } },
 } as const satisfies Record<string, { rank: number; code: string; put: Partial<Asked> }>;
 type ValidationIssue = keyof typeof FAULTS;
 const ALL_FAULTS = Object.keys(FAULTS) as ValidationIssue[];
-const WITHOUT_SCOPE = ALL_FAULTS.slice(0, 5);
+const WITHOUT_SCOPE = ALL_FAULTS.slice(0, 6);
 
 /** Every kind of operation, the scope that it takes and the faults that count for it. */
 const OPERATIONS: readonly {

@@ -10,8 +10,8 @@ import type { SecretAction } from '../../../src/domain/scopes/scope.ts';
 import {
   type AccessAttempt,
   authorizeSecretOperation,
+  type PresentedState,
   type SecretOperation,
-  type TokenState,
 } from '../../../src/domain/secrets/secret-authorization.ts';
 import { aNamespace, aPath, aScope } from '../scopes/scope-universe.ts';
 
@@ -30,7 +30,7 @@ export interface Asked {
   /** `null`: the credential has no owner beside itself, as an API key has not. */
   readonly ownerScopes?: readonly string[] | null;
   readonly allowed?: readonly AddressBlock[] | null;
-  readonly state?: TokenState;
+  readonly state?: PresentedState;
   readonly namespacesTakeScope?: boolean;
   readonly from?: string;
 }

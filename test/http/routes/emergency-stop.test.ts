@@ -73,7 +73,6 @@ test('every endpoint, with every credential', { skip: postgresSkip }, async (t) 
     await say('stop', { agent: approver.id });
     await refused('one approver', ({ by }) => by === 'approver');
     await say('resume', { agent: approver.id });
-    await work('the approver resumed');
   });
 
   await t.test('everybody but administrators, who can look, revoke, rotate and resume', async () => {
