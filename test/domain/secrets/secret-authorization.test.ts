@@ -89,7 +89,7 @@ test('of any two faults the earlier one answers, for every kind of operation; a 
       }
     }
   }
-  assert.equal(pairs, OPERATIONS.length * (7 * 7 - 3 * 2));
+  assert.equal(pairs, OPERATIONS.length * (8 * 8 - 4 * 3));
 });
 
 test('all faults at once: the path, then the address, then the end of the token, then the scope', () => {
