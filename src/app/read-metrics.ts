@@ -34,6 +34,7 @@ export function readMetrics(
     [...tally.refusals].map(([code, value]) => ({ labels: { code }, value })),
   );
   metrics.read('writ_integrity_errors_total', () => one(audit.integrityFaults.count()));
+  metrics.read('writ_canary_touches_total', () => one(audit.canaries.count()));
   if (config.approvalWebhook !== undefined) {
     metrics.read('writ_webhook_owed', async () => one(await countOwedNotices(database)));
   }

@@ -37,6 +37,11 @@ export const METRICS = {
     help: 'Times that a row of the database was refused because it is not what Writ wrote.',
     labels: [],
   },
+  writ_canary_touches_total: {
+    kind: 'counter',
+    help: 'Times that a canary was touched, read or refused.',
+    labels: [],
+  },
   writ_job_failures_total: {
     kind: 'counter',
     help: 'Runs of a job beside requests that failed; it runs again.',

@@ -82,3 +82,27 @@ test('the listener serves one path, by GET alone, and asks for nothing', { skip 
     assert.equal((await listener.inject({ method, url })).statusCode, 404, `${method} ${url}`);
   }
 });
+
+test('each touch of a canary is counted, read or refused, and no other secret', { skip }, async (t) => {
+  const { call, adminKey, createAgent, scrape } = await scraped(t);
+  const { key } = await createAgent({ allowed_scopes: ['secrets:read:nest/*'] });
+  for (const [path, canary] of Object.entries({
+    'nest/BIRD': true,
+    'else/BIRD': true,
+    'nest/STONE': false,
+  })) {
+    const json = { path, value: 'v', canary };
+    assert.equal((await call({ method: 'POST', url: '/v1/secrets', key: adminKey, json })).status, 201);
+  }
+  const touches = async () => (await scrape()).filter((line) => line.startsWith('writ_canary_touches_total'));
+  assert.deepEqual(await touches(), ['writ_canary_touches_total 0']);
+  for (const [path, status] of [
+    ['nest/STONE', 200],
+    ['nest/BIRD', 200],
+    ['nest/BIRD', 200],
+    ['else/BIRD', 403],
+  ] as const) {
+    assert.equal((await call({ method: 'GET', url: `/v1/secrets/${path}`, key })).status, status);
+  }
+  assert.deepEqual(await touches(), ['writ_canary_touches_total 3']);
+});

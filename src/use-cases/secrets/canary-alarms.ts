@@ -20,6 +20,8 @@ export interface CanaryAlarms {
   ofPaths(event: AuditEvent, paths: readonly string[]): Promise<readonly Alarm[]>;
   /** That the secret became a canary, or is none any more. */
   changed(secret: Canary, canary: boolean, event: AuditEvent): Alarm;
+  /** Touches since the start, counted refusals each; one that starts over, or cannot be written, is counted as well. */
+  count(): number;
 }
 
 export function createCanaryAlarms(deps: {
@@ -42,10 +44,12 @@ export function createCanaryAlarms(deps: {
     metadata: { secret_id: id, ...metadata },
   });
 
+  let touches = 0;
   const alarm: CanaryAlarms['alarm'] = (canary, event) => {
     const { metadata } = event;
     const credential = metadata['credential'] ?? metadata['token_id'] ?? metadata['key_id'] ?? null;
     const { code, repeated } = metadata;
+    touches += typeof repeated === 'number' ? repeated : 1;
     const told = { how: event.eventType, credential, ...(code === undefined ? {} : { code }) };
     const at = deps.now();
     const data = {
@@ -69,6 +73,7 @@ export function createCanaryAlarms(deps: {
 
   return {
     alarm,
+    count: () => touches,
     ofPaths: async (event, paths) => (await deps.canaries.among(paths)).map((canary) => alarm(canary, event)),
     changed: (secret, canary, event) => ({
       event: beside(event, secret, 'secret.canary_changed', { canary }),
