@@ -91,15 +91,15 @@ export function createSigningKeyStore(database: Database, seals: RowSeals): Sign
       const rows = (await readSigningKeyRows(database)).filter(isLiveRow);
       const [live] = await database.query<{ now: Date; kids: string[] }>(TOKENS_OF_RETIRING, []);
       if (live === undefined) throw new Error('the database did not tell its time');
-      const keys = rows
-        .filter((row) => seals.fits(sealedRow('signing_keys', row, row.seal)))
-        .map(({ kid, state, stateSince }) => ({
-          kid,
-          state,
-          sinceMs: stateSince.getTime(),
-          hasLiveTokens: live.kids.includes(kid),
-        }));
-      return { keys, nowMs: live.now.getTime() };
+      const whole = rows.filter((row) => seals.fits(sealedRow('signing_keys', row, row.seal)));
+      const keys = whole.map(({ kid, state, stateSince }) => ({
+        kid,
+        state,
+        sinceMs: stateSince.getTime(),
+        hasLiveTokens: live.kids.includes(kid),
+      }));
+      const foreignNext = rows.find((row) => row.state === 'next' && !whole.includes(row))?.kid;
+      return { keys, foreignNext, nowMs: live.now.getTime() };
     },
     addNext: async (key, { activeForDays, event, notice }) => {
       const row = sealedKey(key, 'next', seals);

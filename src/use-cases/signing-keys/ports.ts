@@ -44,8 +44,15 @@ export type UnfitKey = 'unfit';
  */
 export interface SigningKeyStore {
   list(): Promise<readonly SigningKeyEntry[]>;
-  /** What has not ended and is what Writ wrote; the rest is reported. The time is the database's. */
-  readRotation(): Promise<{ readonly keys: readonly KeyInRotation[]; readonly nowMs: number }>;
+  /**
+   * What has not ended and is what Writ wrote; the rest is reported. The time is the database's. `foreignNext`: the kid
+   * of a row that says it is next and is not what Writ wrote, where it stands in the way of a key of Writ.
+   */
+  readRotation(): Promise<{
+    readonly keys: readonly KeyInRotation[];
+    readonly foreignNext: string | undefined;
+    readonly nowMs: number;
+  }>;
   /**
    * Makes the next key. With `activeForDays`: only once the active one has signed for so long. Undefined: there is a next
    * one, or it has not; nothing was written.

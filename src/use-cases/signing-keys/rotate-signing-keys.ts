@@ -67,7 +67,7 @@ export function createRotateSigningKeys(deps: RotateSigningKeysDeps): RotateSign
       const rotation = await store.readRotation();
       const done: DoneStep[] = [];
       for (const step of decideKeySteps({ ...rotation, rotationDays, isAsked: false })) {
-        const outcome = await carryOut(deps, step, rotationDays);
+        const outcome = await carryOut(deps, step, { activeForDays: rotationDays, ...rotation });
         if (typeof outcome === 'object') done.push(outcome);
       }
       return done;
@@ -82,7 +82,7 @@ export function createRotateSigningKeys(deps: RotateSigningKeysDeps): RotateSign
             ? RETRY
             : { done: 'waiting', kid: next.kid, signsFrom: signsFrom(new Date(next.sinceMs)) };
         }
-        const outcome = await carryOut(deps, step, undefined);
+        const outcome = await carryOut(deps, step, { activeForDays: undefined, ...rotation });
         if (outcome === 'unfit') throw unfit();
         return typeof outcome === 'object' && outcome.done !== 'retired' ? outcome : RETRY;
       }),
@@ -102,11 +102,18 @@ export function createRotateSigningKeys(deps: RotateSigningKeysDeps): RotateSign
 async function carryOut(
   deps: RotateSigningKeysDeps,
   step: KeyStep,
-  activeForDays: number | undefined,
+  {
+    activeForDays,
+    foreignNext,
+  }: { readonly activeForDays: number | undefined; readonly foreignNext: string | undefined },
 ): Promise<DoneStep | 'unchanged' | 'unfit'> {
   const { store } = deps;
   if (step.step === 'create') {
     const key = deps.makeKey();
+    // There is one next key at most: a row that is nobody's is ended as a leaked one is, which makes nothing good.
+    if (foreignNext !== undefined) {
+      await store.compromise(foreignNext, key, (ended) => changesOfCompromise(deps, ended, key.kid));
+    }
     const change = changeOf(deps, 'signing_key.created', { kid: key.kid, state: 'next' });
     const made = await store.addNext(key, { activeForDays, ...change });
     if (made === undefined) return 'unchanged';

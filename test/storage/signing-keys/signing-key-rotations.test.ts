@@ -238,6 +238,34 @@ test('a row that is not what Writ wrote goes on to no other state, and is ended'
   );
 });
 
+test('a row of somebody else that says it is next stands in the way of no key of Writ', {
+  skip: postgresSkip,
+}, async (t) => {
+  const database = await openPatiently((await createTestDatabase(t)).url, 2);
+  t.after(() => database.close());
+  const first = await withActive(database);
+  for (const rotate of ['by its days', 'asked'] as const) {
+    const { kid, publicKey, wrappedPrivateKey, kekId } = aSigningKey();
+    await rows(
+      database,
+      `insert into signing_keys (kid, public_key, wrapped_private_key, kek_id, state, state_since, seal)
+       values ($1, $2, $3, $4, 'next', 'epoch', decode($4, 'hex'))`,
+      [kid, Buffer.from(publicKey), Buffer.from(wrappedPrivateKey), kekId],
+    );
+    if (rotate === 'asked') assert.equal((await rotationOn(database).rotate()).done, 'created');
+    else {
+      await age(database, first, 90 * 86_400);
+      assert.deepEqual(
+        (await rotationOn(database).rotateWhatIsDue()).map(({ done }) => done),
+        ['created'],
+      );
+    }
+    const states = await statesOf(database);
+    assert.deepEqual([states[kid], states[first]], ['compromised', 'active']);
+    await rows(database, `delete from signing_keys where state = 'next'`);
+  }
+});
+
 test('of many processes that rotate at once each step is made by one', { skip: postgresSkip }, async (t) => {
   const { url } = await createTestDatabase(t);
   const replicas = await Promise.all(Array.from({ length: 6 }, () => openPatiently(url, 2)));
