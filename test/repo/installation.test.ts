@@ -116,6 +116,18 @@ test('Writ runs without Docker and without development dependencies', { skip: on
     assert.deepEqual(lines, ['npm ci', 'npm run build', 'npm prune --omit=dev']);
     for (const line of lines) await npm(clone, ...line.split(' ').slice(1));
     assert.ok(!existsSync(join(clone, 'node_modules/typescript')));
+    // The SDK of AWS is the operator's to bring.
+    const aws = await startNode(
+      t,
+      ['dist/server.js'],
+      { DATA_DIR: join(await aFolder(t), 'data'), PORT: '0', MASTER_KEY_KMS: 'aws:alias/writ' },
+      { cwd: clone },
+    );
+    assert.equal(await aws.ended, 2);
+    assert.match(
+      aws.stderr(),
+      /^ {2}- aws:alias\/writ is a key of AWS, and the package \S+ is not installed\./m,
+    );
     await issuesAToken(t, ['dist/server.js'], clone);
     // What is built is not built again, so `npm start` needs no compiler either.
     await npm(clone, 'run', 'build');

@@ -16,9 +16,14 @@ const run = promisify(execFile);
 /** Tests are compiled elsewhere; they run where the sources are. */
 const SOURCE = resolve('test/support/openbao');
 
+/** Of every key: the tests name several. */
+const POLICY =
+  'path "transit/encrypt/+" { capabilities = ["update"] }\npath "transit/decrypt/+" { capabilities = ["update"] }';
+
 type Ending = { after(work: () => Promise<void>): void };
 
 export interface OpenBao extends TransitServer {
+  readonly rootToken: string;
   /** As the first administrator; the path follows `/v1/`. */
   call(method: string, path: string, body?: object): Promise<Readonly<Record<string, unknown>>>;
 }
@@ -51,8 +56,22 @@ async function buildAt(program: string): Promise<string | undefined> {
   return failure === undefined ? undefined : `go cannot build OpenBao: ${failure.slice(-500)}`;
 }
 
-/** It ends with the test. */
+/** With a transit engine and a policy; it ends with the test. */
 export async function startOpenBao(t: Ending, program: string): Promise<OpenBao> {
+  const server = await startEmptyOpenBao(t, program);
+  const { call } = server;
+  await call('POST', 'sys/mounts/transit', { type: 'transit' });
+  await call('PUT', 'sys/policies/acl/writ', { policy: POLICY });
+  const { auth } = await call('POST', 'auth/token/create', {
+    policies: ['writ'],
+    no_parent: true,
+    ttl: '1h',
+  });
+  return { ...server, token: (auth as { client_token: string }).client_token };
+}
+
+/** As it is after it was unsealed for the first time; `token` is its administrator's. */
+export async function startEmptyOpenBao(t: Ending, program: string): Promise<OpenBao> {
   const port = await freePort();
   const child = spawn(program, [`127.0.0.1:${port}`], { stdio: ['ignore', 'ignore', 'pipe'] });
   const said: Buffer[] = [];
@@ -79,18 +98,10 @@ export async function startOpenBao(t: Ending, program: string): Promise<OpenBao>
   const call = (method: string, path: string, body?: object) => ask(keys.root, method, path, body);
   // For a moment after it was unsealed it is a standby.
   while (!(await fetch(`${url}/v1/sys/health`)).ok) await pause(20);
-  await call('POST', 'sys/mounts/transit', { type: 'transit' });
-  const policy =
-    'path "transit/encrypt/+" { capabilities = ["update"] }\npath "transit/decrypt/+" { capabilities = ["update"] }';
-  await call('PUT', 'sys/policies/acl/writ', { policy });
-  const { auth } = await call('POST', 'auth/token/create', {
-    policies: ['writ'],
-    no_parent: true,
-    ttl: '1h',
-  });
   return {
     url,
-    token: (auth as { client_token: string }).client_token,
+    token: keys.root,
+    rootToken: keys.root,
     call,
     addKey: async (name, { type = 'aes256-gcm96', derived = false } = {}) => {
       await call('POST', `transit/keys/${name}`, { type, derived });

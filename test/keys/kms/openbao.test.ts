@@ -2,9 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { after, test } from 'node:test';
 import { onlyInFullRun } from '../../support/effort.ts';
-import { buildOpenBao, startOpenBao } from '../../support/openbao-server.ts';
+import { buildOpenBao, startEmptyOpenBao, startOpenBao } from '../../support/openbao-server.ts';
+import { postgresSkip } from '../../support/postgres.ts';
 import { refuses, testRootKeyKms } from './contract-of-root-key-kms.ts';
 import { openTransit, transitOf } from './open-transit.ts';
+import { goThroughTheText } from './openbao-procedure.ts';
 
 const { skip, program } =
   onlyInFullRun === false ? await buildOpenBao({ after }) : { skip: onlyInFullRun, program: '' };
@@ -43,3 +45,11 @@ test('a transit key that was rotated opens what its older version has wrapped', 
   await server.call('POST', 'transit/keys/writ/config', { min_decryption_version: 2 });
   await refuses(kms.unwrap(wrapped), 'other-key');
 });
+
+test(
+  'the procedures of docs/keys.md about OpenBao do what they say, and no request fails',
+  {
+    skip: skip || postgresSkip,
+  },
+  async (t) => goThroughTheText(t, await startEmptyOpenBao(t, program)),
+);
