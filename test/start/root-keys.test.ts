@@ -9,6 +9,7 @@ import { suite, type TestContext, test } from 'node:test';
 import { transitOf } from '../keys/kms/open-transit.ts';
 import { startAwsKmsStandIn } from '../support/aws-kms-stand-in.ts';
 import { aFolder } from '../support/command-line.ts';
+import { onlyInFullRun } from '../support/effort.ts';
 import { A_PLAN, createClient, insist, printedKey, until } from '../support/issuing.ts';
 import { adminQuery, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
@@ -82,7 +83,7 @@ suite('a database on PostgreSQL', { skip }, () => {
     again.allowToken(standIn.token);
     await startedOnce(env);
     await again.stop();
-    assert.deepEqual(await refusedProcess(t, env), { code: 2, said: says });
+    assert.deepEqual(await refusedStart(env), { code: 2, said: says });
   });
 
   test('each thing that is wrong with service or settings is a sentence of its own', async (t) => {
@@ -249,7 +250,7 @@ test('the key stands in no file of the embedded database, and in none beside it'
   assert.ok(isWrappedThere, 'the wrapped key was found, so the search finds what is there');
 });
 
-test('a key of AWS works in the same way, by the SDK’s own settings', async (t) => {
+test('a key of AWS works in the same way, by the SDK’s own settings', { skip: onlyInFullRun }, async (t) => {
   const standIn = await startAwsKmsStandIn(t);
   standIn.addKey('alias/writ');
   const DATA_DIR = join(await aFolder(t), 'data');
