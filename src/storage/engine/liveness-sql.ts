@@ -17,6 +17,17 @@ export const hasExpired = (row: string): string => `(${row}.expires_at <= clock_
 export const hasNotExpired = (row: string): string =>
   `(${row}.expires_at is null or ${row}.expires_at > clock_timestamp())`;
 
+/** Of a key: it had not ended then. `at`: an SQL expression of a time that is over. */
+export const wasNotEndedAt = (row: string, at: string): string => `
+  ((${row}.revoked_at is null or ${row}.revoked_at > ${at})
+    and (${row}.expires_at is null or ${row}.expires_at > ${at}))`;
+
+/** It has an end at all. */
+export const hasAnEnd = (row: string): string => `${row}.expires_at is not null`;
+
+/** Its end, or `at` where that comes first: nothing lives longer for being given an end. */
+export const earlierEnd = (row: string, at: string): string => `least(${row}.expires_at, ${at})`;
+
 /** In `emergency_stops` for everybody but administrators. */
 export const EVERYBODY = '00000000-0000-0000-0000-000000000000';
 

@@ -4,7 +4,7 @@ import type { RowSeals } from '../../use-cases/ports.ts';
 import type { EndedKey, KeyRotation, NewApiKey } from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Session, Statement } from '../engine/database.ts';
-import { KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { earlierEnd, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, messageOf, sealList } from '../engine/sealed-rows.ts';
 
 export function keyRow(agentId: string, key: NewApiKey, seals: RowSeals) {
@@ -18,9 +18,7 @@ const HOLD_OLDER: Statement = {
   effect: 'write',
   text: `
     select key.key_id as "keyId", key.hash, key.expires_at as "expiresAt",
-      least(
-        key.expires_at, date_trunc('milliseconds', clock_timestamp() + make_interval(secs => $3::int))
-      ) as "endsAt",
+      ${earlierEnd('key', `date_trunc('milliseconds', clock_timestamp() + make_interval(secs => $3::int))`)} as "endsAt",
       ${sealList('api_keys', 'key')}
     from api_keys key
     where key.agent_id = $1 and key.key_id = any($2::text[]) and ${KEY_IS_LIVE}

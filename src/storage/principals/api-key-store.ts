@@ -6,7 +6,7 @@ import { grantedScopes } from '../../domain/scopes/granted-scopes.ts';
 import type { CredentialStore, Principal, StoredKey } from '../../use-cases/authentication/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_STOPPED, hasExpired, isRevoked } from '../engine/liveness-sql.ts';
+import { AGENT_IS_STOPPED, hasExpired, isRevoked, wasNotEndedAt } from '../engine/liveness-sql.ts';
 import { epochMs, judgedRow, sealList } from '../engine/sealed-rows.ts';
 
 const FIND_KEY: Statement = {
@@ -33,8 +33,7 @@ const NOTE_USES: Statement = {
       from json_to_recordset($1::json) as sent ("keyId" text, "at" timestamptz, "ipAddress" text)
       join api_keys key on key.key_id = sent."keyId"
       where (key.last_used_at is null or key.last_used_at < sent."at")
-        and (key.revoked_at is null or key.revoked_at > sent."at")
-        and (key.expires_at is null or key.expires_at > sent."at")
+        and ${wasNotEndedAt('key', 'sent."at"')}
       order by key.key_id for no key update of key
     )
     update api_keys key set last_used_at = used."at", last_used_ip = used."ipAddress"

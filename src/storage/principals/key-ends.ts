@@ -4,7 +4,7 @@ import type { RowSeals } from '../../use-cases/ports.ts';
 import type { KeyEndReminders, KeyEnds, KeyThatEnds } from '../../use-cases/principals/ports.ts';
 import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
-import { AGENT_IS_KEPT, endsWithinDays, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
+import { AGENT_IS_KEPT, endsWithinDays, hasAnEnd, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { oweNotices } from '../notices/owed-notices.ts';
 
@@ -64,7 +64,7 @@ const READ_ENDS: Statement = {
     select count(*) filter (where ${endsWithinDays('key', '$1')})::int as "soon",
       extract(epoch from min(key.expires_at) - clock_timestamp())::float8 as "nextInSeconds"
     from api_keys key join agents agent on agent.id = key.agent_id
-    where key.expires_at is not null and ${KEY_IS_LIVE} and ${AGENT_IS_KEPT}`,
+    where ${hasAnEnd('key')} and ${KEY_IS_LIVE} and ${AGENT_IS_KEPT}`,
 };
 
 /** Of the keys that are live. */
