@@ -20,6 +20,7 @@ import type { Remake } from '../storage/rewrap-remake.ts';
 import type { LeftRow } from '../storage/rewrap-rows.ts';
 import {
   activateMasterKey,
+  announceMasterKey,
   areOver,
   graceMs,
   listMasterKeys,
@@ -36,6 +37,8 @@ import { sanitizeLine } from './terminal-text.ts';
 
 /** So long it goes on trying where the database does not answer: a failover takes less. */
 const PATIENCE_MS = 120_000;
+/** In which every process learns of a key before anything is under it; they read the list every second. */
+const ANNOUNCED_MS = 3000;
 
 export function rotate(
   context: CommandContext,
@@ -94,9 +97,15 @@ async function activate(
 ): Promise<void> {
   const before = masterKeys.active().kekId;
   const { kekId } = target;
+  const key = { kekId, checkValue: target.checkValue(), wrappedRoot };
+  const announced = await persist(() => database.transaction((session) => announceMasterKey(session, key)));
+  // The embedded database has no other process.
+  if (announced === 'announced' && database.kind === 'postgres') {
+    say(`For ${ANNOUNCED_MS / 1000} s all processes learn of ${kekId}.`);
+    await sleep(ANNOUNCED_MS);
+  }
   const outcome = await persist(() =>
     database.transaction(async (session) => {
-      const key = { kekId, checkValue: target.checkValue(), wrappedRoot };
       const done = await activateMasterKey(session, key);
       if (done === 'activated') {
         const event = auditEvent(SYSTEM, AT_THE_COMMAND_LINE, {

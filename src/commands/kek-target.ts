@@ -24,6 +24,10 @@ export async function targetOf(
     return { key, wrappedRoot: null };
   }
   const active = masterKeys.active();
+  // One that every process was told of already, but that is not written under yet.
+  const next = listed.find(({ kekId, state }) => state === 'next' && rootKeys.isByCurrent(kekId));
+  const nextKey = next && masterKeys.find(next.kekId);
+  if (nextKey !== undefined) return { key: nextKey, wrappedRoot: next?.wrappedRoot ?? null };
   const isUnderWay = listed.some(({ state }) => state === 'retiring');
   if (isUnderWay && rootKeys.isByCurrent(active.kekId)) return { key: active, wrappedRoot: null };
   const made = await rootKeys.make().catch(startErrorOf);

@@ -157,10 +157,12 @@ function fitsWitnesses(key: KeyEncryption, { sealed, kekIds }: KeyWitnesses): bo
  */
 async function requireMasterKeys(config: Config, listed: readonly MasterKeyRow[]): Promise<OpenedKeys> {
   const given = givenKeys(config, true);
-  const needed = listed.filter(({ state }) => state !== 'retired');
+  const inUse = listed.filter(({ state }) => state !== 'retired');
+  // Nothing is under one that is next: a process without it says so when it serves.
+  const needed = inUse.filter(({ state }) => state !== 'next');
   const isMissing = (row: MasterKeyRow): boolean => findGiven(given, row) === undefined;
   const rootKeys = await createRootKeys(config);
-  await learnRootKeys(rootKeys, { give: (key) => void given.push(key) }, needed.filter(isMissing));
+  await learnRootKeys(rootKeys, { give: (key) => void given.push(key) }, inUse.filter(isMissing));
   const missing = needed.filter(isMissing);
   const wrapped = missing.filter(isWrapped).map(({ kekId }) => kekId);
   if (wrapped.length > 0) throw notUnwrapped(wrapped, rootKeys.keyNames);

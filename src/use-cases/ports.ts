@@ -53,7 +53,7 @@ export interface RowSeals {
   hexOf(message: string): string;
   /** What does not fit; undefined of a row that Writ wrote. Reports nothing. */
   whyNot(row: SealedRow): string | undefined;
-  /** A row that does not fit is reported. */
+  /** A row that does not fit is reported. Throws `UNAVAILABLE` for one under a master key that this process lacks. */
   fits(row: SealedRow): boolean;
   /**
    * Throws `INTEGRITY_ERROR` for a row that does not fit, and reports it. `credential`: the row of what was presented,

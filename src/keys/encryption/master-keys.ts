@@ -14,6 +14,8 @@ export interface MasterKeys {
   active(): KeyEncryption;
   /** By the id that a seal or a wrap names; undefined of a key that the process was not given, or that was retired. */
   find(kekId: string): KeyEncryption | undefined;
+  /** Whether the database lists it and the process was not given it: what is under it is nobody's fault. */
+  isMissing(kekId: string): boolean;
   /** The ids of those that count, the active one first. */
   inUse(): readonly string[];
   /** `listener` is called with the active key, now and whenever another one becomes it. */
@@ -53,6 +55,7 @@ export function createMasterKeys(
   if (active === undefined) throw new TypeError('there is no master key');
   const listeners: ((key: KeyEncryption) => void)[] = [];
   let counting = new Map(given.map((key) => [key.kekId, key]));
+  let missingIds: readonly string[] = [];
   const leaving = new Map<string, { readonly key: KeyEncryption; readonly until: number }>();
 
   return {
@@ -69,11 +72,13 @@ export function createMasterKeys(
       const left = leaving.get(kekId);
       return left !== undefined && monotonicMs() < left.until ? left.key : undefined;
     },
+    isMissing: (kekId) => missingIds.includes(kekId),
     inUse: () => [...new Set([active.kekId, ...counting.keys()])],
     follow: (listed) => {
       const needed = listed.filter(({ state }) => state !== 'retired');
       const proven = needed.flatMap((row) => findGiven(given, row) ?? []);
       const missing = needed.filter((row) => findGiven(given, row) === undefined).map(({ kekId }) => kekId);
+      missingIds = missing;
       // A list that says nothing, which somebody emptied, changes nothing.
       if (proven.length === 0) return { missing, dropped: false };
       const before = counting;

@@ -19,7 +19,7 @@ const REMEMBERED = 10_000;
 const MAX_REMEMBERED_CHARACTERS = 2048;
 
 export function createRowSeals(options: {
-  readonly masterKeys: Pick<MasterKeys, 'find' | 'onActive'>;
+  readonly masterKeys: Pick<MasterKeys, 'find' | 'isMissing' | 'onActive'>;
   readonly onForged: (row: ForgedRow) => void;
 }): RowSeals {
   const { masterKeys } = options;
@@ -54,7 +54,7 @@ export function createRowSeals(options: {
     const remembered = known.get(message);
     if (remembered !== undefined && Buffer.compare(remembered, seal) === 0) return undefined;
     if (seal.length !== SEAL_BYTES) return 'its seal does not fit';
-    const key = masterKeys.find(Buffer.from(seal.subarray(0, KEK_ID_BYTES)).toString('hex'));
+    const key = masterKeys.find(kekIdOf(seal));
     if (key === undefined) return 'its seal is of a master key that is not in use';
     if (!timingSafeEqual(Buffer.from(sealsUnder(key)(message), 'hex'), seal)) return 'its seal does not fit';
     // A retiring key counts only until it is retired.
@@ -65,6 +65,8 @@ export function createRowSeals(options: {
   const fits = (row: SealedRow): boolean => {
     const why = whyNot(row);
     if (why === undefined) return true;
+    // Neither whole nor forged: only this process cannot tell.
+    if (row.seal !== null && masterKeys.isMissing(kekIdOf(row.seal))) throw missingKey();
     options.onForged({ table: row.table, id: row.id, why });
     return false;
   };
@@ -79,6 +81,14 @@ export function createRowSeals(options: {
     },
   };
 }
+
+const kekIdOf = (seal: Uint8Array): string => Buffer.from(seal.subarray(0, KEK_ID_BYTES)).toString('hex');
+
+const missingKey = (): WritError =>
+  new WritError('UNAVAILABLE', 'This server lacks a master key that the database is written under.', {
+    detail: 'the log names the key',
+    retryAfterSeconds: 5,
+  });
 
 /** `row`: its table and key, for the log. */
 function integrityError(row: string, { table: type, id }: SealedRow): WritError {

@@ -45,6 +45,23 @@ const HOLD: Statement = {
   text: `select kek_id as "kekId", state from master_keys order by kek_id for update`,
 };
 
+const ANNOUNCE: Statement = {
+  name: 'announce_master_key',
+  effect: 'write',
+  text: `
+    insert into master_keys (kek_id, check_value, state, wrapped_root) values ($1, $2, 'next', $3)
+    on conflict (kek_id) do nothing`,
+};
+
+/** Nothing was ever written under one that is next. */
+const GIVE_UP_NEXT: Statement = {
+  name: 'give_up_next_master_keys',
+  effect: 'write',
+  text: `
+    update master_keys set state = 'retired', since = clock_timestamp()
+    where state = 'next' and kek_id <> $1`,
+};
+
 const LEAVE_ACTIVE: Statement = {
   name: 'leave_active_master_key',
   effect: 'write',
@@ -67,19 +84,46 @@ const RETIRE: Statement = {
     where state = 'retiring' and kek_id = any($1::text[]) returning kek_id as "kekId"`,
 };
 
+type NewMasterKey = Pick<MasterKeyRow, 'kekId' | 'checkValue' | 'wrappedRoot'>;
+
+/** Why it cannot become the active one. `'unfinished'`: another one is retiring. Undefined: it can. */
+async function holdAndJudge(
+  session: Session,
+  kekId: string,
+): Promise<'was_active' | 'retired' | 'unfinished' | undefined> {
+  const held = await session.query<Pick<MasterKeyRow, 'kekId' | 'state'>>(HOLD, []);
+  const known = held.find((row) => row.kekId === kekId)?.state;
+  if (known === 'retired') return 'retired';
+  if (held.some((row) => row.state === 'retiring' && row.kekId !== kekId && known !== 'active'))
+    return 'unfinished';
+  await session.query(GIVE_UP_NEXT, [kekId]);
+  return known === 'active' ? 'was_active' : undefined;
+}
+
+/**
+ * From the commit on every process that was given it reads what is under it, and one that was not says so. In the caller's
+ * transaction; what was next before, and never became active, is given up.
+ */
+export async function announceMasterKey(
+  session: Session,
+  { kekId, checkValue, wrappedRoot }: NewMasterKey,
+): Promise<'announced' | 'was_active' | 'retired' | 'unfinished'> {
+  const why = await holdAndJudge(session, kekId);
+  if (why !== undefined) return why;
+  await session.query(ANNOUNCE, [kekId, checkValue, wrappedRoot]);
+  return 'announced';
+}
+
 /**
  * From the commit on it is the one that is written under; the one before is written under for 10 s more. In the caller's
- * transaction, with whatever else rides in it where the answer is `'activated'`. `'unfinished'`: another one is retiring.
+ * transaction, with whatever else rides in it where the answer is `'activated'`.
  */
 export async function activateMasterKey(
   session: Session,
-  { kekId, checkValue, wrappedRoot }: Pick<MasterKeyRow, 'kekId' | 'checkValue' | 'wrappedRoot'>,
+  { kekId, checkValue, wrappedRoot }: NewMasterKey,
 ): Promise<'activated' | 'was_active' | 'retired' | 'unfinished'> {
-  const held = await session.query<Pick<MasterKeyRow, 'kekId' | 'state'>>(HOLD, []);
-  const known = held.find((row) => row.kekId === kekId)?.state;
-  if (known === 'active') return 'was_active';
-  if (known === 'retired') return 'retired';
-  if (held.some((row) => row.state === 'retiring' && row.kekId !== kekId)) return 'unfinished';
+  const why = await holdAndJudge(session, kekId);
+  if (why !== undefined) return why;
   await session.query(LEAVE_ACTIVE, []);
   await session.query(ACTIVATE, [kekId, checkValue, wrappedRoot]);
   return 'activated';

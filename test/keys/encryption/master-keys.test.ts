@@ -12,6 +12,9 @@ const [one, two, three] = [1, 2, 3].map((byte) => createKeyEncryption(new Uint8A
   KeyEncryption,
 ];
 
+const sealUnder = (masterKeys: ReturnType<typeof createMasterKeys>): Buffer =>
+  createRowSeals({ masterKeys, onForged: () => undefined }).of('m');
+
 const listed = (key: KeyEncryption, state: MasterKeyState) => ({
   kekId: key.kekId,
   checkValue: key.checkValue(),
@@ -63,6 +66,39 @@ test('a key that was not given is told of, and one under whose name another key 
   keys.give(two);
   assert.deepEqual(keys.follow([listed(one, 'retiring'), listed(two, 'active')]).missing, []);
   assert.equal(keys.active(), two);
+});
+
+test('a key that is next is read before anything is written under it, however old the list', () => {
+  let now = 0;
+  const writer = createMasterKeys([two]);
+  const keys = createMasterKeys([two, one], () => now);
+  const seals = createRowSeals({ masterKeys: keys, onForged: () => undefined });
+  const early = { table: 'agents', id: 'x', message: 'm', seal: sealUnder(writer) };
+  keys.follow([listed(one, 'active')]);
+  now = 10_000;
+  assert.equal(seals.whyNot(early), 'its seal is of a master key that is not in use');
+  keys.follow([listed(one, 'active'), listed(two, 'next')]);
+  assert.deepEqual([keys.active(), keys.inUse()], [one, [one.kekId, two.kekId]]);
+  assert.equal(seals.whyNot(early), undefined);
+});
+
+test('a row under a listed key that was not given is neither whole nor forged', () => {
+  const reported: string[] = [];
+  const keys = createMasterKeys([one]);
+  const seals = createRowSeals({ masterKeys: keys, onForged: ({ why }) => void reported.push(why) });
+  const row = { table: 'agents', id: 'x', message: 'm', seal: sealUnder(createMasterKeys([two])) };
+  keys.follow([listed(one, 'active')]);
+  assert.equal(seals.fits(row), false);
+  assert.deepEqual(reported, ['its seal is of a master key that is not in use']);
+  for (const state of ['next', 'active', 'retiring'] as const) {
+    keys.follow([listed(one, state === 'active' ? 'retiring' : 'active'), listed(two, state)]);
+    assert.throws(() => seals.fits(row), { code: 'UNAVAILABLE' }, state);
+    assert.throws(() => seals.require(row), { code: 'UNAVAILABLE' }, state);
+  }
+  keys.follow([listed(one, 'active'), listed(two, 'retired')]);
+  assert.equal(seals.fits(row), false);
+  assert.equal(seals.fits({ ...row, seal: null }), false);
+  assert.equal(reported.length, 3);
 });
 
 test('an empty list changes nothing', () => {
