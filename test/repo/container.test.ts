@@ -15,6 +15,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { SENT_COLUMNS } from '../../src/storage/audit/audit-store.ts';
+import { commandsOf } from '../commands/procedures.ts';
 import { freePort } from '../support/free-port.ts';
 import { readText } from '../support/markdown.ts';
 
@@ -384,6 +385,36 @@ test('docker compose up on a fresh clone', { skip: whyNoDocker() }, async (t) =>
       assert.deepEqual(await keysInLog('--since', startedAt), [], 'a later start shows a key');
     });
   }
+
+  await t.test('changes its master key as docs/keys.md says', async () => {
+    const shell = (script: string) =>
+      run('sh', ['-ec', script.replaceAll('compose exec', 'compose exec -T')], {
+        cwd: folder,
+        env: { ...env, COMPOSE_PROJECT_NAME: project },
+        maxBuffer: 1024 ** 3,
+      });
+    const masterKeys = async () => {
+      const { stdout } = await shell('docker compose exec writ writ kek status --json');
+      const { keys } = JSON.parse(stdout) as { keys: readonly { kek_id: string; state: string }[] };
+      return keys.map(({ kek_id: id, state }) => [id, state] as const);
+    };
+    const steps = commandsOf('To change the master key with compose');
+    assert.equal(steps.length, 4);
+    const [[first = ''] = []] = await masterKeys();
+    const [keep = '', tell = '', rotate = '', forget = ''] = steps;
+    await shell(keep);
+    await shell(tell);
+    await ready();
+    await shell(rotate);
+    const states = new Map(await masterKeys());
+    assert.deepEqual([states.size, states.get(first)], [2, 'retired']);
+    assert.ok([...states.values()].includes('active'));
+    await shell(`sed -i /MASTER_KEY_PREVIOUS_FILE/d .env\n${forget}`);
+    await ready();
+    assert.match((await inWrit('ls /var/lib/writ')).trim(), /^(?!.*previous)/s);
+    assert.equal((await call('/v1/agents', adminKey)).status, 200);
+    await issue();
+  });
 });
 
 /** The blocks of YAML that hang under keys at the outermost indentation of `text`. */
