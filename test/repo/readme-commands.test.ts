@@ -10,8 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createVerifier } from '../../src/verify.ts';
+import { runHere } from '../support/command-line.ts';
 import { freePort } from '../support/free-port.ts';
-import { fencesOf, readText, tableOf } from '../support/markdown.ts';
+import { fencesOf, plain, readText, tableOf } from '../support/markdown.ts';
 import { type StartedServer, startServer } from '../support/processes.ts';
 
 const README = readText('README.md');
@@ -114,6 +115,16 @@ describe('a reader', () => {
     );
     assert.ok(served.length > 10);
     assert.deepEqual(named.toSorted(), served.toSorted());
+  });
+
+  test('finds every command of `writ --help` in the table of the README', async () => {
+    const { code, stdout } = await runHere(['--help']);
+    assert.equal(code, 0);
+    const [, listed = ''] = stdout.split('\nCommands:\n');
+    const commands = [...listed.matchAll(/^ {2}([a-z-]+)/gm)].map((match) => match[1] ?? '');
+    const stated = tableOf(README, 'command').map(([cell]) => plain(cell).split(' ')[1] ?? '');
+    assert.ok(commands.length > 10);
+    assert.deepEqual([...new Set([...stated, 'help'])].toSorted(), commands.toSorted());
   });
 
   test('gets a token from the SDK by the program of the first screen', async () => {
