@@ -108,22 +108,17 @@ test('the procedure of docs/operating.md does what it says, beside a server that
     const shell = { WRIT_URL: server.url, WRIT_KEY: adminKey, PATH: process.env['PATH'] };
     return (await promisify(execFile)('bash', ['-c', command], { env: shell })).stdout;
   };
-  const [stopOne, stopAll, byHttp, look, resumeAll, resumeOne, lookAgain, ...more] = procedure() as [
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-    string,
-  ];
+  const [stopOne, stopAll, byHttp, allByHttp, look, resumeAll, resumeOne, lookAgain, ...more] =
+    procedure() as [string, string, string, string, string, string, string, string];
   assert.deepEqual(more, []);
   assert.deepEqual(await issue(), [200, 200]);
   assert.match(await run(stopOne), /^Stopped\. Nothing that was under way is left\./);
   assert.deepEqual(await issue(), [403, 200]);
   assert.match(await run(stopAll), /^Stopped\./);
   assert.deepEqual(await issue(), [403, 403]);
-  assert.match(await run(byHttp), /^\{"changed":false,"settled":true,/);
+  for (const command of [byHttp, allByHttp]) {
+    assert.match(await run(command), /^\{"changed":false,"settled":true,/);
+  }
   assert.match(
     await run(look),
     /reader .*: reads at night\n.*everybody but administrators.*: a leaked backup/,

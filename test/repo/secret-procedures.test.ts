@@ -83,8 +83,10 @@ test('the steps of "Rotate a secret that is due"', { skip: postgresSkip }, async
 
   const [due, ...more] = (await run(list)).items;
   assert.deepEqual([due?.['path'], due?.['version'], more], ['prod/db/PASSWORD', 1, []]);
-  await writeFile(join(folder, 'new-value.json'), '{"new_value":"new"}');
   const named = { SECRET: 'prod/db/PASSWORD', VERSION: '1' };
+  await assert.rejects(run(rotate, named), 'without the file');
+  await writeFile(join(folder, 'new-value.json'), '{"new_value":"new"}');
+  await assert.rejects(run(rotate, { SECRET: named.SECRET }), /VERSION/);
   const rotated = await run(rotate, named);
   assert.equal(rotated.version, 2);
   assert.ok(Date.parse(rotated.rotation_due_at) > Date.now());
