@@ -1,10 +1,14 @@
 /** The procedures of docs/keys.md for the master key, run from their text on real servers. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
 import { generateApiKey } from '../../src/keys/credentials/api-key-hash.ts';
 import { createKeyEncryption } from '../../src/keys/encryption/key-encryption.ts';
-import { runHere } from '../support/command-line.ts';
+import { aFolder, runHere } from '../support/command-line.ts';
 import { createClient, until } from '../support/issuing.ts';
 import { adminQuery, createTestDatabase, postgresSkip as skip } from '../support/postgres.ts';
 import { startServer } from '../support/processes.ts';
@@ -14,6 +18,7 @@ import { TEST_KEK } from '../support/test-seals.ts';
 import { afterTheGrace } from './filled-app.ts';
 import { commandsOf } from './procedures.ts';
 
+const execute = promisify(execFile);
 const ADMIN = generateApiKey().text;
 
 /** A server of today, its database of yesterday beside it, and who acts by the steps. */
@@ -114,6 +119,50 @@ test('to change the master key, and to restore what is from before, by the steps
   await restored.end();
   const again = await serve({ ...yesterday, MASTER_KEY: newKey });
   assert.equal(await again.value(), 'v');
+});
+
+test('to change the master key in a file, by the steps of the text', { skip }, async (t) => {
+  const { env, serve, run } = await yesterdayAndToday(t);
+  const [keep = '', tell = '', change = '', forget = '', ...others] = commandsOf(
+    'To change the master key in a file',
+  );
+  assert.deepEqual(others, []);
+  const folder = await aFolder(t);
+  await writeFile(join(folder, 'master.key'), TEST_MASTER_KEY, { mode: 0o600 });
+  const shell = async (commands: string) =>
+    (await execute('sh', ['-euc', commands], { env: { PATH: process.env['PATH'], KEY_FOLDER: folder } }))
+      .stdout;
+  const inFile = async (name: string) => (await readFile(join(folder, name), 'utf8')).trim();
+  const modes = [...(await shell(keep)).matchAll(/^(-\S{9}).* (\S+)$/gm)].map(([, mode, name]) => [
+    name,
+    mode,
+  ]);
+  assert.deepEqual(modes, [
+    ['master.key', '-rw-------'],
+    ['previous.key', '-rw-------'],
+  ]);
+  const newKey = await inFile('master.key');
+  // Typed twice, it does not lose the present key.
+  await shell(keep).catch(() => undefined);
+  assert.deepEqual([await inFile('previous.key'), await inFile('master.key')], [TEST_MASTER_KEY, newKey]);
+  const previous = (await shell(`${tell}\necho "$MASTER_KEY_PREVIOUS_FILE"`)).trim();
+  const { MASTER_KEY: _, ...settings } = env;
+  const alone = { ...settings, MASTER_KEY_FILE: join(folder, 'master.key') };
+  const both = { ...alone, MASTER_KEY_PREVIOUS_FILE: previous };
+  const between = await serve(both);
+  assert.deepEqual((await between.keys()).given, [idOf(newKey), TEST_KEK.kekId]);
+  const [rotate = '', status = ''] = change.split('\n');
+  await run(rotate, both);
+  const after = await run(status, both);
+  assert.match(after, new RegExp(`^${TEST_KEK.kekId} +retired +\\S+ +0$`, 'm'));
+  assert.match(after, new RegExp(`^${idOf(newKey)} +active`, 'm'));
+  assert.match(after, /^\d+ values are under data keys from before the active key/m);
+  await between.end();
+  await shell(`export MASTER_KEY_PREVIOUS_FILE=\n${forget}`);
+  await assert.rejects(inFile('previous.key'));
+  const last = await serve(alone);
+  assert.deepEqual((await last.keys()).given, [idOf(newKey)]);
+  assert.equal(await last.value(), 'v');
 });
 
 const ADVICE = 'Set MASTER_KEY or MASTER_KEY_PREVIOUS, or the file of one, to each key that is needed.';
