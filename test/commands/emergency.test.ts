@@ -128,4 +128,15 @@ test('the procedure of docs/operating.md does what it says, beside a server that
   assert.match(await run(resumeOne), /^Resumed\.\nNo stop is in force\./);
   assert.equal(await run(lookAgain), 'No stop is in force.\n');
   assert.deepEqual(await issue(), [200, 200]);
+
+  const [stopFromElsewhere = '', trail = '', ...others] = fencesOf(readText('SECURITY.md'), 'sh');
+  assert.deepEqual(others, []);
+  assert.match(await run(stopFromElsewhere), /^\{"changed":true,"settled":true,/);
+  assert.deepEqual(await issue(), [403, 403]);
+  const { id } = JSON.parse(await run('curl -sS "$WRIT_URL/v1/agents/reader" -H "X-API-Key: $WRIT_KEY"'));
+  const { events } = JSON.parse(await run(trail.replace('$ID', id).replace('2026-11', '2020-01')));
+  assert.ok(events.length > 0);
+  assert.ok(events.every((event: { actor_id: string }) => event.actor_id === id));
+  await run(resumeAll);
+  assert.deepEqual(await issue(), [200, 200]);
 });
