@@ -7,6 +7,7 @@ import { openSeals } from '../start/open-seals.ts';
 import { migrateIfPending } from '../start/provision.ts';
 import { StartError } from '../start/start-error.ts';
 import type { Database, DatabaseTimeouts } from '../storage/engine/database.ts';
+import { holdsEmbeddedDatabase } from '../storage/engine/embedded-folder.ts';
 import { readMigrationState } from '../storage/engine/migrations.ts';
 import { openDatabase } from '../storage/engine/open-database.ts';
 import type { RowSeals } from '../use-cases/ports.ts';
@@ -31,13 +32,14 @@ interface Opened {
   readonly config: Config;
 }
 
-/** `applied` is how many migrations this call ran. */
+/** `applied` is how many migrations this call ran. `makes`: an embedded database is made where there is none. */
 export function withDatabase<T>(
   env: NodeJS.ProcessEnv,
   variables: readonly ConfigVariable[],
   work: (open: Opened & { readonly applied: number }) => Promise<T>,
+  { makes = false }: { readonly makes?: boolean } = {},
 ): Promise<T> {
-  return open(env, { variables }, async (opened) => {
+  return open(env, { variables, makes }, async (opened) => {
     const { database } = opened;
     const applied = await database.exclusively((migrate) => migrateIfPending(database, migrate));
     return work({ ...opened, applied });
@@ -71,13 +73,24 @@ export function withDatabaseAsItIs<T>(
 
 async function open<T>(
   env: NodeJS.ProcessEnv,
-  options: { readonly variables: readonly ConfigVariable[]; readonly timeouts?: DatabaseTimeouts },
+  options: {
+    readonly variables: readonly ConfigVariable[];
+    readonly timeouts?: DatabaseTimeouts;
+    readonly makes?: boolean;
+  },
   work: (opened: Opened) => Promise<T>,
 ): Promise<T> {
   const loaded = loadConfig(env, [...DATABASE_VARIABLES, ...options.variables]);
   if (!loaded.ok) throw new StartError(loaded.faults);
   const { config } = loaded;
-  const { timeouts } = options;
+  const { timeouts, makes = false } = options;
+  const { databaseUrl, dataDir } = config;
+  // Where a variable is forgotten, a command would work on a new database, and say that all is well.
+  if (databaseUrl === undefined && !makes && !holdsEmbeddedDatabase(dataDir)) {
+    throw new StartError([
+      `There is no database in ${dataDir}. Set DATABASE_URL or DATA_DIR as for the server; a new database is made by: writ serve`,
+    ]);
+  }
   const database = await openDatabase({
     ...config,
     poolMax: config.databasePoolMax,

@@ -14,11 +14,16 @@ export const declareMigrate: DeclareCommand = (program, context) => {
     .description('apply pending migrations to the database')
     .option(...JSON_FLAG)
     .action(({ json }: { json?: true }) =>
-      withDatabase(context.env, [], async ({ applied, database }) => {
-        await keepAuditPartitions(database);
-        await narrowAuditRights(database);
-        const people = applied === 0 ? 'The database is up to date.' : `${applied} migrations applied.`;
-        print(context, { json, value: { applied }, people });
-      }),
+      withDatabase(
+        context.env,
+        [],
+        async ({ applied, database }) => {
+          await keepAuditPartitions(database);
+          await narrowAuditRights(database);
+          const people = applied === 0 ? 'The database is up to date.' : `${applied} migrations applied.`;
+          print(context, { json, value: { applied }, people });
+        },
+        { makes: true },
+      ),
     );
 };

@@ -146,6 +146,26 @@ test('a setting that Writ did not write is marked, and without the master key no
   assert.equal((await show()).code, 0);
 });
 
+test('where there is no database, only a server and a migration make one', async (t) => {
+  const env = { DATA_DIR: join(await aFolder(t), 'data'), PORT: '0' };
+  for (const args of [
+    ['settings'],
+    ['doctor'],
+    ['key', 'create', '--role', 'admin', '--name', 'x'],
+    ['signing-key', 'list'],
+    ['signing-key', 'rotate', '--compromised'],
+    ['kek', 'status'],
+    ['kek', 'rotate', '--compromised'],
+    ['emergency', 'stop', '--all', '--reason', 'r'],
+  ]) {
+    const { code, stdout, stderr } = await runHere(args, env);
+    assert.deepEqual([code, stdout], [2, ''], args.join(' '));
+    assert.match(stderr, /There is no database in .*Set DATABASE_URL or DATA_DIR as for the server/);
+    assert.ok(!existsSync(env.DATA_DIR), args.join(' '));
+  }
+  assert.equal((await runHere(['migrate'], env)).code, 0);
+});
+
 test('commands on an embedded folder that a server holds exit 2 and say to stop it', async (t) => {
   const DATA_DIR = await aFolder(t);
   const server = await startServer(t, { DATA_DIR, PORT: '0' });

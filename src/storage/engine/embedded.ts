@@ -10,6 +10,7 @@ import { drizzle } from 'drizzle-orm/pglite';
 import { migrate } from 'drizzle-orm/pglite/migrator';
 import type { Database, Orm, Session, Statement } from './database.ts';
 import { acquireDirectoryLock } from './directory-lock.ts';
+import { embeddedFolder } from './embedded-folder.ts';
 import {
   packTemplate,
   TEMPLATE_FILE,
@@ -33,7 +34,7 @@ export async function openEmbedded(dataDir: string, templateFile = TEMPLATE_FILE
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   chmodSync(dataDir, 0o700);
   const lock = acquireDirectoryLock(dataDir);
-  const client = await openClient(join(dataDir, 'database'), templateFile).catch((error: unknown) => {
+  const client = await openClient(embeddedFolder(dataDir), templateFile).catch((error: unknown) => {
     lock.release();
     throw error;
   });
