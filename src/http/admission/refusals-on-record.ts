@@ -7,7 +7,7 @@ import type { FastifyRequest } from 'fastify';
 import { WritError } from '../../errors.ts';
 import { ANONYMOUS, type AuditActor, type AuditResource } from '../../use-cases/audit/build-audit-event.ts';
 import type { DenialLog } from '../../use-cases/audit/denial-log.ts';
-import { isRecorded } from '../../use-cases/audit/deny.ts';
+import { denialRecorded, type RecordedDenial } from '../../use-cases/audit/deny.ts';
 import type { EventType } from '../../use-cases/audit/ports.ts';
 import { resourceOf } from '../../use-cases/secrets/authorize-secret-request.ts';
 import type { SecretRequest } from '../../use-cases/secrets/authorized-request.ts';
@@ -26,7 +26,9 @@ export interface RefusedAt {
 
 /** Resolves when `error` is on record, where it has to be. Rejects with `AUDIT_UNAVAILABLE`. */
 export async function recordRefusal(error: unknown, request: FastifyRequest, at: RefusedAt): Promise<void> {
-  if (!(error instanceof WritError) || isRecorded(error)) return;
+  if (!(error instanceof WritError)) return;
+  const before = denialRecorded(error);
+  if (before !== undefined) return recordStoppedTouch(error, before, request, at);
   const { kind, code, about } = error;
   if (kind !== 'absent' && code !== 'INTEGRITY_ERROR') return;
   const requester = requesterOf(request, error);
@@ -39,6 +41,19 @@ export async function recordRefusal(error: unknown, request: FastifyRequest, at:
       : resourceOf(operation(request).operation, requester);
   const type = typeOfDenial(isToken, operation !== undefined);
   await denialLog.record({ type, code, actor, credentialId, resource, context: request.state.context });
+}
+
+/** A key of an agent that is stopped is refused before anybody asks what for; where it names a secret, that is told as well. */
+async function recordStoppedTouch(
+  { code }: WritError,
+  { actor, credentialId, context, resource }: RecordedDenial,
+  request: FastifyRequest,
+  { operation, denialLog }: RefusedAt,
+): Promise<void> {
+  if (code !== 'EMERGENCY_STOP' || resource.type !== 'api_key' || operation === undefined) return;
+  const named = resourceOf(operation(request).operation, { credentialId });
+  if (named.type !== 'secret' || named.id === 'unknown') return;
+  await denialLog.record({ type: 'secret.denied', code, actor, credentialId, resource: named, context });
 }
 
 interface Requester {

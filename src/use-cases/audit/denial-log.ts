@@ -1,6 +1,6 @@
 /**
  * Denials of known credentials in the audit trail (contract section 8). The first of a kind (credential, code,
- * resource, address) is written before it is answered; equal ones in the next 60 s are counted in memory, and one
+ * resource, address, and what else was named) is written before it is answered; equal ones in the next 60 s are counted in memory, and one
  * further row tells how many. A crash may lose that number, never the first row.
  */
 
@@ -24,7 +24,7 @@ export interface Denial {
   readonly credentialId: string | null;
   readonly resource: AuditResource;
   readonly metadata?: Readonly<Record<string, unknown>>;
-  /** Paths that were asked for, where the resource is none. */
+  /** Paths that were asked for, where the resource is none of them or one. */
   readonly paths?: readonly string[];
   readonly context: EventOrigin;
 }
@@ -83,7 +83,7 @@ export function createDenialLog(deps: {
   return {
     record: async (denial) => {
       const { credentialId, code, resource, type, context } = denial;
-      const name = JSON.stringify([credentialId, code, resource, type, context.ipAddress]);
+      const name = JSON.stringify([credentialId, code, resource, type, context.ipAddress, denial.paths]);
       const known = kinds.get(name);
       if (known !== undefined && known.until > deps.monotonicMs()) {
         known.repeated += 1;
@@ -117,7 +117,7 @@ export function createDenialLog(deps: {
 }
 
 const pathsOf = ({ resource, paths = [] }: Denial): readonly string[] =>
-  resource.type === 'secret' && resource.id !== 'unknown' ? [...paths, resource.id] : paths;
+  resource.type === 'secret' && resource.id !== 'unknown' ? [...new Set([...paths, resource.id])] : paths;
 
 interface Kind {
   readonly until: number;

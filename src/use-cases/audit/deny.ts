@@ -19,10 +19,13 @@ const ON_RECORD: ReadonlySet<ErrorKind> = new Set(['denied', 'unauthenticated', 
 /** That somebody asked for what was changed is on record, beside the fault itself. */
 const isOnRecord = ({ kind, code }: WritError): boolean => ON_RECORD.has(kind) || code === 'INTEGRITY_ERROR';
 
-const recorded = new WeakSet<WritError>();
+/** What was said of whom with an error that is on record or counted. */
+export interface RecordedDenial extends DeniedRequester {
+  readonly resource: AuditResource;
+}
+const recorded = new WeakMap<WritError, RecordedDenial>();
 
-/** Whether a denial with this error is on record or counted. */
-export const isRecorded = (error: WritError): boolean => recorded.has(error);
+export const denialRecorded = (error: WritError): RecordedDenial | undefined => recorded.get(error);
 
 /** Rejects with `error`, which may be anything that was thrown. */
 export async function deny(
@@ -38,7 +41,7 @@ export async function deny(
 ): Promise<never> {
   if (error instanceof WritError && isOnRecord(error)) {
     await log.record({ ...what, code: error.code, actor, credentialId, context });
-    recorded.add(error);
+    recorded.set(error, { actor, credentialId, context, resource: what.resource });
   }
   throw error;
 }

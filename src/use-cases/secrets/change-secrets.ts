@@ -133,5 +133,7 @@ async function requireWriteScope(
   await refuseSecret(deps, asked.requester, asked.context, {
     error: new WritError('SCOPE_DENIED', `This credential’s scopes do not allow writing ${denied.path}.`),
     resource: { type: 'secret', id: denied.path },
+    // It named all of them.
+    paths: asked.secrets.map(({ path }) => path),
   });
 }

@@ -52,6 +52,9 @@ test('a canary', { skip: postgresSkip }, async (t) => {
       await expire('nest/OLD');
       const agent = await calls.anAgent('secrets:*:nest/*');
       const narrow = await calls.anAgent('secrets:read:else/*');
+      const halted = await calls.anAgent('secrets:*:nest/*');
+      const stop = { json: { agent: halted.id, reason: 'stolen' } };
+      assert.equal((await ask(adminKey, 'POST /v1/emergency/stop', stop)).status, 200);
       const token = await aToken({ by: agent.key, scopes: ['secrets:*:nest/*'] });
       const limited = await aToken({ by: agent.key, scopes: ['secrets:*:nest/*'], maxUses: 1 });
       const elsewhere = await aToken({ by: agent.key, scopes: ['secrets:*:nest/*'] });
@@ -163,6 +166,17 @@ test('a canary', { skip: postgresSkip }, async (t) => {
           'nest/HIGH',
           'APPROVAL_REQUIRED',
         ],
+        [
+          narrow.key,
+          'POST /v1/secrets/import',
+          { json: { namespace: 'nest', content: 'NEW=1\nIMP=2' } },
+          403,
+          'secret.denied',
+          'nest/IMP',
+          'SCOPE_DENIED',
+        ],
+        [halted.key, 'GET /v1/secrets/nest/READ', {}, 403, 'secret.denied', 'nest/READ', 'EMERGENCY_STOP'],
+        [halted.key, 'DELETE /v1/secrets/nest/PUT', {}, 403, 'secret.denied', 'nest/PUT', 'EMERGENCY_STOP'],
         [token.token, 'DELETE /v1/secrets/nest/DEL', {}, 204, 'secret.deleted', 'nest/DEL'],
       ];
       const credentials = new Map([
@@ -173,6 +187,7 @@ test('a canary', { skip: postgresSkip }, async (t) => {
         [revoked.token, revoked.id],
         [agent.key, agent.keyId],
         [narrow.key, narrow.keyId],
+        [halted.key, halted.keyId],
         [approver.key, approver.keyId],
       ]);
       for (const [as, line, asked, status, how, path, code] of touches) {
