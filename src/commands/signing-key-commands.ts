@@ -148,6 +148,9 @@ async function endCompromised(
         ({ kid: gone, was }) => `${gone} has ended (it was ${was}). What it signed is refused from now on.`,
       ),
       ...(freshKid === null ? [] : [`${freshKid} signs from now on.`]),
+      ...(ended.length > 0
+        ? []
+        : ['Another call has ended the key that signed, at the same time. See: writ signing-key list']),
       'Every server publishes that within 5 seconds. Verifiers that are offline take the old key until they fetch the keys again, at most 5 minutes: restart those that cannot wait, and those that pin it.',
     ].join('\n'),
   });

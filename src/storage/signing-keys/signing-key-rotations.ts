@@ -120,8 +120,8 @@ export function createSigningKeyStore(database: Database, seals: RowSeals): Sign
     retire: async (kid, { event, notice }) =>
       (await database.query(RETIRE, [kid, JSON.stringify([event]), sentNotices([notice], seals)])).length ===
       1,
-    compromise: (kid, fresh, changesOf) =>
-      database.transaction((session) => compromise(session, seals, { kid, fresh, changesOf })),
+    compromise: (which, fresh, changesOf) =>
+      database.transaction((session) => compromise(session, seals, { which, fresh, changesOf })),
   };
 }
 
@@ -211,19 +211,22 @@ async function compromise(
   session: Session,
   seals: RowSeals,
   {
-    kid,
+    which,
     fresh,
     changesOf,
   }: {
-    kid: string | undefined;
+    which: Parameters<SigningKeyStore['compromise']>[0];
     fresh: NewSigningKey;
     changesOf: (ended: CompromisedKeys) => readonly KeyChange[];
   },
 ): Promise<CompromisedKeys | undefined> {
   await changeAlone(session);
   const live = await hold(session, inArray(signingKeys.state, LIVE_SIGNING_KEY_STATES));
-  const meant = live.filter((row) => (kid === undefined ? row.state !== 'retiring' : row.kid === kid));
-  if (kid !== undefined && meant.length === 0) return undefined;
+  const active = live.find(({ state }) => state === 'active')?.kid;
+  const seen = 'activeSeen' in which ? which.activeSeen : undefined;
+  if (seen !== undefined && active !== undefined && active !== seen) return { ended: [], isReplaced: false };
+  const meant = live.filter((row) => ('kid' in which ? row.kid === which.kid : row.state !== 'retiring'));
+  if ('kid' in which && meant.length === 0) return undefined;
   const kids = meant.map((row) => row.kid);
   await session.orm('write', (orm) =>
     orm

@@ -69,11 +69,11 @@ export interface SigningKeyStore {
   /** It loses its private half. False: its time has not come, or it is not retiring. */
   retire(kid: string, change: KeyChange): Promise<boolean>;
   /**
-   * That key ends, whatever its row is otherwise; undefined: the active and the next one. Where none is active then,
-   * `fresh` is. Undefined: no live key is called so; nothing was written.
+   * That key ends, whatever its row is otherwise; undefined: the active and the next one, if the active one is still
+   * `activeSeen`. Where none is active then, `fresh` is. Undefined: no live key is called so; nothing was written.
    */
   compromise(
-    kid: string | undefined,
+    which: { readonly kid: string } | { readonly activeSeen: string | undefined },
     fresh: NewSigningKey,
     changesOf: (ended: CompromisedKeys) => readonly KeyChange[],
   ): Promise<CompromisedKeys | undefined>;

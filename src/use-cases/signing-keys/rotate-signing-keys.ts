@@ -88,7 +88,11 @@ export function createRotateSigningKeys(deps: RotateSigningKeysDeps): RotateSign
       }),
     endCompromised: async (kid) => {
       const fresh = deps.makeKey();
-      const ended = await store.compromise(kid, fresh, (compromised) =>
+      const { keys } = await store.readRotation();
+      // Of two who end it at once, the second does not end the fresh one.
+      const activeSeen = keys.find(({ state }) => state === 'active')?.kid;
+      const which = kid === undefined ? { activeSeen } : { kid };
+      const ended = await store.compromise(which, fresh, (compromised) =>
         changesOfCompromise(deps, compromised, fresh.kid),
       );
       if (ended === undefined) {
@@ -112,7 +116,7 @@ async function carryOut(
     const key = deps.makeKey();
     // There is one next key at most: a row that is nobody's is ended as a leaked one is, which makes nothing good.
     if (foreignNext !== undefined) {
-      await store.compromise(foreignNext, key, (ended) => changesOfCompromise(deps, ended, key.kid));
+      await store.compromise({ kid: foreignNext }, key, (ended) => changesOfCompromise(deps, ended, key.kid));
     }
     const change = changeOf(deps, 'signing_key.created', { kid: key.kid, state: 'next' });
     const made = await store.addNext(key, { activeForDays, ...change });

@@ -322,3 +322,25 @@ test('a rotation that meets the end of the key leaves one key that signs, and no
     assert.equal((await statesOf(one))[made.kid], 'active');
   }
 });
+
+test('of two who end the key that signs at once, one does, and the fresh key stays', {
+  skip: postgresSkip,
+}, async (t) => {
+  const { url } = await createTestDatabase(t);
+  const [one, other] = [await openPatiently(url, 2), await openPatiently(url, 2)];
+  t.after(() => Promise.all([one.close(), other.close()]));
+  await withActive(one);
+  for (let round = 0; round < 8; round += 1) {
+    const active = (await readSigningKeys(one)).find(({ state }) => state === 'active')?.kid;
+    // Both are connected before either begins.
+    await readSigningKeys(other);
+    const done = await Promise.all(
+      [one, other].map((replica) => rotationOn(replica).endCompromised(undefined)),
+    );
+    const ended = done.flatMap((each) => each.ended.map(({ kid }) => kid));
+    assert.deepEqual(ended, [active]);
+    const states = Object.values(await statesOf(one));
+    assert.equal(states.filter((state) => state === 'active').length, 1);
+    assert.equal(states.filter((state) => state === 'compromised').length, round + 1);
+  }
+});
