@@ -49,7 +49,7 @@ export function rotate(
     const persist = createPersist(say);
     const opened = await persist(() => readSeals(database, config));
     const target = await targetOf(opened, await persist(() => listMasterKeys(database)));
-    await activate({ database, persist, say }, opened.masterKeys, target);
+    await activate({ database, persist, say }, { masterKeys: opened.masterKeys, target, compromised });
     const leaving = await retiringKeys(database, persist);
     if (leaving.length > 0) await untilNobodyWrites({ database, persist, say });
     const remake = remakeOf(opened, target.key, compromised);
@@ -92,8 +92,15 @@ function createPersist(say: (line: string) => void): Persist {
 
 async function activate(
   { database, persist, say }: Working,
-  masterKeys: FollowedMasterKeys,
-  { key: target, wrappedRoot }: RotationTarget,
+  {
+    masterKeys,
+    target: { key: target, wrappedRoot },
+    compromised,
+  }: {
+    readonly masterKeys: FollowedMasterKeys;
+    readonly target: RotationTarget;
+    readonly compromised: boolean;
+  },
 ): Promise<void> {
   const before = masterKeys.active().kekId;
   const { kekId } = target;
@@ -132,11 +139,17 @@ async function activate(
   const listed = await persist(() => listMasterKeys(database));
   masterKeys.follow(listed);
   const other = masterKeys.given().find((key) => !listed.some((row) => row.kekId === key.kekId));
+  // Else whoever forgot the new key would read that nothing is left under another one.
+  if (compromised && listed.every((row) => row.kekId === kekId)) {
+    throw new StartError([
+      `MASTER_KEY is ${kekId}, the only key that this database has ever had. If it has leaked, set MASTER_KEY to a new key and MASTER_KEY_PREVIOUS to this one, and call this again.`,
+    ]);
+  }
   if (outcome === 'activated') say(`${kekId} is the active key, in the place of ${before}.`);
   else if (other !== undefined) {
-    say(
+    throw new StartError([
       `MASTER_KEY is ${kekId}, which is the active key already. To put ${other.kekId} in its place, exchange MASTER_KEY and MASTER_KEY_PREVIOUS.`,
-    );
+    ]);
   }
 }
 
@@ -228,6 +241,8 @@ function describe(
 }
 
 const AFTER_A_LEAK = `Whoever had the old key and a copy of the database has what was in it. What is left to do:
-  1. writ signing-key rotate --compromised
-  2. Replace each secret where it was made, and write the new value: PUT /v1/secrets/PATH
-  3. Destroy backups from before, or guard them as what they hold.`;
+  1. Take the old key out of every environment at once.
+  2. writ signing-key rotate --compromised
+  3. Replace each secret where it was made, and write the new value: PUT /v1/secrets/PATH
+  4. Compare principals, keys and tokens with the trail: what was sealed with the old key looks like what Writ wrote.
+  5. Destroy backups from before, or guard them as what they hold.`;

@@ -7,7 +7,7 @@ import { judgedRow, type SealedTable, sealList } from './engine/sealed-rows.ts';
 import { columns, selectList } from './engine/table-columns.ts';
 import type { Asked, FoundRow, Remake } from './rewrap-remake.ts';
 import { approvals, signingKeys } from './schema.ts';
-import { comparedKey, primaryKeyList, primaryKeyOf } from './unfit-rows.ts';
+import { comparedKey, isLive, primaryKeyList, primaryKeyOf } from './unfit-rows.ts';
 
 /** SQL, of an alias of the table: something of the row is not under the key `$2`. */
 export function isUnderAnother(name: SealedTable, row: string): string {
@@ -28,7 +28,8 @@ const findStatement = (name: SealedTable, { after, hold }: Asked): Statement => 
   name: `${after === undefined ? 'first' : 'next'}_${hold ?? 'look'}_to_rewrap_${name}`.replace(' ', '_'),
   effect: hold === undefined ? 'read' : 'write',
   text: `
-    select ${sealList(name, 'old')}, ${primaryKeyList(name, 'old')} as "primaryKey", old.ctid::text as place
+    select ${sealList(name, 'old')}, ${primaryKeyList(name, 'old')} as "primaryKey", old.ctid::text as place,
+      (${isLive(name, 'old')}) as "isLive"
       ${BESIDE[name] ?? ''}
     from ${name} old
     where ${isUnderAnother(name, 'old')}
@@ -39,9 +40,12 @@ const findStatement = (name: SealedTable, { after, hold }: Asked): Statement => 
     limit $3 ${hold === undefined ? '' : `for no key update ${hold === 'wait' ? '' : hold}`}`,
 });
 
-type OldRow = { readonly primaryKey: readonly string[]; readonly place: string } & Readonly<
-  Record<string, unknown>
->;
+type OldRow = {
+  readonly primaryKey: readonly string[];
+  readonly place: string;
+  /** It may still grant something. */
+  readonly isLive: boolean;
+} & Readonly<Record<string, unknown>>;
 
 export async function findSealed(
   session: Session,
@@ -60,6 +64,8 @@ export async function findSealed(
 /** A row that does not fit its seal is not sealed anew, whatever else fits. */
 function judge(name: SealedTable, row: OldRow, remake: Remake): Pick<FoundRow, 'made' | 'why'> {
   const why = remake.seals.whyNot(judgedRow(name, row));
+  // What has ended needs no seal, and without one it is nothing that is left.
+  if (why !== undefined && !row.isLive) return { made: unsealed(name, row), why: '' };
   if (why !== undefined) return { made: undefined, why };
   const sealHexOf = (changed: object): string =>
     remake.seals.hexOf(judgedRow(name, { ...row, ...changed }).message);
@@ -82,6 +88,13 @@ function judge(name: SealedTable, row: OldRow, remake: Remake): Pick<FoundRow, '
   }
   return { made: [row.place, sealHexOf({})], why: '' };
 }
+
+const unsealed = (name: SealedTable, row: OldRow): readonly unknown[] => [
+  row.place,
+  null,
+  ...(name === 'approvals' ? [row['requestDigest']] : []),
+  ...(name === 'signing_keys' ? [null, null] : []),
+];
 
 /** What is written beside the seal, from the members of a list that is sent. */
 const ALSO: Partial<Record<SealedTable, readonly string[]>> = {

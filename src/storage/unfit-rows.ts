@@ -46,7 +46,7 @@ export function comparedKey(name: SealedTable, row: string, operator: '=' | '>')
  * SQL, of `row`: it may still grant, by what it says. Whoever closes a row by SQL does what is allowed: it need not fit
  * after that.
  */
-function isLive(name: SealedTable, row: string): string {
+export function isLive(name: SealedTable, row: string): string {
   if (name === 'approvals') return `${hasNotEnded(name, row)} and not (${isApprovalOver(row)})`;
   if (name === 'webhook_outbox') return isUndelivered(row);
   if (name === 'approval_votes') {

@@ -182,6 +182,17 @@ test('what Writ did not write is left as it is, is named, and grants no more tha
   }
   const read = await app.call({ method: 'GET', url: `/v1/${PATH}`, key: agent.key });
   assert.equal(read.status, 500);
+  // What the operator closes, as docs/operating.md says, grants nothing any more and is left no more.
+  await app.sql('update approvals set denied_at = now() where seal is not null');
+  await app.sql('update webhook_outbox set given_up_at = now() where seal is not null');
+  const closed = await rotate(app, BOTH);
+  const still = named.filter((name) => !/^(approvals|webhook_outbox) /.test(name));
+  assert.deepEqual(
+    closed.done.left.map(({ table, primary_key: [id] }) => `${table} ${id}`).toSorted(),
+    still.filter((name) => !name.startsWith('approval_votes ')),
+  );
+  const [sealed] = await app.sql('select from approvals where seal is not null');
+  assert.equal(sealed, undefined);
 });
 
 test('after a leak every value is encrypted anew, under a data key that nobody had', { skip }, async (t) => {
@@ -252,8 +263,12 @@ test('status shows each key and what is under it, and rotate says what to set', 
   assert.match(told.stdout, new RegExp(`^KEY .*\n${TEST_KEK.kekId} +active +\\S+ +\\d+\n$`));
 
   const unswapped = await rotate(app, { MASTER_KEY: TEST_MASTER_KEY, MASTER_KEY_PREVIOUS: NEW_MASTER_KEY });
-  assert.equal(unswapped.code, 0);
+  assert.equal(unswapped.code, 2);
   assert.match(unswapped.stderr, /exchange MASTER_KEY and MASTER_KEY_PREVIOUS/);
+  const forgotten = { ...env, MASTER_KEY: TEST_MASTER_KEY };
+  const leaked = await runHere(['kek', 'rotate', '--compromised'], forgotten);
+  assert.deepEqual([leaked.code, leaked.stdout], [2, '']);
+  assert.match(leaked.stderr, /the only key that this database has ever had.*set MASTER_KEY to a new key/);
   const stranger = await rotate(app, { MASTER_KEY: NEW_MASTER_KEY });
   assert.equal(stranger.code, 2);
   assert.match(stranger.stderr, /it needs/);

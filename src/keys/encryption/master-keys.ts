@@ -4,6 +4,7 @@
  */
 
 import type { MasterKeyState } from '../../domain/signing-keys/master-key-state.ts';
+import { WritError } from '../../errors.ts';
 import type { KeyEncryption } from './key-encryption.ts';
 
 /** What was read under a key that is retired meanwhile is still opened: no request takes longer. */
@@ -103,3 +104,10 @@ export function findGiven(
 ): KeyEncryption | undefined {
   return given.find((key) => key.kekId === kekId && key.readCheckValue(checkValue) !== undefined);
 }
+
+/** For what is under a key that `isMissing`. */
+export const missingMasterKey = (): WritError =>
+  new WritError('UNAVAILABLE', 'This server lacks a master key that the database is written under.', {
+    detail: 'the log names the key',
+    retryAfterSeconds: 5,
+  });

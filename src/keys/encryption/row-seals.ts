@@ -9,7 +9,7 @@ import { WritError } from '../../errors.ts';
 import type { ForgedRow, RowSeals, SealedRow } from '../../use-cases/ports.ts';
 import { createHmacOf } from '../credentials/fingerprint.ts';
 import type { KeyEncryption } from './key-encryption.ts';
-import type { MasterKeys } from './master-keys.ts';
+import { type MasterKeys, missingMasterKey } from './master-keys.ts';
 
 const KEK_ID_BYTES = 8;
 const SEAL_BYTES = KEK_ID_BYTES + 32;
@@ -66,7 +66,7 @@ export function createRowSeals(options: {
     const why = whyNot(row);
     if (why === undefined) return true;
     // Neither whole nor forged: only this process cannot tell.
-    if (row.seal !== null && masterKeys.isMissing(kekIdOf(row.seal))) throw missingKey();
+    if (row.seal !== null && masterKeys.isMissing(kekIdOf(row.seal))) throw missingMasterKey();
     options.onForged({ table: row.table, id: row.id, why });
     return false;
   };
@@ -83,12 +83,6 @@ export function createRowSeals(options: {
 }
 
 const kekIdOf = (seal: Uint8Array): string => Buffer.from(seal.subarray(0, KEK_ID_BYTES)).toString('hex');
-
-const missingKey = (): WritError =>
-  new WritError('UNAVAILABLE', 'This server lacks a master key that the database is written under.', {
-    detail: 'the log names the key',
-    retryAfterSeconds: 5,
-  });
 
 /** `row`: its table and key, for the log. */
 function integrityError(row: string, { table: type, id }: SealedRow): WritError {

@@ -7,13 +7,15 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import type { SealBinding, SealedValue, SecretCipher } from '../../use-cases/secrets/ports.ts';
 import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
-import type { MasterKeys } from './master-keys.ts';
+import { type MasterKeys, missingMasterKey } from './master-keys.ts';
 
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-export function createSecretCipher(masterKeys: Pick<MasterKeys, 'active' | 'find'>): SecretCipher {
+export function createSecretCipher(
+  masterKeys: Pick<MasterKeys, 'active' | 'find' | 'isMissing'>,
+): SecretCipher {
   return {
     seal: (value, binding) => {
       const purpose = purposeOf(binding);
@@ -29,6 +31,7 @@ export function createSecretCipher(masterKeys: Pick<MasterKeys, 'active' | 'find
     },
     open: (sealed, binding) => {
       const kek = masterKeys.find(sealed.kekId);
+      if (kek === undefined && masterKeys.isMissing(sealed.kekId)) throw missingMasterKey();
       if (kek === undefined) return undefined;
       if (sealed.nonce.length !== NONCE_BYTES || sealed.ciphertext.length < TAG_BYTES) return undefined;
       return decrypt(kek, sealed, purposeOf(binding));
@@ -44,7 +47,9 @@ export interface SecretRewrap {
   renew(sealed: SealedValue, binding: SealBinding): SealedValue | undefined;
 }
 
-export function createSecretRewrap(masterKeys: Pick<MasterKeys, 'active' | 'find'>): SecretRewrap {
+export function createSecretRewrap(
+  masterKeys: Pick<MasterKeys, 'active' | 'find' | 'isMissing'>,
+): SecretRewrap {
   const cipher = createSecretCipher(masterKeys);
   return {
     rewrap: ({ wrappedKey, kekId }, binding) => {
