@@ -96,15 +96,20 @@ async function resume(context: CommandContext, options: Options): Promise<void> 
 }
 
 function status(context: CommandContext, json: true | undefined): Promise<void> {
-  return withEmergency(context, async (emergency) => {
-    const stops = await emergency.list();
-    print(context, { json, value: { stops: stops.map(stopView) }, people: describe(stops) });
-  });
+  return withEmergency(
+    context,
+    async (emergency) => {
+      const stops = await emergency.list();
+      print(context, { json, value: { stops: stops.map(stopView) }, people: describe(stops) });
+    },
+    { changes: false },
+  );
 }
 
 function withEmergency(
   context: CommandContext,
   work: (emergency: Emergency) => Promise<void>,
+  { changes = true }: { readonly changes?: boolean } = {},
 ): Promise<void> {
   return withDatabaseAsItIs(context.env, VARIABLES, async ({ database, config }) => {
     const { masterKeys, seals } = await readSeals(database, config);
@@ -122,6 +127,9 @@ function withEmergency(
       },
     });
     await work(emergency);
+    if (config.approvalWebhook === undefined && changes) {
+      context.stderr.write('APPROVAL_WEBHOOK_URL is not set here, so nobody was told by the webhook.\n');
+    }
   });
 }
 

@@ -78,6 +78,7 @@ export const instant = (description?: string) =>
   Type.String({
     format: 'date-time',
     pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{1,9})?(Z|[+-]\\d{2}:\\d{2})$',
+    ...ruledBy('must be a time such as 2026-11-01T09:00:00Z'),
     ...(description === undefined ? {} : { description }),
   });
 
