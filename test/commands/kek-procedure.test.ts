@@ -153,6 +153,8 @@ test('to change the master key in a file, by the steps of the text', { skip }, a
   assert.deepEqual((await between.keys()).given, [idOf(newKey), TEST_KEK.kekId]);
   const [rotate = '', status = ''] = change.split('\n');
   await run(rotate, both);
+  // Whoever left step 4 out goes through the steps again.
+  assert.match(await run(rotate, both), /^Nothing that Writ wrote is under another key/m);
   const after = await run(status, both);
   assert.match(after, new RegExp(`^${TEST_KEK.kekId} +retired +\\S+ +0$`, 'm'));
   assert.match(after, new RegExp(`^${idOf(newKey)} +active`, 'm'));
