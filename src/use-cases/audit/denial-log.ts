@@ -83,7 +83,7 @@ export function createDenialLog(deps: {
   return {
     record: async (denial) => {
       const { credentialId, code, resource, type, context } = denial;
-      const name = JSON.stringify([credentialId, code, resource, type, context.ipAddress, denial.paths]);
+      const name = JSON.stringify([credentialId, code, resource, type, context.ipAddress, pathsOf(denial)]);
       const known = kinds.get(name);
       if (known !== undefined && known.until > deps.monotonicMs()) {
         known.repeated += 1;
