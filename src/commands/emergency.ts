@@ -25,6 +25,7 @@ import {
 } from './command.ts';
 import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
 import { sanitizeLine } from './terminal-text.ts';
+import { whileBusy } from './while-busy.ts';
 
 /** The webhook is told by whatever process has it: a command only owes the notice. */
 const VARIABLES = ['APPROVAL_WEBHOOK_URL', 'APPROVAL_WEBHOOK_SECRET', ...MASTER_KEY_VARIABLES] as const;
@@ -73,7 +74,7 @@ function commandOf({ agent, all, reason }: Options): EmergencyCommand {
 async function stop(context: CommandContext, options: Options): Promise<void> {
   const command = commandOf(options);
   await withEmergency(context, async (emergency) => {
-    const outcome = await emergency.stop(command, 'system', AT_THE_COMMAND_LINE);
+    const outcome = await whileBusy(() => emergency.stop(command, 'system', AT_THE_COMMAND_LINE));
     const stops = await emergency.list();
     const first = outcome.changed ? 'Stopped.' : 'It was stopped before.';
     const under = outcome.settled
@@ -88,7 +89,7 @@ async function stop(context: CommandContext, options: Options): Promise<void> {
 async function resume(context: CommandContext, options: Options): Promise<void> {
   const command = commandOf(options);
   await withEmergency(context, async (emergency) => {
-    const outcome = await emergency.resume(command, 'system', AT_THE_COMMAND_LINE);
+    const outcome = await whileBusy(() => emergency.resume(command, 'system', AT_THE_COMMAND_LINE));
     const stops = await emergency.list();
     const people = `${outcome.changed ? 'Resumed.' : 'There was no such stop.'}\n${describe(stops)}`;
     print(context, { json: options.json, value: { ...outcome, stops: stops.map(stopView) }, people });

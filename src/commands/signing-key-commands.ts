@@ -24,6 +24,7 @@ import {
 } from './command.ts';
 import { MASTER_KEY_VARIABLES, openCommandKeys, withDatabase } from './configured-database.ts';
 import { renderTable } from './terminal-text.ts';
+import { whileBusy } from './while-busy.ts';
 
 interface RotateOptions {
   readonly compromised?: true;
@@ -107,7 +108,7 @@ async function rotate(context: CommandContext, { compromised, kid, json }: Rotat
       origin: AT_THE_COMMAND_LINE,
     });
     if (compromised) return endCompromised(context, rotation, { kid, json });
-    const done = await rotation.rotate();
+    const done = await whileBusy(() => rotation.rotate());
     print(context, { json, value: answerOf(done), people: peopleOf(done) });
   });
 }
@@ -139,7 +140,7 @@ async function endCompromised(
   rotation: RotateSigningKeys,
   { kid, json }: { kid: string | undefined; json: true | undefined },
 ): Promise<void> {
-  const { ended, freshKid } = await rotation.endCompromised(kid);
+  const { ended, freshKid } = await whileBusy(() => rotation.endCompromised(kid));
   print(context, {
     json,
     value: { compromised: ended.map((key) => key.kid), active: freshKid },

@@ -105,10 +105,11 @@ test('a named key is ended, one that is not there is told of, and wrong usage ch
 }, async (t) => {
   const env = await onPostgres(t);
   await startServer(t, { ...env, PORT: '0' });
-  const made = JSON.parse((await runHere(['signing-key', 'rotate', '--json'], env)).stdout) as {
-    kid: string;
-  };
+  const first = await runHere(['signing-key', 'rotate', '--json'], env);
+  assert.equal(first.code, 0, first.stderr);
+  const made = JSON.parse(first.stdout) as { kid: string };
   const ended = await runHere(['signing-key', 'rotate', '--compromised', '--kid', made.kid, '--json'], env);
+  assert.equal(ended.code, 0, ended.stderr);
   assert.deepEqual(JSON.parse(ended.stdout), { compromised: [made.kid], active: null });
   const again = await runHere(['signing-key', 'rotate', '--compromised', '--kid', made.kid], env);
   assert.equal(again.code, 1);
