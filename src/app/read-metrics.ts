@@ -38,7 +38,7 @@ export function readMetrics(
   if (config.approvalWebhook !== undefined) {
     metrics.read('writ_webhook_owed', async () => one(await countOwedNotices(database)));
   }
-  // Two metrics of one scrape share the question.
+  // Two metrics of one scrape are asked at once, and share the question.
   let ends: Promise<KeyEnds> | undefined;
   const keyEnds = (): Promise<KeyEnds> => {
     ends ??= readKeyEnds(database, config.keyExpiryWarningDays).finally(() => {

@@ -47,6 +47,22 @@ export const METRICS = {
     help: 'Runs of a job beside requests that failed; it runs again.',
     labels: ['job'],
   },
+  // Before what asks the database: else the pool would show the queries of the scrape itself.
+  writ_database_connections: {
+    kind: 'gauge',
+    help: 'Connections of this process to PostgreSQL, by what they do.',
+    labels: ['state'],
+  },
+  writ_database_connections_max: {
+    kind: 'gauge',
+    help: 'Connections that this process may have.',
+    labels: [],
+  },
+  writ_database_waiting: {
+    kind: 'gauge',
+    help: 'Statements of this process that wait for a connection.',
+    labels: [],
+  },
   writ_webhook_owed: {
     kind: 'gauge',
     help: 'Webhook notices in the database that are neither delivered nor given up.',
@@ -65,21 +81,6 @@ export const METRICS = {
   writ_api_key_next_end_seconds: {
     kind: 'gauge',
     help: 'Seconds until the next live API key ends; absent where none ends.',
-    labels: [],
-  },
-  writ_database_connections: {
-    kind: 'gauge',
-    help: 'Connections of this process to PostgreSQL, by what they do.',
-    labels: ['state'],
-  },
-  writ_database_connections_max: {
-    kind: 'gauge',
-    help: 'Connections that this process may have.',
-    labels: [],
-  },
-  writ_database_waiting: {
-    kind: 'gauge',
-    help: 'Statements of this process that wait for a connection.',
     labels: [],
   },
   writ_clock_drift_seconds: {
@@ -158,9 +159,7 @@ export function createMetrics(): Metrics {
     samples: async () => {
       const names = Object.keys(METRICS) as MetricName[];
       const others = names.filter((name) => name !== 'writ_scrape_failures_total');
-      const read: { readonly name: MetricName; readonly samples: readonly Sample[] }[] = [];
-      // One after the other: what is told of the pool would count the queries of the scrape itself.
-      for (const name of others) read.push({ name, samples: await samplesOf(name) });
+      const read = await Promise.all(others.map(async (name) => ({ name, samples: await samplesOf(name) })));
       const failures = await samplesOf('writ_scrape_failures_total');
       return [...read, { name: 'writ_scrape_failures_total', samples: failures }];
     },

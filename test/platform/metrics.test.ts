@@ -26,6 +26,32 @@ test('what is read is read at each scrape', async () => {
   for (owed of [3, 0]) assert.ok((await linesOf(metrics)).includes(`writ_webhook_owed ${owed}`));
 });
 
+test('what is asked at one scrape is asked at once, in the order of the declarations', async () => {
+  const metrics = createMetrics();
+  const asked: string[] = [];
+  let answer = (): void => {};
+  const question = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  metrics.read('writ_api_key_next_end_seconds', async () => {
+    asked.push('next end');
+    answer();
+    return [{ labels: {}, value: 1 }];
+  });
+  metrics.read('writ_api_keys_ending', async () => {
+    asked.push('ending');
+    await question;
+    return [{ labels: {}, value: 2 }];
+  });
+  metrics.read('writ_database_waiting', () => {
+    asked.push('pool');
+    return [{ labels: {}, value: 0 }];
+  });
+  const lines = await linesOf(metrics);
+  assert.deepEqual(asked, ['pool', 'ending', 'next end']);
+  assert.ok(lines.includes('writ_api_keys_ending 2'));
+});
+
 test('a histogram counts upwards from bucket to bucket', async () => {
   const metrics = createMetrics();
   metrics.read('writ_http_request_duration_seconds', () => [
