@@ -2,11 +2,10 @@
 
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { KeyEndReminders, KeyEnds, KeyThatEnds } from '../../use-cases/principals/ports.ts';
-import { insertAuditEvents } from '../audit/audit-store.ts';
+import { insertAlarms } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { AGENT_IS_KEPT, endsWithinDays, hasAnEnd, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
-import { oweNotices } from '../notices/owed-notices.ts';
 
 /**
  * At most once a day and key. Closes the race of two processes for one key: a row that somebody holds is left to them,
@@ -41,17 +40,7 @@ export function createKeyEndReminders(database: Database, seals: RowSeals): KeyE
           (row) => seals.fits(judgedRow('api_keys', row)) && seals.fits(judgedRow('agents', row)),
         );
         const told = whole.filter(({ isFirst }) => isFirst).map(tell);
-        if (told.length > 0) {
-          await insertAuditEvents(
-            session,
-            told.map(({ event }) => event),
-          );
-          await oweNotices(
-            session,
-            told.map(({ notice }) => notice),
-            seals,
-          );
-        }
+        await insertAlarms(session, told, seals);
         return { taken: taken.length, whole };
       }),
   };

@@ -2,12 +2,11 @@
 
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { DueReminders, DueVersion } from '../../use-cases/secrets/upkeep/ports.ts';
-import { insertAuditEvents } from '../audit/audit-store.ts';
+import { insertAlarms } from '../audit/audit-store.ts';
 import type { Database, Statement } from '../engine/database.ts';
 import { SECRET_IS_LIVE, SECRET_ROTATION_IS_DUE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 import { columns, selectList } from '../engine/table-columns.ts';
-import { oweNotices } from '../notices/owed-notices.ts';
 import { secrets } from '../schema.ts';
 
 /** Closes the race of two processes for one version: a row that somebody holds is left to them, and then is marked. */
@@ -34,17 +33,7 @@ export function createDueReminders(database: Database, seals: RowSeals): DueRemi
         const taken = await session.query<DueVersion>(TAKE_DUE, [limit]);
         // A row that Writ did not write is reported, and says nothing that people should go by.
         const whole = taken.filter((row) => seals.fits(judgedRow('secrets', row))).map(tell);
-        if (whole.length > 0) {
-          await insertAuditEvents(
-            session,
-            whole.map(({ event }) => event),
-          );
-          await oweNotices(
-            session,
-            whole.map(({ notice }) => notice),
-            seals,
-          );
-        }
+        await insertAlarms(session, whole, seals);
         return taken.length;
       }),
   };

@@ -13,12 +13,12 @@ import type {
   NewSigningKey,
   SigningKeyStore,
 } from '../../use-cases/signing-keys/ports.ts';
-import { insertAuditEvents, insertEventOf } from '../audit/audit-store.ts';
+import { insertAlarms, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { SIGNER_HAS_LIVE_TOKENS } from '../engine/liveness-sql.ts';
 import { sealedRow } from '../engine/sealed-rows.ts';
 import { Rollback } from '../engine/storage-errors.ts';
-import { insertNoticesOf, oweNotice, sentNotices } from '../notices/owed-notices.ts';
+import { insertNoticesOf, sentNotices } from '../notices/owed-notices.ts';
 import { signingKeys } from '../schema.ts';
 import { isLiveRow, readSigningKeyRows, sealedKey } from './signing-key-store.ts';
 
@@ -186,7 +186,7 @@ async function activate(
   // What has retired meanwhile signs again.
   if (activated === undefined) throw new Rollback();
   const retiringKid = active?.kid ?? null;
-  await record(session, seals, [changeOf(retiringKid)]);
+  await insertAlarms(session, [changeOf(retiringKid)], seals);
   return { at: activated.at, retiringKid };
 }
 
@@ -198,14 +198,6 @@ const put = (session: Session, { kid, ...row }: ReturnType<typeof sealedKey>, co
       .where(and(eq(signingKeys.kid, kid), sql.raw(condition)))
       .returning({ at: signingKeys.stateSince }),
   );
-
-async function record(session: Session, seals: RowSeals, changes: readonly KeyChange[]): Promise<void> {
-  await insertAuditEvents(
-    session,
-    changes.map(({ event }) => event),
-  );
-  for (const { notice } of changes) await oweNotice(session, notice, seals);
-}
 
 async function compromise(
   session: Session,
@@ -245,6 +237,6 @@ async function compromise(
     await session.orm('write', (orm) => orm.insert(signingKeys).values(sealedKey(fresh, 'active', seals)));
   }
   const ended = { ended: meant.map((row) => ({ kid: row.kid, was: row.state })), isReplaced };
-  await record(session, seals, changesOf(ended));
+  await insertAlarms(session, changesOf(ended), seals);
   return ended;
 }
