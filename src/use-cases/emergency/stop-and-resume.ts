@@ -5,13 +5,12 @@
 
 import { formatTimestamp } from '../../domain/formats/rfc3339.ts';
 import { WritError } from '../../errors.ts';
-import { auditEvent, SYSTEM } from '../audit/build-audit-event.ts';
 import type { RequestContext } from '../audit/ports.ts';
 import type { DenyCaller } from '../authentication/deny-caller.ts';
 import type { BuildNotice } from '../notices/build-notice.ts';
 import type { AgentStore } from '../principals/ports.ts';
-import { mayNamePrincipal } from '../principals/principal-rules.ts';
-import type { Actor } from '../principals/principal-writes.ts';
+import { mayNamePrincipal, noSuchAgent } from '../principals/principal-rules.ts';
+import { type Actor, createActorWrites } from '../principals/principal-writes.ts';
 import type { EmergencyStop, EmergencyStore, EmergencyWrite, ResumeProofs } from './ports.ts';
 
 export interface EmergencyDeps {
@@ -60,6 +59,7 @@ interface Target {
 
 export function createEmergency(deps: EmergencyDeps): Emergency {
   const { store } = deps;
+  const { write, refuseDeadActor } = createActorWrites(deps);
 
   const targetOf = async (agent: string | null): Promise<Target | null> => {
     if (agent === null) return null;
@@ -74,29 +74,21 @@ export function createEmergency(deps: EmergencyDeps): Emergency {
     actor: Actor,
     context: RequestContext,
   ): EmergencyWrite => {
-    const who = actor === 'system' ? SYSTEM : actor.principal;
+    const written = write(actor, context, {
+      type,
+      resource: { type: 'agent', id: target?.id ?? '*' },
+      metadata: { stop_id: stopId, reason, ...(actor === 'system' ? {} : { key_id: actor.keyId }) },
+    });
     return {
-      actorKeyId: actor === 'system' ? null : actor.keyId,
-      event: auditEvent(who, context, {
-        id: deps.newId(),
-        type,
-        resource: { type: 'agent', id: target?.id ?? '*' },
-        metadata: { stop_id: stopId, reason, ...(actor === 'system' ? {} : { key_id: actor.keyId }) },
-      }),
+      ...written,
       notice: deps.buildNotice(type, deps.now(), {
         id: stopId,
         agent_id: target?.id ?? null,
         agent_name: target?.name ?? null,
         reason,
-        actor_id: who.id,
+        actor_id: written.event.actorId,
       }),
     };
-  };
-
-  /** The statement found its actor dead, and so had no effect. */
-  const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
-    if (actor === 'system') throw new Error('the system has no key that could be dead');
-    return deps.denyCaller.deadKey(actor, context);
   };
 
   /** Whoever planted a stop by SQL could end it by SQL: it must not be taken for one of ours. */
@@ -128,16 +120,15 @@ export function createEmergency(deps: EmergencyDeps): Emergency {
       if (found === undefined) return { changed: false };
       const proof = deps.proofs.open(found.id, found.kept);
       if (proof === undefined) throw foreignStop(found.id);
-      const write = writeOf('emergency.resumed', { target, stopId: found.id, reason }, actor, context);
-      const outcome = await store.resume({ id: found.id, proof }, write);
+      const outcome = await store.resume(
+        { id: found.id, proof },
+        writeOf('emergency.resumed', { target, stopId: found.id, reason }, actor, context),
+      );
       if (outcome === 'actor_not_live') return refuseDeadActor(actor, context);
       return { changed: outcome === 'resumed' };
     },
   };
 }
-
-const noSuchAgent = (id: string): WritError =>
-  new WritError('NOT_FOUND', 'There is no such agent.', { about: { type: 'agent', id } });
 
 const foreignStop = (id: string): WritError =>
   new WritError(

@@ -21,24 +21,42 @@ export type Actor = Caller | 'system';
 
 type EventFacts = Omit<Parameters<typeof auditEvent>[2], 'id'>;
 
-export interface PrincipalWrites {
+/** What whoever acts writes of an act, and what they are told when their key is dead. */
+export interface ActorWrites {
   write(actor: Actor, context: RequestContext, event: EventFacts): ActorWrite;
+  /** The statement found its actor dead, and so had no effect. */
+  refuseDeadActor(actor: Actor, context: RequestContext): Promise<never>;
+}
+
+export interface PrincipalWrites extends ActorWrites {
   /** `pointer`: where the request says until when. Throws `VALIDATION_ERROR` for a time that is not to come. */
   newKey(
     name: string | null,
     expiresAt: Date | null,
     pointer: string,
   ): Promise<NewApiKey & { readonly text: string }>;
-  /** The transaction found its actor dead, and so had no effect. */
-  refuseDeadActor(actor: Actor, context: RequestContext): Promise<never>;
+}
+
+export function createActorWrites(deps: {
+  readonly newId: () => string;
+  readonly denyCaller: Pick<DenyCaller, 'deadKey'>;
+}): ActorWrites {
+  return {
+    write: (actor, context, event) => ({
+      actorKeyId: actor === 'system' ? null : actor.keyId,
+      event: auditEvent(actor === 'system' ? SYSTEM : actor.principal, context, {
+        ...event,
+        id: deps.newId(),
+      }),
+    }),
+    refuseDeadActor: (actor, context) => {
+      if (actor === 'system') throw new Error('the system has no key that could be dead');
+      return deps.denyCaller.deadKey(actor, context);
+    },
+  };
 }
 
 export function createPrincipalWrites(deps: PrincipalWriteDeps): PrincipalWrites {
-  const write = (actor: Actor, context: RequestContext, event: EventFacts): ActorWrite => ({
-    actorKeyId: actor === 'system' ? null : actor.keyId,
-    event: auditEvent(actor === 'system' ? SYSTEM : actor.principal, context, { ...event, id: deps.newId() }),
-  });
-
   const newKey = async (
     name: string | null,
     expiresAt: Date | null,
@@ -54,10 +72,5 @@ export function createPrincipalWrites(deps: PrincipalWriteDeps): PrincipalWrites
     return { ...(await deps.makeKey()), name, expiresAt };
   };
 
-  const refuseDeadActor = (actor: Actor, context: RequestContext): Promise<never> => {
-    if (actor === 'system') throw new Error('the system has no key that could be dead');
-    return deps.denyCaller.deadKey(actor, context);
-  };
-
-  return { write, newKey, refuseDeadActor };
+  return { ...createActorWrites(deps), newKey };
 }
