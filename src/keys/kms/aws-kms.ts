@@ -5,7 +5,7 @@
 
 import type { KMSClient } from '@aws-sdk/client-kms';
 import type { KmsKey } from '../../domain/crypto/kms-key.ts';
-import { KmsError, ROOT_KEY_CONTEXT, type RootKeyKms, requireRootKey } from './root-key-kms.ts';
+import { KmsError, otherKey, ROOT_KEY_CONTEXT, type RootKeyKms, requireRootKey } from './root-key-kms.ts';
 
 const TIMEOUT_MS = 5000;
 const ATTEMPTS = 2;
@@ -85,9 +85,6 @@ function orTimeout<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
   return Promise.race([work, late]);
 }
-
-const otherKey = (keyName: string): KmsError =>
-  new KmsError('other-key', `${keyName} does not open the root key that the database keeps.`);
 
 /** By the names of the API and of the SDK. Their messages are not repeated. */
 const ADVICE: Readonly<Record<string, string>> = {

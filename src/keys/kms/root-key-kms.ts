@@ -34,6 +34,9 @@ export class KmsError extends Error {
   }
 }
 
+export const otherKey = (keyName: string): KmsError =>
+  new KmsError('other-key', `${keyName} does not open the root key that the database keeps.`);
+
 /** Throws `KmsError` for an answer that is no root key. */
 export function requireRootKey(root: Uint8Array | undefined, keyName: string): Uint8Array {
   if (root?.length === ROOT_KEY_BYTES) return root;

@@ -4,7 +4,7 @@
  */
 
 import type { KmsKey } from '../../domain/crypto/kms-key.ts';
-import { KmsError, ROOT_KEY_CONTEXT, type RootKeyKms, requireRootKey } from './root-key-kms.ts';
+import { KmsError, otherKey, ROOT_KEY_CONTEXT, type RootKeyKms, requireRootKey } from './root-key-kms.ts';
 
 const TIMEOUT_MS = 5000;
 /** Of an answer; the ones that are looked for have a tenth of it. */
@@ -102,9 +102,6 @@ function bytesOf(base64: unknown): Uint8Array | undefined {
     ? Buffer.from(base64, 'base64')
     : undefined;
 }
-
-const otherKey = (keyName: string): KmsError =>
-  new KmsError('other-key', `${keyName} does not open the root key that the database keeps.`);
 
 function adviceFor(status: number, path: string): string {
   if (status === 403)
