@@ -78,11 +78,17 @@ function settingName(variable: string): string {
   return variable.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** An empty value counts as unset. */
+const isSetIn =
+  (env: Environment) =>
+  (variable: ConfigVariable): boolean =>
+    Boolean(env[variable]);
+
 /** What is wrong between variables that are each allowed by themselves. */
 function findContradictions(env: Environment, values: Values): readonly Fault[] {
   const { host } = values;
   const faults: Fault[] = [];
-  const isSet = (variable: ConfigVariable): boolean => Boolean(env[variable]);
+  const isSet = isSetIn(env);
   faults.push(...findKeyContradictions(env), ...findVaultContradictions(env, values));
   if (!isSet('ISSUER_URL') && !isLoopback(host)) {
     const sentence = `must be set when HOST is not a loopback address (HOST is ${JSON.stringify(host)})`;
@@ -101,7 +107,7 @@ function findContradictions(env: Environment, values: Values): readonly Fault[] 
 /** A master key comes from one place. */
 function findKeyContradictions(env: Environment): readonly Fault[] {
   const faults: Fault[] = [];
-  const isSet = (variable: ConfigVariable): boolean => Boolean(env[variable]);
+  const isSet = isSetIn(env);
   for (const places of [KEY_PLACES, PREVIOUS_KEY_PLACES]) {
     const [first, ...others] = places.filter(isSet);
     for (const other of others)
@@ -121,7 +127,7 @@ function findVaultContradictions(
   env: Environment,
   { masterKeyKms, masterKeyPreviousKms, vaultAddr }: Values,
 ): readonly Fault[] {
-  const isSet = (variable: ConfigVariable): boolean => Boolean(env[variable]);
+  const isSet = isSetIn(env);
   const named = [masterKeyKms, masterKeyPreviousKms].filter((key) => key !== undefined);
   // Of one that is refused nobody knows which service it meant.
   if (named.length < KMS_PLACES.filter(isSet).length) return [];
