@@ -77,3 +77,17 @@ export function createKeyEncryption(masterKey: Uint8Array): KeyEncryption {
     },
   };
 }
+
+/** Undefined where it does not open, or where the key is not given. */
+export function unwrapOrUndefined(
+  kek: Pick<KeyEncryption, 'unwrap'> | undefined,
+  wrapped: Uint8Array,
+  purpose: string,
+): Uint8Array | undefined {
+  try {
+    return kek?.unwrap(wrapped, purpose);
+  } catch (error) {
+    if (error instanceof UnwrapError) return undefined;
+    throw error;
+  }
+}

@@ -5,7 +5,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import type { KeptProof, ResumeProofs } from '../../use-cases/emergency/ports.ts';
-import { UnwrapError } from './key-encryption.ts';
+import { unwrapOrUndefined } from './key-encryption.ts';
 import type { MasterKeys } from './master-keys.ts';
 
 const PROOF_BYTES = 32;
@@ -23,15 +23,8 @@ export function createResumeProofs(masterKeys: Pick<MasterKeys, 'active' | 'find
     };
   };
   const open: ResumeProofs['open'] = (stopId, { resumeHash, wrappedProof, kekId }) => {
-    const kek = masterKeys.find(kekId);
-    if (kek === undefined) return undefined;
-    try {
-      const proof = kek.unwrap(wrappedProof, purposeOf(stopId));
-      return hashOf(proof).equals(resumeHash) ? proof : undefined;
-    } catch (error) {
-      if (error instanceof UnwrapError) return undefined;
-      throw error;
-    }
+    const proof = unwrapOrUndefined(masterKeys.find(kekId), wrappedProof, purposeOf(stopId));
+    return proof && hashOf(proof).equals(resumeHash) ? proof : undefined;
   };
   return {
     make: (stopId) => keep(stopId, randomBytes(PROOF_BYTES)),

@@ -6,7 +6,7 @@
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import type { SealBinding, SealedValue, SecretCipher } from '../../use-cases/secrets/ports.ts';
-import { type KeyEncryption, UnwrapError } from './key-encryption.ts';
+import { type KeyEncryption, unwrapOrUndefined } from './key-encryption.ts';
 import { type MasterKeys, missingMasterKey } from './master-keys.ts';
 
 const KEY_BYTES = 32;
@@ -81,15 +81,6 @@ function decrypt(
   } catch {
     // The last step throws for one reason only: the tag does not fit.
     return undefined;
-  }
-}
-
-function unwrapOrUndefined(kek: KeyEncryption, wrappedKey: Uint8Array, purpose: string) {
-  try {
-    return kek.unwrap(wrappedKey, purpose);
-  } catch (error) {
-    if (error instanceof UnwrapError) return undefined;
-    throw error;
   }
 }
 

@@ -6,7 +6,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from 'node:crypto';
 import { jwkThumbprint, type SigningAlg } from '../../domain/crypto/jwk.ts';
 import type { TokenSigner } from '../../use-cases/intent-tokens/ports.ts';
-import { type KeyEncryption, UnwrapError } from '../encryption/key-encryption.ts';
+import { type KeyEncryption, UnwrapError, unwrapOrUndefined } from '../encryption/key-encryption.ts';
 import type { MasterKeys } from '../encryption/master-keys.ts';
 import { nodeSha256 } from './node-sha256.ts';
 import type { SigningThread } from './signing-thread.ts';
@@ -82,14 +82,9 @@ export function rewrapSigningKey(
   { kid, wrappedPrivateKey, kekId }: Omit<StoredSigningKey, 'publicKey'>,
   masterKeys: Pick<MasterKeys, 'active' | 'find'>,
 ): Pick<StoredSigningKey, 'wrappedPrivateKey' | 'kekId'> | undefined {
-  try {
-    const seed = masterKeys.find(kekId)?.unwrap(wrappedPrivateKey, purposeOf(kid));
-    const active = masterKeys.active();
-    return seed && { wrappedPrivateKey: active.wrap(seed, purposeOf(kid)), kekId: active.kekId };
-  } catch (error) {
-    if (error instanceof UnwrapError) return undefined;
-    throw error;
-  }
+  const seed = unwrapOrUndefined(masterKeys.find(kekId), wrappedPrivateKey, purposeOf(kid));
+  const active = masterKeys.active();
+  return seed && { wrappedPrivateKey: active.wrap(seed, purposeOf(kid)), kekId: active.kekId };
 }
 
 const purposeOf = (kid: string): string => `signing-key:${kid}`;
