@@ -15,6 +15,7 @@ import {
   stopView,
 } from '../use-cases/emergency/stop-and-resume.ts';
 import { createBuildNotice } from '../use-cases/notices/build-notice.ts';
+import { whileBusy } from './ask-again.ts';
 import {
   AT_THE_COMMAND_LINE,
   type CommandContext,
@@ -25,7 +26,6 @@ import {
 } from './command.ts';
 import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
 import { sanitizeLine } from './terminal-text.ts';
-import { whileBusy } from './while-busy.ts';
 
 /** The webhook is told by whatever process has it: a command only owes the notice. */
 const VARIABLES = ['APPROVAL_WEBHOOK_URL', 'APPROVAL_WEBHOOK_SECRET', ...MASTER_KEY_VARIABLES] as const;

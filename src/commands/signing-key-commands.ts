@@ -14,6 +14,7 @@ import {
   signsFrom,
   staysUntil,
 } from '../use-cases/signing-keys/rotate-signing-keys.ts';
+import { whileBusy } from './ask-again.ts';
 import {
   AT_THE_COMMAND_LINE,
   type CommandContext,
@@ -24,7 +25,6 @@ import {
 } from './command.ts';
 import { MASTER_KEY_VARIABLES, openCommandKeys, withDatabase } from './configured-database.ts';
 import { renderTable } from './terminal-text.ts';
-import { whileBusy } from './while-busy.ts';
 
 interface RotateOptions {
   readonly compromised?: true;

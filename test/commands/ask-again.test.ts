@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { whileBusy } from '../../src/commands/while-busy.ts';
+import { whileBusy } from '../../src/commands/ask-again.ts';
 import { WritError } from '../../src/errors.ts';
 
 test('what is busy is asked again, what failed otherwise is not', async () => {
