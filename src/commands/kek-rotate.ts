@@ -4,7 +4,6 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WritError } from '../errors.ts';
 import { createRequestDigest } from '../keys/encryption/approval-mac.ts';
 import type { KeyEncryption } from '../keys/encryption/key-encryption.ts';
 import type { FollowedMasterKeys } from '../keys/encryption/master-keys.ts';
@@ -29,6 +28,7 @@ import {
 } from '../storage/signing-keys/master-key-store.ts';
 import { digestText } from '../use-cases/approvals/request-approval.ts';
 import { auditEvent, SYSTEM } from '../use-cases/audit/build-audit-event.ts';
+import { askAgain } from './ask-again.ts';
 import { AT_THE_COMMAND_LINE, type CommandContext, print } from './command.ts';
 import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
 import { type Persist, rewrapAll } from './kek-rewrap.ts';
@@ -76,18 +76,13 @@ interface Working {
 
 /** Runs a step again where the database went away or was busy: each can be. */
 function createPersist(say: (line: string) => void): Persist {
-  return async (work) => {
-    for (const deadline = performance.now() + PATIENCE_MS; ; ) {
-      try {
-        return await work();
-      } catch (error) {
-        const passes = error instanceof WritError && error.kind === 'unavailable';
-        if (!passes || performance.now() > deadline) throw error;
-        say(`${error.publicMessage} It is tried again.`);
-        await sleep(500);
-      }
-    }
-  };
+  return (work) =>
+    askAgain(work, {
+      passes: ({ kind }) => kind === 'unavailable',
+      patienceMs: PATIENCE_MS,
+      pauseMs: 500,
+      onAgain: ({ publicMessage }) => say(`${publicMessage} It is tried again.`),
+    });
 }
 
 async function activate(
