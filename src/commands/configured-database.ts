@@ -15,6 +15,9 @@ import type { RowSeals } from '../use-cases/ports.ts';
 /** What a command needs beside that seals rows or judges them. */
 export { MASTER_KEY_VARIABLES } from '../config.ts';
 
+/** What a command needs that owes notices. Whatever process has the webhook sends them. */
+export const WEBHOOK_VARIABLES = ['APPROVAL_WEBHOOK_URL', 'APPROVAL_WEBHOOK_SECRET'] as const;
+
 const DATABASE_VARIABLES: readonly ConfigVariable[] = ['DATABASE_URL', 'DATABASE_POOL_MAX', 'DATA_DIR'];
 
 /** Rejects with `StartError` for another master key than the database's. */

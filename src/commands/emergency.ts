@@ -24,11 +24,10 @@ import {
   print,
   UsageError,
 } from './command.ts';
-import { MASTER_KEY_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
+import { MASTER_KEY_VARIABLES, WEBHOOK_VARIABLES, withDatabaseAsItIs } from './configured-database.ts';
 import { sanitizeLine } from './terminal-text.ts';
 
-/** The webhook is told by whatever process has it: a command only owes the notice. */
-const VARIABLES = ['APPROVAL_WEBHOOK_URL', 'APPROVAL_WEBHOOK_SECRET', ...MASTER_KEY_VARIABLES] as const;
+const VARIABLES = [...MASTER_KEY_VARIABLES, ...WEBHOOK_VARIABLES];
 
 const MAX_REASON = 500;
 

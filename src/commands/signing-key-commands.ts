@@ -2,7 +2,6 @@
 
 import { generateSigningKey } from '../keys/signing/signing-key.ts';
 import { newId } from '../platform/ids.ts';
-import type { ConfigVariable } from '../settings-table.ts';
 import { readSeals } from '../start/open-seals.ts';
 import { createSigningKeyStore } from '../storage/signing-keys/signing-key-rotations.ts';
 import { createBuildNotice } from '../use-cases/notices/build-notice.ts';
@@ -23,7 +22,12 @@ import {
   print,
   UsageError,
 } from './command.ts';
-import { MASTER_KEY_VARIABLES, openCommandKeys, withDatabase } from './configured-database.ts';
+import {
+  MASTER_KEY_VARIABLES,
+  openCommandKeys,
+  WEBHOOK_VARIABLES,
+  withDatabase,
+} from './configured-database.ts';
 import { renderTable } from './terminal-text.ts';
 
 interface RotateOptions {
@@ -87,12 +91,7 @@ function noteOf({ state, since, why }: SigningKeyEntry): string {
   }
 }
 
-/** What a change is told of goes to the webhook. */
-const FOR_CHANGES = [
-  ...MASTER_KEY_VARIABLES,
-  'APPROVAL_WEBHOOK_URL',
-  'APPROVAL_WEBHOOK_SECRET',
-] as const satisfies ConfigVariable[];
+const FOR_CHANGES = [...MASTER_KEY_VARIABLES, ...WEBHOOK_VARIABLES];
 
 async function rotate(context: CommandContext, { compromised, kid, json }: RotateOptions): Promise<void> {
   if (kid !== undefined && compromised === undefined) throw new UsageError('--kid needs --compromised');
