@@ -7,7 +7,7 @@ import { insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, APPROVAL_STATUS, KEY_IS_LIVE } from '../engine/liveness-sql.ts';
 import { messageOf } from '../engine/sealed-rows.ts';
-import { Rollback } from '../engine/storage-errors.ts';
+import { orUndone, Rollback } from '../engine/storage-errors.ts';
 import { columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { oweNotice } from '../notices/owed-notices.ts';
 import { approvals } from '../schema.ts';
@@ -67,7 +67,7 @@ export function createApprovalRequestStore(
 ): Pick<ApprovalStore, 'open' | 'guardedMatching'> {
   return {
     open: async (approval, { keyId, agentRevision, maxPending, event, notice }) =>
-      undoable(() =>
+      orUndone('not_granted', () =>
         database.transaction(async (session) => {
           await require(session, LOCK_AGENT, [approval.agentId, agentRevision]);
           await require(session, LOCK_KEY, [keyId, approval.agentId]);
@@ -97,15 +97,6 @@ export function createApprovalRequestStore(
       }
     },
   };
-}
-
-async function undoable<Result>(work: () => Promise<Result>): Promise<Result | 'not_granted'> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Rollback) return 'not_granted';
-    throw error;
-  }
 }
 
 async function require(session: Session, statement: Statement, values: readonly unknown[]): Promise<void> {

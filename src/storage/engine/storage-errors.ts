@@ -35,6 +35,19 @@ export class Rollback extends Error {
   override readonly name = 'Rollback';
 }
 
+/** Runs a transaction; `undone` where its work threw `Rollback`. */
+export async function orUndone<Outcome, Undone extends string | boolean>(
+  undone: Undone,
+  transaction: () => Promise<Outcome>,
+): Promise<Outcome | Undone> {
+  try {
+    return await transaction();
+  } catch (error) {
+    if (error instanceof Rollback) return undone;
+    throw error;
+  }
+}
+
 /** Of an error that was translated. */
 export function sqlStateOf(error: unknown): string | undefined {
   return error instanceof WritError || error instanceof StorageError ? error.sqlState : undefined;

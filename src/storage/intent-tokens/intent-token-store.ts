@@ -27,7 +27,7 @@ import {
   WHERE_ISSUER_IS_LIVE,
 } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
-import { Rollback } from '../engine/storage-errors.ts';
+import { orUndone, Rollback } from '../engine/storage-errors.ts';
 import {
   assignments,
   columns,
@@ -220,16 +220,13 @@ export function createIntentTokenStore(database: Database, seals: RowSeals): Int
     recordRepeat: async ({ scope, jti, callerKeyId, agentRevision, event }) => {
       const { agentId, path, key } = scope;
       const values = [agentId, path, key, jti, callerKeyId, agentRevision, JSON.stringify([event])];
-      try {
-        return await database.transaction(async (session) => {
+      return orUndone(false, () =>
+        database.transaction(async (session) => {
           const [row] = await session.query(REPEAT, values);
           if (row !== undefined && !isWhole(row)) throw new Rollback();
           return row !== undefined;
-        });
-      } catch (error) {
-        if (error instanceof Rollback) return false;
-        throw error;
-      }
+        }),
+      );
     },
   };
 }

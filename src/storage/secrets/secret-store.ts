@@ -15,7 +15,7 @@ import { insertAlarms, insertAuditEvents } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { AGENT_IS_LIVE, fromLiveActor, hasExpired, TOKEN_IS_LIVE } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
-import { Rollback } from '../engine/storage-errors.ts';
+import { orUndone, Rollback } from '../engine/storage-errors.ts';
 import { assignments, columnTypes, insertFrom, members, recordset } from '../engine/table-columns.ts';
 import { shareAgentLock } from '../principals/agent-lock.ts';
 import { secrets } from '../schema.ts';
@@ -151,9 +151,9 @@ const FORGET_EMPTY: Statement = {
 
 export function createSecretStore(database: Database, seals: RowSeals): SecretStore {
   return {
-    change: async ({ guard, paths }, decide) => {
-      try {
-        return await database.transaction(async (session) => {
+    change: ({ guard, paths }, decide) =>
+      orUndone('not_granted', () =>
+        database.transaction(async (session) => {
           await lockCredential(session, guard);
           const rows = await session.query<HeldRow>(LOCK_SECRETS, [paths]);
           // What somebody else wrote decides nothing, and is not made whole by a change.
@@ -169,12 +169,8 @@ export function createSecretStore(database: Database, seals: RowSeals): SecretSt
           await insertAuditEvents(session, [event]);
           await insertAlarms(session, alarms, seals);
           return records;
-        });
-      } catch (error) {
-        if (error instanceof Rollback) return 'not_granted';
-        throw error;
-      }
-    },
+        }),
+      ),
   };
 }
 

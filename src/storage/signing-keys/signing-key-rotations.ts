@@ -17,7 +17,7 @@ import { insertAlarms, insertEventOf } from '../audit/audit-store.ts';
 import type { Database, Session, Statement } from '../engine/database.ts';
 import { SIGNER_HAS_LIVE_TOKENS } from '../engine/liveness-sql.ts';
 import { sealedRow } from '../engine/sealed-rows.ts';
-import { Rollback } from '../engine/storage-errors.ts';
+import { orUndone, Rollback } from '../engine/storage-errors.ts';
 import { insertNoticesOf, sentNotices } from '../notices/owed-notices.ts';
 import { signingKeys } from '../schema.ts';
 import { isLiveRow, readSigningKeyRows, sealedKey } from './signing-key-store.ts';
@@ -116,7 +116,9 @@ export function createSigningKeyStore(database: Database, seals: RowSeals): Sign
       return made;
     },
     activate: (kid, changeOf) =>
-      orUndone(database, 'unchanged', (session) => activate(session, seals, { kid, changeOf })),
+      orUndone('unchanged', () =>
+        database.transaction((session) => activate(session, seals, { kid, changeOf })),
+      ),
     retire: async (kid, { event, notice }) =>
       (await database.query(RETIRE, [kid, JSON.stringify([event]), sentNotices([notice], seals)])).length ===
       1,
@@ -126,19 +128,6 @@ export function createSigningKeyStore(database: Database, seals: RowSeals): Sign
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-async function orUndone<Outcome, Undone>(
-  database: Database,
-  undone: Undone,
-  work: (session: Session) => Promise<Outcome>,
-): Promise<Outcome | Undone> {
-  try {
-    return await database.transaction(work);
-  } catch (error) {
-    if (error instanceof Rollback) return undone;
-    throw error;
-  }
-}
 
 const ALONE_KEY = 0x534b_4559; // "SKEY"
 const ALONE: Statement = {
