@@ -3,6 +3,7 @@
 import type { LeasedNotice, WebhookOutbox } from '../../use-cases/notices/ports.ts';
 import type { RowSeals } from '../../use-cases/ports.ts';
 import type { Database, Statement } from '../engine/database.ts';
+import { isUndelivered } from '../engine/liveness-sql.ts';
 import { judgedRow, sealList } from '../engine/sealed-rows.ts';
 
 /** Closes the race of two processes for one notice: a leased row is nobody else's until the lease is over. */
@@ -14,7 +15,7 @@ const LEASE: Statement = {
       attempts = attempts + 1, next_attempt_at = clock_timestamp() + make_interval(secs => $2::int)
     where id in (
       select id from webhook_outbox
-      where delivered_at is null and given_up_at is null and next_attempt_at <= clock_timestamp()
+      where ${isUndelivered('webhook_outbox')} and next_attempt_at <= clock_timestamp()
       order by next_attempt_at limit $1 for update skip locked
     )
     returning id, payload, attempts, ${sealList('webhook_outbox', 'webhook_outbox')}`,
@@ -59,7 +60,7 @@ const COUNT_OWED: Statement = {
   name: 'count_owed_webhook_notices',
   effect: 'read',
   text: `
-    select count(*)::int as owed from webhook_outbox where delivered_at is null and given_up_at is null`,
+    select count(*)::int as owed from webhook_outbox where ${isUndelivered('webhook_outbox')}`,
 };
 
 /** Notices that are neither delivered nor given up. */
