@@ -1,6 +1,6 @@
 /** Signing keys in the database: each change is made once, when its time has come, with its events, or not at all. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { uuidv7 } from 'uuidv7';
 import { NEXT_SECONDS, RETIRING_SECONDS } from '../../../src/domain/signing-keys/key-rotation.ts';
 import type { Database } from '../../../src/storage/engine/database.ts';
@@ -60,6 +60,13 @@ const eventsOf = async (database: Database) =>
        where resource_type = 'signing_key' order by xact, id`,
     )
   ).map(({ text }) => text);
+
+async function twoReplicas(t: TestContext): Promise<readonly [Database, Database]> {
+  const { url } = await createTestDatabase(t);
+  const replicas = [await openPatiently(url, 2), await openPatiently(url, 2)] as const;
+  t.after(() => Promise.all(replicas.map((replica) => replica.close())));
+  return replicas;
+}
 
 async function withActive(database: Database): Promise<string> {
   await useTestKek(database);
@@ -296,9 +303,7 @@ test('of many processes that rotate at once each step is made by one', { skip: p
 test('a rotation that meets the end of the key leaves one key that signs, and no leaked one', {
   skip: postgresSkip,
 }, async (t) => {
-  const { url } = await createTestDatabase(t);
-  const [one, other] = [await openPatiently(url, 2), await openPatiently(url, 2)];
-  t.after(() => Promise.all([one.close(), other.close()]));
+  const [one, other] = await twoReplicas(t);
   await withActive(one);
   for (let round = 0; round < 12; round += 1) {
     const made = await rotationOn(one).rotate();
@@ -326,9 +331,7 @@ test('a rotation that meets the end of the key leaves one key that signs, and no
 test('of two who end the key that signs at once, one does, and the fresh key stays', {
   skip: postgresSkip,
 }, async (t) => {
-  const { url } = await createTestDatabase(t);
-  const [one, other] = [await openPatiently(url, 2), await openPatiently(url, 2)];
-  t.after(() => Promise.all([one.close(), other.close()]));
+  const [one, other] = await twoReplicas(t);
   await withActive(one);
   for (let round = 0; round < 8; round += 1) {
     const active = (await readSigningKeys(one)).find(({ state }) => state === 'active')?.kid;
